@@ -1,0 +1,57 @@
+"""YAML as people write recipes: `2e-4` is a number, `no` is a word, no key stands twice, no aliases."""
+
+import re
+from typing import Any
+
+import yaml
+
+from hdtrans.common.errors import UserError
+
+LARGEST_TEXT = 1_000_000  # characters; a recipe is a page
+
+_OWN_RULES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"}
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if tag not in _OWN_RULES]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise UserError(f"line {line}: aliases (*name) are not used here; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise UserError(f"the section at line {line} has the key {key!r} twice; keep one of them")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|\d+\.\d*|\.\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Return the plain values that `text` holds; raise UserError naming `where` (a file or option) and the line."""
+    if len(text) > LARGEST_TEXT:
+        raise UserError(f"{where}: {len(text)} characters; a recipe has at most {LARGEST_TEXT}")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - derives from SafeLoader
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: this is not YAML: {error}") from None
+    except (RecursionError, ValueError, TypeError) as error:
+        raise UserError(f"{where}: cannot be read as YAML: {error}") from None

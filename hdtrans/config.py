@@ -1,0 +1,369 @@
+"""The recipe: what one experiment is, read from YAML, checked whole before anything runs.
+
+A recipe has four sections. `data` says which files are read, `method` which networks and losses are trained (its
+model lives in the method's own file), `training` how, and `stages` in which order and at which sizes.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.yaml_text import read_yaml
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class Size(Section):
+    """A picture size in pixels; written `WIDTHxHEIGHT`, as in `2048x1024`."""
+
+    height: PositiveInt
+    width: PositiveInt
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value)
+            if not match:
+                raise ValueError("a size is written WIDTHxHEIGHT in pixels, for instance 1024x512")
+            return {"width": int(match[1]), "height": int(match[2])}
+        return value
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+def _size_or_text(size: Size | None) -> str | None:
+    return None if size is None else str(size)
+
+
+class DataSection(Section):
+    """What every kind of training folder has in common."""
+
+    root: Path
+    train: str = "train"
+    test: str = "test"
+    flip: bool = True
+    ignore: int | None = 255
+
+    @field_serializer("root")
+    def _root_text(self, root: Path) -> str:
+        return str(root)
+
+
+class LabelMaps(DataSection):
+    """`train_label/` with `train_img/`, and `train_inst/` where the method reads instance maps."""
+
+    kind: Literal["label_maps"] = "label_maps"
+    labels: Annotated[int, Field(ge=1, le=65535)]
+
+
+class PicturePairs(DataSection):
+    """`train_A/` (the input pictures) with `train_B/` (the wanted pictures), paired by name."""
+
+    kind: Literal["picture_pairs"]
+    source_channels: Annotated[int, Field(ge=1, le=64)] = 3
+
+
+Data = Annotated[LabelMaps | PicturePairs, Field(discriminator="kind")]
+GeometryKind = Literal["resize", "scale_width", "crop", "resize_and_crop", "scale_width_and_crop", "none"]
+
+
+class Stage(Section):
+    """One leg of the schedule: fresh optimizers over the networks it trains, its own size, length and batch.
+
+    `size` is what the networks see. `geometry` says how a file gets there: `resize` to it; `scale_width` to its width,
+    keeping the aspect; `crop` it at random from the file; `resize_and_crop` and `scale_width_and_crop`, the same after
+    scaling to `load`; `none`: as the file is. `batch_size` is per process.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "train"
+    size: Size | None = None
+    geometry: GeometryKind = "resize"
+    load: Size | None = None
+    output: str | None = None
+    train: tuple[str, ...] | None = None
+    epochs: Annotated[float, Field(ge=0)] = 100
+    decay_epochs: Annotated[float, Field(ge=0)] = 0
+    batch_size: PositiveInt = 1
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+    _serialize = field_serializer("size", "load")(_size_or_text)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "Stage":
+        if self.epochs + self.decay_epochs <= 0:
+            raise ValueError("epochs and decay_epochs are both 0: a stage trains for some epochs")
+        if self.geometry == "none":
+            if self.size is not None:
+                raise ValueError("geometry: none takes the files as they are; leave out size")
+        elif self.size is None:
+            raise ValueError(f"geometry: {self.geometry} needs a size, for instance size: 1024x512")
+        crops_after_scaling = self.geometry in ("resize_and_crop", "scale_width_and_crop")
+        if crops_after_scaling and self.load is None:
+            raise ValueError(f"geometry: {self.geometry} scales to load before it crops size; give load: WIDTHxHEIGHT")
+        if not crops_after_scaling and self.load is not None:
+            raise ValueError(f"load is not used by geometry: {self.geometry}; leave it out")
+        if self.load and self.size and self.load.width < self.size.width:
+            raise ValueError(f"load {self.load} is narrower than the crop size {self.size}")
+        return self
+
+
+class Adam(Section):
+    """Adam (Kingma and Ba, 2015), one for each phase, with the betas of the pix2pix family."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+
+class Ema(Section):
+    """A running average of the generator's weights; `half_life` is counted in images seen."""
+
+    half_life: Annotated[float, Field(gt=0)] = 10_000
+
+
+class Training(Section):
+    """How to train: seeds, precision, optimizer, and how often something is written (all in images seen)."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16", "fp64"] = "auto"
+    deterministic: bool = False
+    optimizer: Adam = Adam()
+    ema: Ema | None = None
+    workers: Annotated[int, Field(ge=0)] = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    log_every: PositiveInt = 100
+    sample_every: PositiveInt = 2000
+    save_every: PositiveInt = 5000
+    keep: Annotated[int, Field(ge=2)] = 2
+    sample_count: Annotated[int, Field(ge=0, le=64)] = 4
+
+
+class MethodSection(Section):
+    """What the recipe says of a method. Every method's own `Config` derives from it."""
+
+    kind: str
+
+    def complete(self, stage: Stage) -> Stage:
+        """Return the stage with `output` and `train` filled in and checked; raise ValueError saying what is allowed."""
+        raise NotImplementedError
+
+    def reads(self, data: "LabelMaps | PicturePairs") -> frozenset[str]:
+        """Return the batch fields the method needs from such data; raise ValueError if it cannot use them."""
+        raise NotImplementedError
+
+
+class Recipe(Section):
+    """One experiment, resolved: with every default filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    out: Path | None = None
+    init_from: str | None = None
+    data: Data
+    method: SerializeAsAny[MethodSection]
+    training: Training = Training()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @field_serializer("out")
+    def _out_text(self, out: Path | None) -> str | None:
+        return None if out is None else str(out)
+
+    @field_validator("method", mode="wrap")
+    @classmethod
+    def _method_by_kind(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, MethodSection):
+            return value
+        if not isinstance(value, Mapping) or "kind" not in value:
+            raise ValueError(f"a method section starts with kind: one of {', '.join(method_kinds())}")
+        return method_module(str(value["kind"])).Config.model_validate(value)
+
+    @model_validator(mode="after")
+    def _stages_fit_the_method(self) -> "Recipe":
+        self.method.reads(self.data)
+        stages = []
+        for stage in self.stages:
+            try:
+                stages.append(self.method.complete(stage))
+            except ValueError as error:
+                raise ValueError(f"stage {stage.name}: {error}") from None
+        names = [stage.name for stage in stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need different names, these are: {', '.join(names)}")
+        object.__setattr__(self, "stages", tuple(stages))
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: `out`, or `runs/<name>`."""
+        return self.out or Path("runs") / self.name
+
+
+def method_kinds() -> list[str]:
+    """Return the names of the methods there are: the files of `hdtrans/methods/` but base."""
+    package = importlib.import_module("hdtrans.methods")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "base")
+
+
+def method_module(kind: str) -> ModuleType:
+    """Import the one file that holds the method `kind`: its `Config` and its `Method`. ValueError for an unknown kind."""
+    if kind not in method_kinds():
+        allowed = method_kinds()
+        raise ValueError(f"there is no method {kind!r}; there are {', '.join(allowed)}.{nearest(kind, allowed)}")
+    return importlib.import_module(f"hdtrans.methods.{kind}")
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name: a YAML file, or the name of a recipe that comes with the package (`pix2pixhd_toycity`).
+        overrides: `section.key=value`, values written as in YAML; a stage is named (`stages.joint.epochs=2`) or
+            numbered from 0.
+
+    Raises:
+        UserError: listing everything that is wrong at once, each with file, key, value and what is allowed.
+    """
+    file = find_recipe(name)
+    values = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: a recipe is a mapping with data, method, training and stages; see options/")
+    for override in overrides:
+        _override(values, override)
+    values.setdefault("name", file.stem)
+    return check_recipe(values, str(file))
+
+
+def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+    """Return the recipe that plain `values` describe; raise UserError with every problem found, naming `where`."""
+    values = dict(values)
+    problems = []
+    try:
+        kind = values["method"]["kind"]
+        config = method_module(str(kind)).Config
+    except (KeyError, TypeError):
+        problems.append(f"method: starts with kind: one of {', '.join(method_kinds())}")
+    except ValueError as error:
+        problems.append(f"method.kind: {error}")
+    else:
+        try:
+            values["method"] = config.model_validate(values["method"])
+        except ValidationError as error:
+            problems += _describe(error, config, ("method",))
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        told = bool(problems)  # what is wrong inside method has been said
+        problems += [p for p in _describe(error, Recipe) if not (told and p.startswith("method"))]
+    if problems:
+        raise UserError("\n  ".join([f"{where}: {len(problems)} problem(s) in this recipe:", *problems]))
+    return recipe
+
+
+def find_recipe(name: str | Path) -> Path:
+    """Return the file of a recipe given by path or by the name of one that comes with the package."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = packaged_recipes()
+    if str(name) in known:
+        return known[str(name)]
+    if path.is_dir():
+        raise UserError(f"{name}: is a folder; a recipe is a YAML file or one of: {', '.join(sorted(known))}")
+    raise UserError(
+        f"{name}: no such file, and no recipe of that name; there are {', '.join(sorted(known))}."
+        f"{nearest(path.stem, sorted(known))}"
+    )
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """Return name and file of the recipes that come with the package (in a checkout: the files of `options/`)."""
+    folders = [Path(__file__).parent / "recipes", Path(__file__).parent.parent / "options"]
+    folder = next((f for f in folders if f.is_dir()), None)
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in the nested plain values."""
+    key, sign, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not sign or not all(parts):
+        raise UserError(f"{override!r}: an override is written section.key=value, for instance training.seed=1")
+    section: Any = values
+    for depth, part in enumerate(parts):
+        if isinstance(section, list):
+            part = _stage_index(section, part, override)
+        elif not isinstance(section, dict):
+            raise UserError(f"{override!r}: {'.'.join(parts[:depth])} is a value, not a section; it has no {part!r}")
+        if depth == len(parts) - 1:
+            section[part] = read_yaml(text, override)
+        elif isinstance(section, dict):
+            if section.get(part) is None:
+                section[part] = {}
+            section = section[part]
+        else:
+            section = section[part]
+
+
+def _stage_index(stages: list[Any], part: str, override: str) -> int:
+    names = [str(s.get("name", "train")) if isinstance(s, dict) else "" for s in stages]
+    if part in names:
+        return names.index(part)
+    if part.isdecimal() and int(part) < len(stages):
+        return int(part)
+    raise UserError(f"{override!r}: there is no {part!r}; there are {', '.join(names)} (or 0 to {len(stages) - 1})")
+
+
+def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[str]:
+    """Turn pydantic's errors into lines: key, what is wrong, what was given, the nearest name."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = tuple(p for p in problem["loc"] if p not in ("label_maps", "picture_pairs"))
+        key = ".".join(str(p) for p in prefix + place)
+        if problem["type"] == "extra_forbidden":
+            allowed = _keys_at(model, place)
+            guess = nearest(str(place[-1]), allowed)
+            lines.append(f"{key}: there is no such key; allowed here: {', '.join(allowed)}.{guess}")
+        elif problem["type"] == "missing":
+            lines.append(f"{key}: is missing and has no default")
+        elif problem["type"] == "value_error":
+            lines.append(f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"]))
+        else:
+            lines.append(f"{key}: {problem['msg']}; given: {problem['input']!r}")
+    return lines
+
+
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    models = [model]
+    for part in place[:-1]:
+        inner = [m for parent in models if part in parent.model_fields for m in _models_in(parent.model_fields[str(part)].annotation)]
+        models = inner or models
+    return sorted({name for m in models for name in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for argument in get_args(annotation) for m in _models_in(argument)]

@@ -1,0 +1,91 @@
+"""How the original programs name the weights of the networks built here.
+
+Each function returns our module prefixes with the original's; `rename` applies them to a state dict. The one place
+that knows the originals' keys: golden files and imported checkpoints both come through here.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from hdtrans.common.errors import UserError
+
+Keys = dict[str, str]
+
+
+def pix2pixhd_generator(networks: Mapping[str, nn.Module], enhancers: int) -> Keys:
+    """Return the keys of `GlobalGenerator` (no enhancers) or `LocalEnhancer`, for our networks by name."""
+    keys, index = _sequence("trunk.segments", networks["trunk"].segments, "model", first=1)
+    if not enhancers:
+        keys["head.segment.convolution"] = f"model.{index + 1}"
+    for n in range(1, enhancers + 1):
+        enhancer = networks[f"enhancer{n}"]
+        keys |= _sequence(f"enhancer{n}.before", enhancer.before, f"model{n}_1", first=1)[0]
+        after, index = _sequence(f"enhancer{n}.after", enhancer.after, f"model{n}_2", first=0)
+        keys |= after
+        if n == enhancers:
+            keys[f"enhancer{n}.head.segment.convolution"] = f"model{n}_2.{index + 1}"
+    return keys
+
+
+def pix2pixhd_discriminator(networks: Mapping[str, nn.Module], scales: int, features: bool = True) -> Keys:
+    """Return the keys of `MultiscaleDiscriminator`, with intermediate features or as plain sequences."""
+    keys = {}
+    for scale in range(scales):
+        index = 0
+        for layer, segment in enumerate(networks[f"scale{scale}"].segments):
+            ours = f"scale{scale}.segments.{layer}"
+            original, at = (f"scale{scale}_layer{layer}", 0) if features else (f"layer{scale}", index)
+            keys[f"{ours}.convolution"] = f"{original}.{at}"
+            keys[f"{ours}.norm.batch"] = f"{original}.{at + 1}"
+            index += 2 if segment.norm.kind == "none" else 3
+    return keys
+
+
+def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return `original`'s weights under our names.
+
+    Args:
+        ours: the state dict of the networks to fill; only the keys that `keys` covers are looked for.
+        keys: our module prefixes with the original's.
+        original: the original's state dict.
+
+    Raises:
+        UserError: weights are missing, are left over, or have another shape; the message names them.
+    """
+    renamed, problems, used = {}, [], set()
+    for name, tensor in ours.items():
+        module, _, leaf = name.rpartition(".")
+        if module not in keys:
+            continue
+        key = f"{keys[module]}.{leaf}"
+        used.add(key)
+        if key not in original:
+            problems.append(f"{key} is missing (for {name})")
+        elif original[key].shape != tensor.shape:
+            problems.append(f"{key} has shape {tuple(original[key].shape)}, {name} has {tuple(tensor.shape)}")
+        else:
+            renamed[name] = original[key]
+    problems += [f"{key} has no place here" for key in original if key not in used]
+    if problems:
+        more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise UserError(f"these weights do not fit the networks: {'; '.join(problems[:10])}{more}")
+    return renamed
+
+
+def _sequence(ours: str, modules: nn.Module, original: str, first: int) -> tuple[Keys, int]:
+    """Walk segments and residual blocks as the original's nn.Sequential counts them; return keys and next index."""
+    keys: Keys = {}
+    index = first
+    for place, module in enumerate(modules.children()):
+        name = f"{ours}.{place}"
+        if hasattr(module, "first"):
+            for part, at in (("first", 1), ("second", 5)):
+                keys[f"{name}.{part}.convolution"] = f"{original}.{index}.conv_block.{at}"
+                keys[f"{name}.{part}.norm.batch"] = f"{original}.{index}.conv_block.{at + 1}"
+            index += 1
+        else:
+            keys[f"{name}.convolution"] = f"{original}.{index}"
+            keys[f"{name}.norm.batch"] = f"{original}.{index + 1}"
+            index += 3
+    return keys, index

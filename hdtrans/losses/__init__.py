@@ -1,0 +1,1 @@
+"""The losses: functions from tensors to scalars."""

@@ -1,0 +1,1 @@
+"""One file per method: its config, which networks, which losses, in which order."""

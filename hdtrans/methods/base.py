@@ -1,0 +1,134 @@
+"""The contract between a method and the trainer: networks and ordered phases.
+
+A method's file holds three names that the rest of the package looks for: `Config` (its section of the recipe),
+`build_networks(config, data)` and `build(config, data, stage, networks)`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hdtrans.common.errors import UserError
+from hdtrans.data.batch import Batch
+
+Nets = Mapping[str, nn.Module]
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where a method's random numbers and its precision come from, for one batch.
+
+    Attributes:
+        images_seen: by the whole run before this batch.
+        seed: of the run.
+        counters: the sample counters of this process's part of the batch.
+        slots: the places of these samples in the batch of all processes together.
+        dtype: what networks compute in; inputs are best made in it.
+        fp32: a context in which autocast is off, for what half precision would spoil (gradient penalties).
+    """
+
+    images_seen: int = 0
+    seed: int = 0
+    counters: tuple[int, ...] = ()
+    slots: range = range(0)
+    dtype: torch.dtype = torch.float32
+    fp32: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def generators(self, purpose: int) -> list[torch.Generator]:
+        """Return one CPU generator for each sample, the same whatever the number of processes and workers."""
+        return [
+            torch.Generator().manual_seed(_mix(self.seed, self.images_seen + slot, purpose)) for slot in self.slots
+        ]
+
+
+def _mix(*numbers: int) -> int:
+    """Mix integers into 63 bits (the finaliser of SplitMix64, Steele et al., 2014)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & (2**64 - 1)
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        state ^= state >> 31
+    return state >> 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer and one backward pass.
+
+    Attributes:
+        name: what the optimizer and the losses are reported under: `generator`.
+        trains: the networks it trains, by name; their gradients are on in this phase, all others' off.
+        losses: named, weighted scalars from (nets, batch, shared, draw); the trainer sums, scales, steps and reports.
+        every: it runs at every so many batches.
+        after: called with the bare networks after its step (to clip a parameter).
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    losses: Callable[[Nets, Batch, Any, Draw], Losses]
+    every: int = 1
+    after: Callable[[nn.ModuleDict], None] | None = None
+
+
+class Stateful(Protocol):
+    """What a method remembers besides weights, kept by the slot of the global batch (a history pool).
+
+    `state_dict(slots)` holds what belongs to these slots under keys no other slot uses; `load_state_dict` takes the
+    union over all slots, so that a run can go on with another number of processes.
+    """
+
+    def state_dict(self, slots: range) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Method:
+    """A method in one stage.
+
+    Attributes:
+        networks: all networks of the method, bare, by name: what is saved, averaged and optimised.
+        phases: in the order in which they run.
+        reads: the fields of a batch that it needs.
+        averaged: the networks of which an average may be kept and used for pictures.
+        state: what else is saved and restored.
+        routes: the directions in which it translates.
+        helpers: fixed networks of the losses; moved to the device, neither saved nor trained.
+    """
+
+    networks: nn.ModuleDict
+    phases: tuple[Phase, ...]
+    reads: frozenset[str]
+    averaged: tuple[str, ...] = ()
+    state: dict[str, Stateful] = field(default_factory=dict)
+    routes: tuple[str, ...] = ("",)
+    helpers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+
+    def load_helpers(self, weights: bool = True) -> None:
+        """Fill `helpers` before training; without `weights`, only their architecture (to count what they cost)."""
+
+    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Any:
+        """Compute, once for a batch, what the phases share: the generated picture."""
+        raise NotImplementedError
+
+    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+        """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Return the columns of a sample grid: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+
+
+def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    """Raise UserError if one of `given` is not `allowed`."""
+    wrong = [name for name in given if name not in allowed]
+    if wrong:
+        raise UserError(f"{what}: there is no {', '.join(wrong)}; there are {', '.join(allowed)}")

@@ -1,0 +1,304 @@
+"""pix2pixHD (Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018).
+
+A coarse-to-fine generator against discriminators at several scales. One forward pass of the generator serves both
+phases; the generator steps first. Networks: `trunk`, `head`, `enhancer1`... and `scale0` (the coarsest)...
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveInt, field_serializer, model_validator
+from torch import Tensor, nn
+
+from hdtrans.config import LabelMaps, MethodSection, PicturePairs, Section, Stage
+from hdtrans.data.batch import Batch, as_floats
+from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
+from hdtrans.losses.features import feature_matching_loss, perceptual_loss
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
+from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
+from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
+from hdtrans.networks.perceptual import PerceptualNetwork
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class ConditionConfig(Section):
+    """What the networks see beside the one-hot labels or the input picture."""
+
+    boundary: Boundary = "none"
+    ignored: Ignored = "zeros"
+
+
+class GeneratorConfig(Section):
+    """The trunk at the coarsest size and the enhancers above it."""
+
+    width: PositiveInt = 64
+    downsamples: Annotated[int, Field(ge=1, le=8)] = 4
+    blocks: Annotated[int, Field(ge=0)] = 9
+    enhancers: Annotated[int, Field(ge=0, le=4)] = 0
+    enhancer_blocks: Annotated[int, Field(ge=0)] = 3
+    norm: Literal["instance", "batch"] = "instance"
+    upsampling: Literal["deconv", "resize"] = "deconv"
+    recompute: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> "GeneratorConfig":
+        if self.width % 2**self.enhancers:
+            raise ValueError(f"width {self.width} must be a multiple of {2**self.enhancers}: each enhancer halves it")
+        if self.recompute and self.norm == "batch":
+            raise ValueError("recompute runs a layer twice, and batch norm would count the batch twice; use instance")
+        return self
+
+
+class DiscriminatorConfig(Section):
+    """The discriminators, one for each scale."""
+
+    width: PositiveInt = 64
+    layers: Annotated[int, Field(ge=1, le=6)] = 3
+    scales: Annotated[int, Field(ge=1, le=6)] = 2
+    norm: Literal["instance", "batch", "none"] = "instance"
+
+
+class AdversarialConfig(Section):
+    """The adversarial loss, and what it counts for the generator."""
+
+    kind: AdversarialKind = "lsgan"
+    weight: Weight = 1.0
+
+
+class FeatureMatchingConfig(Section):
+    """The loss on the discriminators' features."""
+
+    weight: Weight = 10.0
+
+
+class PerceptualConfig(Section):
+    """The loss on the features of a network trained on ImageNet; `weights` is a file, or null for torchvision's."""
+
+    kind: Literal["vgg19", "squeezenet", "none"] = "vgg19"
+    weight: Weight = 10.0
+    weights: Path | None = None
+    imagenet_normalisation: bool = False
+
+    @field_serializer("weights")
+    def _weights_text(self, weights: Path | None) -> str | None:
+        return None if weights is None else str(weights)
+
+
+class Config(MethodSection):
+    """The section `method` of a pix2pixHD recipe."""
+
+    kind: Literal["pix2pixhd"] = "pix2pixhd"
+    condition: ConditionConfig = ConditionConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    feature_matching: FeatureMatchingConfig = FeatureMatchingConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+
+    @property
+    def outputs(self) -> list[str]:
+        """What a stage can make: the trunk's own picture, or an enhancer's."""
+        return ["head", *(f"enhancer{n}" for n in range(1, self.generator.enhancers + 1))]
+
+    def complete(self, stage: Stage) -> Stage:
+        """Fill in `output` (the finest) and `train` (all that it uses, with a scale less for each finer enhancer)."""
+        enhancers = self.generator.enhancers
+        output = stage.output or self.outputs[-1]
+        check_names("output", [output], self.outputs)
+        generators = networks_for(output, enhancers)
+        scales = [f"scale{n}" for n in range(self.discriminator.scales)]
+        unused = enhancers - self.outputs.index(output)
+        train = stage.train or (*generators, *scales[: max(1, len(scales) - unused)])
+        check_names(f"train (output {output})", train, [*generators, *scales])
+        if len(set(train)) < len(train):
+            raise ValueError(f"train names a network twice: {', '.join(train)}")
+        if not set(train) & set(generators):
+            raise ValueError(f"train names no network of the generator; {output} is made by {', '.join(generators)}")
+        if not set(train) & set(scales):
+            raise ValueError(f"train names no discriminator; there are {', '.join(scales)}")
+        return stage.model_copy(update={"output": output, "train": tuple(train)})
+
+    def reads(self, data: LabelMaps | PicturePairs) -> frozenset[str]:
+        """Return the fields of such data that are read."""
+        if isinstance(data, PicturePairs) and self.condition.boundary == "labels":
+            raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
+        fields = {"photo", "source" if isinstance(data, PicturePairs) else "label"}
+        return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" else set()))
+
+    def channels(self, data: LabelMaps | PicturePairs) -> Condition:
+        """Return the module that makes the condition from such data."""
+        labels = data.labels if isinstance(data, LabelMaps) else 0
+        source_channels = data.source_channels if isinstance(data, PicturePairs) else 0
+        ignore = data.ignore if isinstance(data, LabelMaps) else None
+        return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary)
+
+
+def build_networks(config: Config, data: LabelMaps | PicturePairs) -> nn.ModuleDict:
+    """Return every network of every stage."""
+    generator, discriminator = config.generator, config.discriminator
+    channels = config.channels(data).channels
+    common = {"norm": generator.norm, "upsampling": generator.upsampling, "recompute": generator.recompute}
+    networks: dict[str, nn.Module] = {
+        "trunk": Trunk(channels, generator.width, generator.downsamples, generator.blocks, **common),
+        "head": Head(generator.width),
+    }
+    for n in range(1, generator.enhancers + 1):
+        width, finest = generator.width // 2**n, n == generator.enhancers
+        networks[f"enhancer{n}"] = Enhancer(
+            channels, width, generator.enhancer_blocks, out_channels=3 if finest else None, **common
+        )
+        if not finest:
+            networks[f"enhancer{n}_head"] = Head(width)
+    for n in range(discriminator.scales):
+        networks[f"scale{n}"] = PatchDiscriminator(
+            channels + 3, discriminator.width, discriminator.layers, discriminator.norm
+        )
+    return nn.ModuleDict(networks)
+
+
+@dataclass
+class Shared:
+    """What both phases use.
+
+    Attributes:
+        condition: (B, C, H, W).
+        photo: (B, 3, H, W) in [-1, 1], the true picture.
+        fake: (B, 3, H, W) in [-1, 1], the generated one, with its graph.
+        real_features: what the discriminators make of the true picture, with their graph.
+    """
+
+    condition: Tensor
+    photo: Tensor
+    fake: Tensor
+    real_features: list[list[Tensor]]
+
+
+class Translator(nn.Module):
+    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, condition: Condition, networks: nn.ModuleDict, output: str, stride: int) -> None:
+        super().__init__()
+        self.condition = condition
+        self.networks = networks
+        self.output = output
+        self.stride = stride
+
+    def forward(
+        self, label: Tensor | None = None, instance: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        dtype = next(self.networks.parameters()).dtype
+        height, width = next(x for x in (label, source) if x is not None).shape[-2:]
+        padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source)]
+        if padded[2] is not None:
+            padded[2] = as_floats(padded[2], dtype)
+        return coarse_to_fine(self.networks, self.condition(*padded, dtype=dtype), self.output)[..., :height, :width]
+
+
+class Pix2pixHD(Method):
+    """pix2pixHD in one stage.
+
+    Args:
+        perceptual: the fixed network of the perceptual loss; `load_helpers` makes the recipe's where there is none.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: LabelMaps | PicturePairs,
+        stage: Stage,
+        networks: nn.ModuleDict,
+        perceptual: nn.Module | None = None,
+    ) -> None:
+        assert stage.train is not None and stage.output is not None
+        self.config = config
+        self.condition = config.channels(data)
+        self.output = stage.output
+        self.stride = 2 ** (config.generator.downsamples + config.outputs.index(stage.output))
+        self.scales = [n for n in range(config.discriminator.scales) if f"scale{n}" in stage.train]
+        generators = networks_for(stage.output, config.generator.enhancers)
+        super().__init__(
+            networks,
+            phases=(
+                Phase("generator", tuple(n for n in stage.train if n in generators), self.generator_losses),
+                Phase("discriminator", tuple(f"scale{n}" for n in self.scales), self.discriminator_losses),
+            ),
+            reads=config.reads(data),
+            averaged=tuple(generators),
+            helpers=nn.ModuleDict({} if perceptual is None else {"perceptual": perceptual}),
+        )
+
+    def load_helpers(self, weights: bool = True) -> None:
+        wanted = self.config.perceptual
+        if wanted.kind == "none" or wanted.weight == 0 or "perceptual" in self.helpers:
+            return
+        network = PerceptualNetwork(wanted.kind, wanted.imagenet_normalisation)
+        if weights:
+            network.load(wanted.weights)
+        self.helpers["perceptual"] = network
+
+    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
+        assert batch.photo is not None
+        photo = as_floats(batch.photo, draw.dtype)
+        height, width = photo.shape[-2:]
+        maps = [None if x is None else pad_to_stride(x, self.stride) for x in (batch.label, batch.instance)]
+        source = None if batch.source is None else as_floats(pad_to_stride(batch.source, self.stride), draw.dtype)
+        padded = self.condition(*maps, source, dtype=draw.dtype)
+        condition = padded[..., :height, :width]
+        fake = coarse_to_fine(nets, padded, self.output)[..., :height, :width]
+        return Shared(condition, photo, fake, self._discriminate(nets, condition, photo))
+
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return the three losses of equation 5, with the perceptual loss of section 3.2, weighted."""
+        config = self.config
+        features = self._discriminate(nets, shared.condition, shared.fake)
+        losses = {
+            "adversarial": config.adversarial.weight
+            * generator_loss(config.adversarial.kind, [maps[-1] for maps in features]),
+        }
+        if config.feature_matching.weight:
+            losses["feature_matching"] = config.feature_matching.weight * feature_matching_loss(
+                features, shared.real_features
+            )
+        if "perceptual" in self.helpers:
+            network = self.helpers["perceptual"]
+            with torch.no_grad():
+                real = network(shared.photo)
+            losses["perceptual"] = config.perceptual.weight * perceptual_loss(
+                network(shared.fake), real, network.weights
+            )
+        return losses
+
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return half the sum of the losses on true and on generated pictures."""
+        kind = self.config.adversarial.kind
+        fake = self._discriminate(nets, shared.condition, shared.fake.detach())
+        return {
+            "real": 0.5 * real_loss(kind, [maps[-1] for maps in shared.real_features]),
+            "fake": 0.5 * fake_loss(kind, [maps[-1] for maps in fake]),
+        }
+
+    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+        used = nn.ModuleDict({name: networks[name] for name in self.averaged})
+        return Translator(self.condition, used, self.output, self.stride)
+
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        inputs = {"label": batch.label, "instance": batch.instance, "source": batch.source}
+        result = self.translator(nets)(**{k: v for k, v in inputs.items() if k in self.reads})
+        columns = {"label": batch.label, "source": batch.source, "result": result, "photo": batch.photo}
+        return {
+            name: picture if name == "label" else as_floats(picture, torch.float32)
+            for name, picture in columns.items()
+            if picture is not None
+        }
+
+    def _discriminate(self, nets: Nets, condition: Tensor, picture: Tensor) -> list[list[Tensor]]:
+        return multiscale(nets, self.scales, torch.cat([condition, picture], 1))
+
+
+def build(config: Config, data: LabelMaps | PicturePairs, stage: Stage, networks: nn.ModuleDict) -> Pix2pixHD:
+    """Return pix2pixHD as it is in one stage, over networks from `build_networks`."""
+    return Pix2pixHD(config, data, stage, networks)

@@ -1,0 +1,177 @@
+"""What every network is made of: padding, normalisation with its activation, segments, residual blocks."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+NormKind = Literal["instance", "batch", "none"]
+Activation = Literal["relu", "leaky_relu", "tanh", "none"]
+Upsampling = Literal["deconv", "resize"]
+Statistics = tuple[Tensor, Tensor]
+
+
+class Pad(nn.Module):
+    """Pad (B, C, H, W) by `size` pixels on every side, by reflection or with zeros.
+
+    The only place where padding by reflection is computed. Its CUDA gradient adds in any order; where deterministic
+    algorithms are asked for, it is put together from slices, whose gradient does not.
+    """
+
+    def __init__(self, size: int, kind: Literal["reflect", "zero"]) -> None:
+        super().__init__()
+        self.size = size
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size == 0:
+            return x
+        if self.kind == "zero":
+            return F.pad(x, (self.size,) * 4)
+        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return self._from_slices(self._from_slices(x, -1), -2)
+        return F.pad(x, (self.size,) * 4, mode="reflect")
+
+    def _from_slices(self, x: Tensor, dim: int) -> Tensor:
+        length = x.shape[dim]
+        before = x.narrow(dim, 1, self.size).flip(dim)
+        after = x.narrow(dim, length - 1 - self.size, self.size).flip(dim)
+        return torch.cat([before, x, after], dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, {self.kind}"
+
+
+class Norm(nn.Module):
+    """Normalise (B, C, H, W), then activate: the only place where either is computed.
+
+    Args:
+        channels: C.
+        kind: `instance` (each picture and channel by its own mean and variance, no parameters), `batch`, or `none`.
+        activation: what follows; `leaky_relu` has slope 0.2.
+    """
+
+    epsilon = 1e-5
+
+    def __init__(self, channels: int, kind: NormKind, activation: Activation) -> None:
+        super().__init__()
+        self.kind = kind
+        self.activation = activation
+        self.batch = nn.BatchNorm2d(channels, eps=self.epsilon) if kind == "batch" else None
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        """Normalise by the statistics of `x`, or by `statistics`: mean and variance, each (B, C, 1, 1)."""
+        if statistics is not None:
+            mean, variance = statistics
+            x = (x - mean) * torch.rsqrt(variance + self.epsilon)
+        elif self.kind == "instance":
+            x = F.instance_norm(x, eps=self.epsilon)
+        elif self.batch is not None:
+            x = self.batch(x)
+        return self._activate(x)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.activation == "relu":
+            return F.relu(x, inplace=True)
+        if self.activation == "leaky_relu":
+            return F.leaky_relu(x, 0.2, inplace=True)
+        if self.activation == "tanh":
+            return torch.tanh(x)
+        return x
+
+    def extra_repr(self) -> str:
+        return f"{self.kind}, {self.activation}"
+
+
+class Segment(nn.Module):
+    """Padding, one convolution, and the norm with its activation: (B, C_in, H, W) -> (B, C_out, H*scale, W*scale).
+
+    Attributes:
+        halo: input pixels beyond its own that an output pixel depends on, apart from the norm's statistics.
+        scale: output size over input size (1/2 after a stride of 2, 2 after upsampling).
+    """
+
+    halo: int
+    scale: Fraction
+
+    def __init__(self, pad: Pad, convolution: nn.Module, norm: Norm, halo: int, scale: Fraction) -> None:
+        super().__init__()
+        self.pad = pad
+        self.convolution = convolution
+        self.norm = norm
+        self.halo = halo
+        self.scale = scale
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+        return self.norm(self.convolution(self.pad(x)), statistics)
+
+
+class ResizeConvolution(nn.Module):
+    """Double the size by nearest neighbour, then convolve 3x3 (Odena et al., 2016): no checkerboards."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.pad = Pad(1, "reflect")
+        self.convolution = nn.Conv2d(channels, out_channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(self.pad(F.interpolate(x, scale_factor=2, mode="nearest")))
+
+
+def same(channels: int, out_channels: int, kernel: int, norm: NormKind, activation: Activation) -> Segment:
+    """Return a segment that keeps the size, padding by reflection."""
+    convolution = nn.Conv2d(channels, out_channels, kernel)
+    half = kernel // 2
+    return Segment(Pad(half, "reflect"), convolution, Norm(out_channels, norm, activation), half, Fraction(1))
+
+
+def down(channels: int, out_channels: int, norm: NormKind) -> Segment:
+    """Return a segment that halves the size (3x3, stride 2, zero padding, ReLU)."""
+    convolution = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+    return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, "relu"), 1, Fraction(1, 2))
+
+
+def up(channels: int, out_channels: int, norm: NormKind, upsampling: Upsampling) -> Segment:
+    """Return a segment that doubles the size, by transposed convolution (the original) or resize-convolution."""
+    convolution: nn.Module
+    if upsampling == "deconv":
+        convolution = nn.ConvTranspose2d(channels, out_channels, 3, stride=2, padding=1, output_padding=1)
+    else:
+        convolution = ResizeConvolution(channels, out_channels)
+    return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, "relu"), 1, Fraction(2))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 segments and the identity, without an activation after the sum (Johnson et al., 2016)."""
+
+    def __init__(self, channels: int, norm: NormKind) -> None:
+        super().__init__()
+        self.first = same(channels, channels, 3, norm, "relu")
+        self.second = same(channels, channels, 3, norm, "none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))
+
+
+class Segments(nn.ModuleList):
+    """Segments and residual blocks, one after the other.
+
+    With `recompute`, only what goes in is kept for the backward pass and the rest is computed again (activation
+    checkpointing, Chen et al., 2016).
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], recompute: bool = False) -> None:
+        super().__init__(modules)
+        self.recompute = recompute
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self:
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(module, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = module(x)
+        return x

@@ -1,0 +1,94 @@
+"""What a generator and a discriminator see of the input: labels as one-hot channels, boundaries, or a picture."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Boundary = Literal["instance", "labels", "none"]
+Ignored = Literal["zeros", "channel"]
+
+
+def boundaries(ids: Tensor) -> Tensor:
+    """Return where a pixel differs from one of its four neighbours: (B, H, W) integer -> (B, H, W) bool.
+
+    Both pixels of an unequal pair are marked, as in pix2pixHD (section 3.3).
+    """
+    edge = torch.zeros_like(ids, dtype=torch.bool)
+    across = ids[:, :, 1:] != ids[:, :, :-1]
+    edge[:, :, 1:] |= across
+    edge[:, :, :-1] |= across
+    below = ids[:, 1:, :] != ids[:, :-1, :]
+    edge[:, 1:, :] |= below
+    edge[:, :-1, :] |= below
+    return edge
+
+
+class Condition(nn.Module):
+    """Turn integer maps, or a picture, into the channels that networks see; made on the device, in one place.
+
+    Args:
+        labels: number of classes, ids 0 to labels-1; 0 where a picture is the input.
+        source_channels: channels of the input picture; 0 where labels are the input.
+        ignore: the id that is no class, or None.
+        ignored: where that id goes: `zeros`, no channel set; `channel`, one of its own.
+        boundary: one more channel with the boundaries of the `instance` map or of the `labels`, or `none`.
+    """
+
+    def __init__(
+        self, labels: int, source_channels: int, ignore: int | None, ignored: Ignored, boundary: Boundary
+    ) -> None:
+        super().__init__()
+        self.labels = labels
+        self.ignore = ignore
+        self.boundary = boundary
+        self.label_channels = labels + (1 if labels and ignore is not None and ignored == "channel" else 0)
+        self.channels = self.label_channels + source_channels + (boundary != "none")
+
+    def forward(
+        self,
+        label: Tensor | None = None,
+        instance: Tensor | None = None,
+        source: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Return (B, channels, H, W).
+
+        Args:
+            label: (B, H, W) integer ids, each below `labels` or the ignored one (checked where files are read).
+            instance: (B, H, W) integer ids, compared and never interpreted.
+            source: (B, C, H, W) in [-1, 1].
+            dtype: of the result.
+        """
+        if source is not None:
+            ids = instance if self.boundary == "instance" else None
+            if ids is None:
+                return source.to(dtype)
+            return torch.cat([source.to(dtype), boundaries(ids).unsqueeze(1).to(dtype)], 1)
+        assert label is not None
+        batch, height, width = label.shape
+        channel = label.long()
+        if self.ignore is not None:
+            channel = torch.where(channel == self.ignore, self.labels, channel)
+        columns = max(self.channels, self.labels + (self.ignore is not None))
+        x = torch.zeros(batch, columns, height, width, dtype=dtype, device=label.device)
+        x.scatter_(1, channel.unsqueeze(1), 1.0)
+        if self.boundary != "none":
+            ids = instance if self.boundary == "instance" else label
+            assert ids is not None
+            x[:, self.label_channels] = boundaries(ids).to(dtype)
+        return x[:, : self.channels]
+
+    def extra_repr(self) -> str:
+        return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"
+
+
+def pad_to_stride(x: Tensor, stride: int) -> Tensor:
+    """Repeat the last row and column of (..., H, W) until both are multiples of `stride`, and two strides at least."""
+    height, width = x.shape[-2:]
+    padded_height, padded_width = (max(2 * stride, -(-length // stride) * stride) for length in (height, width))
+    if padded_height > height:
+        x = x.index_select(-2, torch.arange(padded_height, device=x.device).clamp_(max=height - 1))
+    if padded_width > width:
+        x = x.index_select(-1, torch.arange(padded_width, device=x.device).clamp_(max=width - 1))
+    return x

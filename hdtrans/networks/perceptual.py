@@ -1,0 +1,128 @@
+"""Fixed feature networks for perceptual losses: VGG19 and SqueezeNet 1.0, trained on ImageNet, never random.
+
+The one module of the package that imports torchvision.
+"""
+
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from hdtrans.common.errors import UserError
+
+PerceptualKind = Literal["vgg19", "squeezenet"]
+
+# Where the feature stack is cut (an index after the last layer of each part), and each part's weight in the loss.
+# VGG19: after relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as pix2pixHD weighs them.
+# SqueezeNet: after the first ReLU and before each pooling, the deeper the heavier in the same manner.
+_CUTS: dict[str, tuple[int, ...]] = {"vgg19": (2, 7, 12, 21, 30), "squeezenet": (2, 6, 11, 13)}
+_WEIGHTS: dict[str, tuple[float, ...]] = {
+    "vgg19": (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0),
+    "squeezenet": (1 / 8, 1 / 4, 1 / 2, 1.0),
+}
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class PerceptualNetwork(nn.Module):
+    """Features of a picture at several depths: (B, 3, H, W) in [-1, 1] -> one (B, C, H', W') each.
+
+    A new one has random weights; `load` replaces them. Nothing in it is trained.
+
+    Args:
+        kind: `vgg19` or `squeezenet`.
+        imagenet_normalisation: shift and scale the picture as the network was trained; the original pix2pixHD
+            feeds [-1, 1] as it is.
+
+    Attributes:
+        weights: what each depth counts in the loss.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, kind: PerceptualKind, imagenet_normalisation: bool = False) -> None:
+        super().__init__()
+        import torchvision
+
+        build = torchvision.models.vgg19 if kind == "vgg19" else torchvision.models.squeezenet1_0
+        self.kind = kind
+        self.weights = _WEIGHTS[kind]
+        self.features = build(weights=None, init_weights=False).features if kind == "vgg19" else build().features
+        del self.features[_CUTS[kind][-1] :]
+        for module in self.features:
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+        self.imagenet_normalisation = imagenet_normalisation
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def load(self, file: Path | None) -> None:
+        """Load trained weights from a file with torchvision's keys, or from torchvision itself.
+
+        Raises:
+            UserError: there are none, or they are not this network's.
+        """
+        state = _from_torchvision(self.kind) if file is None else _from_file(self.kind, file)
+        own = self.features.state_dict()
+        given = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
+        given = given or state
+        wrong = [k for k, v in own.items() if k not in given or given[k].shape != v.shape]
+        if wrong:
+            raise UserError(
+                f"{file}: these are not the weights of {self.kind} with torchvision's keys "
+                f"(missing or of another shape: {', '.join(f'features.{k}' for k in wrong[:3])}...)"
+            )
+        self.features.load_state_dict({k: given[k] for k in own})
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        if self.imagenet_normalisation:
+            x = ((x + 1) / 2 - self.mean.to(x.dtype)) / self.deviation.to(x.dtype)
+        outputs = []
+        for index, module in enumerate(self.features, start=1):
+            x = module(x)
+            if index in _CUTS[self.kind]:
+                outputs.append(x)
+        return outputs
+
+    def train(self, mode: bool = True) -> "PerceptualNetwork":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+
+_ADVICE = (
+    "give a file with torchvision's ImageNet weights (method.perceptual.weights=FILE), "
+    "or train without (method.perceptual.kind=none)"
+)
+
+
+def _from_torchvision(kind: PerceptualKind) -> dict[str, Tensor]:
+    import torchvision
+
+    choice = torchvision.models.VGG19_Weights if kind == "vgg19" else torchvision.models.SqueezeNet1_0_Weights
+    try:
+        return dict(choice.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"method.perceptual: the weights of {kind} are neither on this machine nor could torchvision fetch them "
+            f"({error}); {_ADVICE}"
+        ) from None
+
+
+def _from_file(kind: PerceptualKind, file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise UserError(f"method.perceptual.weights: {file}: there is no such file; {_ADVICE}")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        raise UserError(
+            f"method.perceptual.weights: {file}: cannot be read as weights of {kind} "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); {_ADVICE}"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"method.perceptual.weights: {file}: holds no state dict; {_ADVICE}")
+    return state
