@@ -1,7 +1,7 @@
 """The contract between a method and the trainer: networks and ordered phases.
 
 A method's file holds three names that the rest of the package looks for: `Config` (its section of the recipe),
-`build_networks(config, data)` and `build(config, data, stage, networks)`.
+`build_networks(config, data, seed)` and `build(config, data, stage, networks)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -20,6 +20,7 @@ from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
 from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
+from hdtrans.networks.initialise import initialise
 from hdtrans.networks.perceptual import PerceptualNetwork
 
 Weight = Annotated[float, Field(ge=0)]
@@ -137,8 +138,8 @@ class Config(MethodSection):
         return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary)
 
 
-def build_networks(config: Config, data: LabelMaps | PicturePairs) -> nn.ModuleDict:
-    """Return every network of every stage."""
+def build_networks(config: Config, data: LabelMaps | PicturePairs, seed: int = 0) -> nn.ModuleDict:
+    """Return every network of every stage, its weights drawn from `seed`."""
     generator, discriminator = config.generator, config.discriminator
     channels = config.channels(data).channels
     common = {"norm": generator.norm, "upsampling": generator.upsampling, "recompute": generator.recompute}
@@ -157,6 +158,8 @@ def build_networks(config: Config, data: LabelMaps | PicturePairs) -> nn.ModuleD
         networks[f"scale{n}"] = PatchDiscriminator(
             channels + 3, discriminator.width, discriminator.layers, discriminator.norm
         )
+    for name, network in networks.items():
+        initialise(network, name, seed)
     return nn.ModuleDict(networks)
 
 

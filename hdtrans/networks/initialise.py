@@ -12,6 +12,8 @@ def initialise(network: nn.Module, name: str, seed: int) -> None:
 
     The numbers follow from `seed` and `name`, so adding a network changes no other.
     """
+    if next(network.parameters()).is_meta:
+        return
     generator = torch.Generator().manual_seed((seed << 32) | zlib.crc32(name.encode()))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -30,5 +32,4 @@ def _normal(parameter: Tensor, mean: float, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def _copy(parameter: Tensor, values: Tensor) -> None:
-    if not parameter.is_meta:
-        parameter.copy_(values)
+    parameter.copy_(values)

@@ -1,0 +1,48 @@
+"""The commands: one file each; `hdtrans X`, `python -m hdtrans X` and `tools/X.py` are the same thing."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from hdtrans.common.errors import nearest
+
+COMMANDS = {
+    "train": "train a recipe, or continue its run",
+    "infer": "translate a folder of label maps or pictures with a trained run",
+    "make_toycity": "render toy street scenes with label and instance maps",
+}
+
+
+def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 some inputs failed, 2 wrong input, 3 not finite, 128+signal.
+
+    What a user got wrong is printed without a traceback.
+    """
+    module = importlib.import_module(f"hdtrans.cli.{name}")
+    try:
+        return int(module.main(arguments))
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        if os.environ.get("RANK", "0") == "0" or code == 2:
+            print(f"hdtrans {name}: {error}", file=sys.stderr)
+        return int(code)
+    except KeyboardInterrupt:
+        return 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `hdtrans COMMAND ...`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0].replace("-", "_") if given else ""
+    if name in COMMANDS:
+        return run_tool(name, given[1:])
+    lines = [f"  {command:<14} {what}" for command, what in COMMANDS.items()]
+    usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
+    if name in ("__help", "_h", ""):
+        print(usage)
+        return 0 if name else 2
+    print(f"hdtrans: there is no command {given[0]!r}.{nearest(name, COMMANDS)}\n{usage}", file=sys.stderr)
+    return 2

@@ -1,0 +1,35 @@
+"""`hdtrans infer RUN_OR_CHECKPOINT --input ... --out DIR`: translate a folder with a trained model."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and translate; return 1 if some inputs failed, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="hdtrans infer",
+        description="Translate label maps, or pictures, of any size. All that is known of the model stands in its "
+        "checkpoint. Inputs whose picture is there already are passed over, so the command can be run again.",
+    )
+    parser.add_argument("model", type=Path, help="a run folder (its latest checkpoint is taken) or a checkpoint file")
+    parser.add_argument("--input", "--labels", type=Path, required=True, help="a folder of inputs, or one file")
+    parser.add_argument("--instances", type=Path, help="their instance maps, where the model needs them; unset: INPUT "
+                        "with _inst for _label at its end")
+    parser.add_argument("--truth", type=Path, help="the true pictures, to show beside the results")
+    parser.add_argument("--out", type=Path, required=True, help="where pictures and index.html go")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the pictures (default: png)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
+    parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    given = parser.parse_args(arguments)
+
+    from hdtrans.inference.folder import Folders, translate_folder
+    from hdtrans.inference.translator import Translator
+
+    folders = Folders(given.input, given.instances, given.truth, given.out)
+    folders.check()
+    translator = Translator.load(given.model, given.device, given.precision, averaged=not given.no_ema)
+    report = translate_folder(translator, folders, given.format)
+    print(report.text())
+    return 1 if report.failed else 0

@@ -1,0 +1,35 @@
+"""`hdtrans train RECIPE [key=value ...]`: train a recipe, or continue its run."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from hdtrans.config import load_recipe, packaged_recipes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and train; exit codes: see `hdtrans.cli.run_tool`."""
+    parser = argparse.ArgumentParser(
+        prog="hdtrans train",
+        description="Train a recipe. The same command continues a run that was stopped, as if it never had been. "
+        "Start it with torchrun for several GPUs or nodes.",
+        epilog=f"Recipes that come with the package: {', '.join(sorted(packaged_recipes()))}.",
+    )
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance data.root=my/folder out=runs/a")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be trained and what it costs; touch nothing"
+    )
+    given = parser.parse_intermixed_args(arguments)
+    recipe = load_recipe(given.recipe, given.overrides)
+    if given.dry_run:
+        from hdtrans.engine.estimate import describe
+
+        print(describe(recipe))
+        return 0
+    from hdtrans.engine.run import train
+
+    folder = train(recipe)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"done: {folder / 'index.html'}")
+    return 0

@@ -1,0 +1,43 @@
+"""The ways in which a command stops on purpose, and the words that help a user out of the first."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["NonFiniteError", "Stopped", "UserError", "nearest"]
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: the message says what, where, what is allowed and what to do.
+
+    Commands print the message without a traceback and leave with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class NonFiniteError(RuntimeError):
+    """Training met a NaN or an infinity: the message names the loss or the network and the images seen."""
+
+    exit_code = 3
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the allowed word most like `word`, or '' where none is close.
+
+    The answer starts with a space, so that it can be put after any sentence. Upper and lower case count as equal.
+
+    Example: `nearest("lerning_rate", ["learning_rate", "seed"])` gives " Did you mean 'learning_rate'?".
+    """
+    by_lower_case = {name.lower(): name for name in allowed}
+    close = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
+    return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
+
+
+class Stopped(RuntimeError):
+    """A signal asked the run to stop; its state is saved. The exit code is 128 and the signal's number."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

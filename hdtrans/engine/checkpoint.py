@@ -1,0 +1,134 @@
+"""Checkpoints: one file each, whole or not there, with the SHA-256 of its bytes beside it."""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import whole_file, write_text
+
+FORMAT = 1
+_NAME = re.compile(r"images_(\d{9,})(?:_(.+))?\.pt")
+
+
+class _Hashing(io.RawIOBase):
+    """Hands bytes on and hashes them on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        self.file.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+class Checkpoints:
+    """The checkpoints of a run folder, in `checkpoints/`.
+
+    Args:
+        folder: the run folder.
+        keep: how many of the latest to keep; those at the end of a stage always stay.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder / "checkpoints"
+        self.keep = keep
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints there are, the latest first."""
+        found = [(int(m[1]), f) for f in self.folder.glob("images_*.pt") if (m := _NAME.fullmatch(f.name))]
+        return [file for _, file in sorted(found, reverse=True)]
+
+    def save(self, state: dict[str, Any], images_seen: int, stage_end: str | None = None) -> Path:
+        """Write a checkpoint, then remove those that are no longer kept; `stage_end` names a stage that ends here."""
+        suffix = "" if stage_end is None else f"_{stage_end}"
+        path = self.folder / f"images_{images_seen:09d}{suffix}.pt"
+        save(path, state)
+        passing = [file for file in self.files() if _NAME.fullmatch(file.name)[2] is None]  # type: ignore[index]
+        for old in passing[self.keep :]:
+            old.unlink(missing_ok=True)
+            digest_file(old).unlink(missing_ok=True)
+        return path
+
+    def latest(self, warn: Callable[[str], None]) -> Path | None:
+        """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none."""
+        for file in self.files():
+            try:
+                load(file, need_digest=True)
+                return file
+            except UserError as error:
+                warn(f"warning: {error}\n  going back to the checkpoint before it")
+        return None
+
+
+def digest_file(path: Path) -> Path:
+    """Return where the SHA-256 of a checkpoint stands."""
+    return path.with_name(path.name + ".sha256")
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to `path`, and their digest beside it first."""
+    with whole_file(path) as file:
+        hashing = _Hashing(file)
+        torch.save({"format": FORMAT, **state}, hashing)
+        write_text(digest_file(path), f"{hashing.hash.hexdigest()}  {path.name}\n")
+
+
+def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
+    """Read a checkpoint of ours onto the CPU, and check it against its digest where there is one.
+
+    Raises:
+        UserError: the file is missing, damaged, of a later format, or none of ours.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such checkpoint")
+    if need_digest or digest_file(path).is_file():
+        _check_digest(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        raise UserError(
+            f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"it has {path.stat().st_size:,} bytes and may be cut off"
+        ) from None
+    if not isinstance(state, dict) or "networks" not in state or "recipe" not in state:
+        raise UserError(f"{path}: is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)")
+    if state.get("format", 0) > FORMAT:
+        raise UserError(f"{path}: was written by a later hdtrans ({state.get('version')}); update hdtrans to read it")
+    return state
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return a checkpoint file given as one, or as a run folder (its latest)."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such run folder or checkpoint")
+    for folder in (path, path.parent):
+        files = Checkpoints(folder, keep=2).files()
+        if files and (folder == path or path.name == "checkpoints"):
+            return files[0]
+    raise UserError(f"{path}: holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?")
+
+
+def _check_digest(path: Path) -> None:
+    digest = digest_file(path)
+    if not digest.is_file():
+        raise UserError(f"{path}: its digest {digest.name} is missing, so it cannot be told whether the file is whole")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digest.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
+        raise UserError(f"{path}: is damaged: its bytes do not have the SHA-256 that {digest.name} says")

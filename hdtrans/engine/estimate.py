@@ -1,0 +1,145 @@
+"""What a recipe would train and what it costs, counted on shapes alone: nothing is allocated, read or written."""
+
+from dataclasses import dataclass
+
+import torch
+import yaml
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from hdtrans.config import PicturePairs, Recipe, Stage, method_module
+from hdtrans.data.batch import Batch
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.precision import Precision, choose_precision
+from hdtrans.engine.stage import StageTraining
+
+_UNSIZED = (1024, 512)  # width and height assumed where the files decide
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step of one process.
+
+    Attributes:
+        flops: of all phases, forward and backward; a multiplication and an addition are two.
+        weights: bytes of all networks and fixed networks.
+        optimizers: bytes of gradients and Adam's two moments.
+        activations: bytes kept for the backward passes, at most.
+    """
+
+    flops: int
+    weights: int
+    optimizers: int
+    activations: int
+
+
+def describe(recipe: Recipe) -> str:
+    """Return the resolved recipe and, for each stage, its networks, compute and memory."""
+    precision = choose_precision(recipe.training.precision, _device(recipe))
+    lines = [yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)]
+    for stage in recipe.stages:
+        work, cost = _count(recipe, stage, precision)
+        total = cost.weights + cost.optimizers + cost.activations
+        size = f"{stage.size}" if stage.size else f"assuming {_UNSIZED[0]}x{_UNSIZED[1]}, geometry none takes files as they are"
+        lines += [
+            work.table().replace(" epochs of 1 images", " epochs"),
+            f"  compute  {cost.flops / 1e9:,.0f} GFLOP a step ({size}, batch {stage.batch_size})",
+            f"  memory   about {_gib(total)} a process: weights {_gib(cost.weights)}, gradients and Adam "
+            f"{_gib(cost.optimizers)}, kept for the backward pass {_gib(cost.activations)}; cuDNN's workspace "
+            "and fragmentation come on top",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _device(recipe: Recipe) -> torch.device:
+    wanted = recipe.training.device
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
+    """Walk one step of a stage on the meta device."""
+    module = method_module(recipe.method.kind)
+    with torch.device("meta"):
+        networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
+        method = module.build(recipe.method, recipe.data, stage, networks)
+        method.load_helpers(weights=False)
+        networks.to(precision.weights)
+        method.helpers.to(precision.weights)
+        work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
+        kept = _Kept(networks, method.helpers)
+        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept.pack, kept.unpack):
+            work.step(_batch(recipe, stage), 0, 0)
+    trained = sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
+    weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
+    return work, Cost(counter.get_total_flops(), weights, 3 * trained, kept.most)
+
+
+class _Kept:
+    """Counts the bytes that autograd keeps at the same time, each storage once, weights left out."""
+
+    def __init__(self, *parts: torch.nn.Module) -> None:
+        self.weights = {id(p) for part in parts for p in part.parameters()}
+        self.counted: dict[int, list[int]] = {}  # storage: bytes, references
+        self.now = self.most = 0
+
+    def pack(self, tensor: Tensor) -> "_Saved":
+        return _Saved(self, tensor)
+
+    def unpack(self, saved: "_Saved") -> Tensor:
+        return saved.tensor
+
+    def add(self, tensor: Tensor) -> None:
+        if id(tensor) in self.weights:
+            return
+        entry = self.counted.setdefault(_storage(tensor), [tensor.untyped_storage().nbytes(), 0])
+        entry[1] += 1
+        if entry[1] == 1:
+            self.now += entry[0]
+            self.most = max(self.most, self.now)
+
+    def remove(self, tensor: Tensor) -> None:
+        entry = self.counted.get(_storage(tensor))
+        if entry is not None and id(tensor) not in self.weights:
+            entry[1] -= 1
+            if entry[1] == 0:
+                self.now -= entry[0]
+                del self.counted[_storage(tensor)]
+
+
+class _Saved:
+    """A tensor that autograd keeps; counted until autograd lets it go."""
+
+    def __init__(self, kept: _Kept, tensor: Tensor) -> None:
+        self.kept, self.tensor = kept, tensor
+        kept.add(tensor)
+
+    def __del__(self) -> None:
+        self.kept.remove(self.tensor)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _batch(recipe: Recipe, stage: Stage) -> Batch:
+    width, height = (stage.size.width, stage.size.height) if stage.size else _UNSIZED
+    size = (stage.batch_size, height, width)
+    fields: dict[str, Tensor] = {}
+    for name in recipe.method.reads(recipe.data):
+        if name in ("label", "instance"):
+            fields[name] = torch.zeros(size, dtype=torch.uint8 if name == "label" else torch.int32)
+        else:
+            source = name == "source" and isinstance(recipe.data, PicturePairs)
+            channels = recipe.data.source_channels if source else 3  # type: ignore[union-attr]
+            fields[name] = torch.zeros((size[0], channels, *size[1:]), dtype=torch.uint8)
+    return Batch(("",) * size[0], (0,) * size[0], **fields)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

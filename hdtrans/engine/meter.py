@@ -1,0 +1,69 @@
+"""Sums of losses between two reports, kept on the device, and the time that data made the device wait."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from hdtrans.data.batch import Batch
+from hdtrans.engine.distributed import Processes
+
+
+class Meter:
+    """Adds up losses without waiting for the device; `flush` returns their means."""
+
+    def __init__(self) -> None:
+        self.speed: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._images = 0
+        self._waited = 0.0
+        self._since = time.monotonic()
+
+    @property
+    def waiting_share(self) -> float:
+        """The share of the time, in [0, 1], in which training waited for data."""
+        return self._waited / max(1e-9, time.monotonic() - self._since)
+
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Go over the batches, counting the time until each is there."""
+        iterator = iter(batches)
+        while True:
+            start = time.monotonic()
+            batch = next(iterator, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, losses: dict[str, Tensor], images: int) -> None:
+        """Count the losses of one batch of `images`."""
+        for name, loss in losses.items():
+            value = loss.double() if loss.device.type == "cpu" else loss.float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._images += images
+
+    def flush(self, processes: Processes) -> dict[str, float]:
+        """Return the mean of every loss over batches and processes, waiting for the device; start anew.
+
+        `speed` then holds the seconds since the meter was made, images per second, and the share of waiting.
+        """
+        names = list(self._sums)
+        means: dict[str, float] = {}
+        if names:
+            mean = torch.stack([self._sums[name] / self._counts[name] for name in names])
+            means = dict(zip(names, processes.mean(mean).tolist(), strict=True))
+        seconds = time.monotonic() - self._since
+        self.speed = {
+            "seconds": round(time.monotonic() - self._started, 3),
+            "images_per_second": round(self._images / max(seconds, 1e-9), 4),
+            "data_waiting": round(self.waiting_share, 4),
+        }
+        self._clear()
+        return means

@@ -1,0 +1,71 @@
+"""What numbers are computed in. The only place that knows autocast and gradient scaling."""
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from hdtrans.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One way to compute.
+
+    Attributes:
+        name: `fp64`, `fp32`, `bf16` or `fp16`; weights are float64 for the first and float32 for all others.
+        device: `cpu` or `cuda`.
+    """
+
+    name: str
+    device: str
+
+    @property
+    def weights(self) -> torch.dtype:
+        """The type of the weights."""
+        return torch.float64 if self.name == "fp64" else torch.float32
+
+    @property
+    def compute(self) -> torch.dtype:
+        """The type that convolutions compute in."""
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name, self.weights)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context for forward passes and losses."""
+        half = self.compute in (torch.bfloat16, torch.float16)
+        return torch.autocast(self.device, dtype=self.compute if half else None, enabled=half)
+
+    def full(self) -> AbstractContextManager[Any]:
+        """Return the context for what half precision would spoil."""
+        return torch.autocast(self.device, enabled=False)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return a gradient scaler, one for each phase; it passes everything through unless this is fp16."""
+        return torch.amp.GradScaler(self.device, enabled=self.name == "fp16")
+
+    def prepare(self, networks: nn.Module, device: torch.device) -> None:
+        """Move networks to the device, in the type of the weights."""
+        networks.to(device=device, dtype=self.weights)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """Return the precision of this name; `auto` is bf16 on GPUs that have it in hardware, and fp32 elsewhere."""
+    if name == "auto":
+        has_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        name = "bf16" if has_bf16 else "fp32"
+    if name == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        raise UserError("precision bf16: this GPU has no bf16 in hardware (it came with Ampere); use fp16 or fp32")
+    return Precision(name, device.type)
+
+
+def set_up_backend(deterministic: bool, equal_sizes: bool) -> None:
+    """Choose cuDNN's algorithms: the same ones every time, or, where sizes stay equal, the fastest."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = equal_sizes and not deterministic
+
+

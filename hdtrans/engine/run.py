@@ -1,0 +1,165 @@
+"""From a recipe to a trained run: find the data, build the networks, continue or start, train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+import hdtrans
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.config import Recipe, method_module
+from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.dataset import StillSamples, TrainingSamples
+from hdtrans.data.folders import SampleFiles, find_samples
+from hdtrans.data.geometry import Geometry
+from hdtrans.data.preflight import class_table, preflight
+from hdtrans.engine import checkpoint
+from hdtrans.engine.distributed import Processes, start_processes
+from hdtrans.engine.optim import stage_images
+from hdtrans.engine.report import Reporter
+from hdtrans.engine.run_folder import claim
+from hdtrans.engine.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Found:
+    """What rank 0 found before the first step, for all processes."""
+
+    files: list[SampleFiles]
+    still_files: list[SampleFiles]
+    classes: ClassTable | None
+    folder: Path
+    resume: Path | None
+    warnings: list[str]
+
+
+def train(recipe: Recipe) -> Path:
+    """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`."""
+    with start_processes(recipe.training.device) as processes:
+        found: Found = processes.on_first(lambda: _find(recipe))
+        module = method_module(recipe.method.kind)
+        networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
+        state = None if found.resume is None else _read(found.resume, processes)
+        initialised = ""
+        if state is None and recipe.init_from is not None:
+            initialised = initialise_from(networks, Path(recipe.init_from))
+        reporter = _reporter(recipe, found, state, processes)
+        trainer = Trainer(
+            networks,
+            lambda stage: module.build(recipe.method, recipe.data, stage, networks),
+            lambda number: _samples(recipe, found, number),
+            recipe.stages,
+            recipe.training,
+            processes,
+            checkpoint.Checkpoints(found.folder, recipe.training.keep),
+            reporter,
+            lambda number: _stills(recipe, found, number),
+            found.classes,
+            _identity(recipe, found),
+        )
+        if reporter is not None:
+            for line in [*found.warnings, initialised, _greeting(found, state)]:
+                if line:
+                    reporter.message(line)
+        if state is not None:
+            trainer.restore(state)
+        try:
+            trainer.run()
+        finally:
+            if reporter is not None:
+                reporter.close()
+        return found.folder
+
+
+def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
+    """Start the networks from another run or checkpoint; return a line that says which were and which were not.
+
+    Raises:
+        UserError: a network of the same name has other shapes, or none is the same.
+    """
+    file = checkpoint.find_checkpoint(path)
+    weights = checkpoint.load(file)["networks"]
+    taken = []
+    for name, network in networks.items():
+        prefix = f"{name}."
+        given = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        if not given:
+            continue
+        own = network.state_dict()
+        wrong = [k for k in {*own, *given} if k not in own or k not in given or own[k].shape != given[k].shape]
+        if wrong:
+            raise UserError(
+                f"init_from: {file}: {name} there has other weights than here (first: {sorted(wrong)[0]}); "
+                "give both recipes the same section method and data.labels"
+            )
+        network.load_state_dict(given)
+        taken.append(name)
+    if not taken:
+        raise UserError(f"init_from: {file}: has no network of this method's names ({', '.join(networks)})")
+    fresh = [name for name in networks if name not in taken]
+    return f"started from {file}: {', '.join(taken)}" + (f"; new: {', '.join(fresh)}" if fresh else "")
+
+
+def _find(recipe: Recipe) -> Found:
+    """Look at everything a user may have got wrong, before anything is written."""
+    data = recipe.data
+    fields = sorted(recipe.method.reads(data))
+    files = find_samples(data, data.train, fields)
+    preflight(files, fields, data, recipe.stages)
+    classes = class_table(data)
+    folder = claim(recipe)
+    warnings: list[str] = []
+    checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
+    resume = checkpoints.latest(warnings.append)
+    count = recipe.training.sample_count
+    try:
+        inputs = [field for field in fields if field != "photo"]
+        still_files = find_samples(data, data.test, inputs, optional=["photo"])[:count]
+    except UserError:
+        still_files = files[:count]
+    return Found(files, still_files, classes, folder, resume, warnings)
+
+
+def _read(path: Path, processes: Processes) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: process {processes.rank} cannot see it; all nodes need the same run folder")
+    return checkpoint.load(path)
+
+
+def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
+    data, geometry = recipe.data, Geometry.of(recipe.stages[number])
+    fields = recipe.method.reads(data)
+    return TrainingSamples(found.files, fields, data, geometry, recipe.training.seed, number)
+
+
+def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
+    fields = recipe.method.reads(recipe.data)
+    samples = StillSamples(found.still_files, fields, recipe.data, Geometry.of(recipe.stages[number]))
+    return [collate([samples[place]]) for place in range(len(found.still_files))]
+
+
+def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
+    return {
+        "version": hdtrans.__version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "classes": None if found.classes is None else found.classes.to_dict(),
+    }
+
+
+def _reporter(recipe: Recipe, found: Found, state: dict[str, Any] | None, processes: Processes) -> Reporter | None:
+    if not processes.first:
+        return None
+    total = 0
+    for stage in recipe.stages:
+        batch = stage.batch_size * processes.world
+        total += -(-stage_images(stage, len(found.files)) // batch) * batch
+    return Reporter(found.folder, recipe.name, 0 if state is None else state["images_seen"], total)
+
+
+def _greeting(found: Found, state: dict[str, Any] | None) -> str:
+    if state is None:
+        return f"{found.folder}: a new run on {len(found.files)} images"
+    return f"{found.folder}: going on in stage {state['stage_name']} after {state['images_seen']} images"

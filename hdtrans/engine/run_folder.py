@@ -1,0 +1,78 @@
+"""The run folder: whose it is, and whether a recipe may continue what is in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import write_text
+from hdtrans.common.yaml_text import read_yaml
+from hdtrans.config import Recipe
+
+# What may change when a run is continued, besides a longer last stage. A batch_size may change with the number of
+# processes: the trainer holds their product.
+_MAY_CHANGE = {
+    "name",
+    "out",
+    "data.root",
+    "data.test",
+    "method.perceptual.weights",
+    *(f"training.{key}" for key in ("workers", "device", "log_every", "sample_every", "save_every", "keep")),
+    "training.sample_count",
+}
+
+
+def claim(recipe: Recipe) -> Path:
+    """Make the run folder with its `recipe.yaml`, or check that the run in it may be continued by this recipe.
+
+    Raises:
+        UserError: the folder holds something else, or a run of another recipe; the message lists the differences.
+    """
+    folder, file = recipe.folder, recipe.folder / "recipe.yaml"
+    values = recipe.model_dump(mode="json")
+    if file.is_file():
+        was = read_yaml(file.read_text(encoding="utf-8"), str(file))
+        changes = differences(was, values)
+        if changes:
+            raise UserError(
+                f"{folder}: holds a run of another recipe, which this one cannot continue:\n  "
+                + "\n  ".join(changes)
+                + "\nChoose another folder (out=FOLDER), or go back to the recipe the run was started with (recipe.yaml)"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")
+    write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return folder
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each key in which `now` differs from `was` and may not."""
+    before, after = _flat(was), _flat(now)
+    last = len(now["stages"]) - 1
+    lines = []
+    for key in sorted({*before, *after}):
+        old, new = before.get(key, "(not there)"), after.get(key, "(not there)")
+        longer = key in (f"stages.{last}.epochs", f"stages.{last}.decay_epochs") and _at_least(new, old)
+        may_change = key in _MAY_CHANGE or key.endswith(".batch_size") or longer
+        if old != new and not may_change:
+            lines.append(f"{key}: was {old!r}, is {new!r}")
+    return lines
+
+
+def _at_least(new: Any, old: Any) -> bool:
+    return isinstance(new, int | float) and isinstance(old, int | float) and new >= old
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, Mapping):
+        items = list(values.items())
+    elif isinstance(values, list) and any(isinstance(value, Mapping) for value in values):
+        items = [(str(place), value) for place, value in enumerate(values)]
+    else:
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

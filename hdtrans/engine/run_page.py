@@ -1,0 +1,154 @@
+"""The page of a training run: samples over time, curves and the latest numbers, from plain records."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from hdtrans.common import pages
+
+__all__ = ["Record", "Sample", "duration", "is_charted", "is_sound", "run_page"]
+
+Record = dict[str, float | int | str]
+"""What was measured at one moment: "images", words such as "stage", and numbers by name."""
+
+_Series = dict[str, list[tuple[float, float]]]
+
+_TITLES = {
+    "learning_rate": "Learning rate",
+    "images_per_second": "Images per second",
+    "data_waiting": "Share of the time waiting for data",
+}
+_RECENT = 20  # records in the mean of the table
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample grid on the disk: the images seen, the stage, and the file `<images>_<stage>.png` (or .jpg)."""
+
+    images: int
+    stage: str
+    path: Path
+
+    @property
+    def preview(self) -> Path:
+        """Return where the preview is."""
+        return self.path.parent / "thumbnails" / f"{self.path.stem}.jpg"
+
+
+def is_sound(value: float | int | str) -> bool:
+    """Return whether a value is a word or a finite number."""
+    return isinstance(value, str) or math.isfinite(value)
+
+
+def is_charted(name: str) -> bool:
+    """Return whether a number is a loss, which has a phase before its name, or the learning rate."""
+    return "/" in name or name == "learning_rate"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words for people, such as `2 days, 3:04:05`."""
+    return str(timedelta(seconds=max(0, round(min(seconds, 1e10)))))
+
+
+def run_page(
+    folder: Path,
+    title: str,
+    records: Sequence[Record],
+    samples: Sequence[Sample],
+    images_seen: int,
+    total_images: int,
+) -> str:
+    """Return the page of a run as HTML.
+
+    Args:
+        folder: where the page will be; the samples lie in it or below.
+        title: the heading.
+        records: what was logged, oldest first; values may be NaN.
+        samples: the sample grids, in any order.
+        images_seen: where the run is.
+        total_images: where it ends.
+    """
+    share = min(1.0, images_seen / max(1, total_images))
+    facts = [
+        f"{images_seen:,} of {total_images:,} images ({share:.1%})",
+        *_latest_facts(records, images_seen, total_images),
+    ]
+    facts.append(f"written {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}")
+    charts = "\n".join(_charts(records))
+    return pages.page(
+        title,
+        f'<progress value="{share:.4f}" max="1">{share:.1%}</progress>',
+        f'<p class="quiet">{pages.escape(" · ".join(facts))}</p>',
+        *_sample_sections(folder, samples),
+        *([pages.section("Curves", f'<div class="cards">\n{charts}\n</div>')] if charts else []),
+        *([pages.section("Latest numbers", _numbers(records))] if records else []),
+    )
+
+
+def _latest_facts(records: Sequence[Record], images_seen: int, total_images: int) -> list[str]:
+    """Return where the run is and how fast, as far as the last record says."""
+    latest = records[-1] if records else {}
+    facts = [f"{name} {latest[name]}" for name in ("stage", "epoch") if name in latest]
+    speed = latest.get("images_per_second", 0.0)
+    if isinstance(speed, float | int) and is_sound(speed) and speed > 0:
+        facts.append(f"{speed:.4g} images/s")
+        if images_seen < total_images:
+            facts.append(f"{duration((total_images - images_seen) / speed)} left")
+    return facts
+
+
+def _sample_sections(folder: Path, samples: Sequence[Sample]) -> list[str]:
+    """Return the newest grid in full width, and the older ones smaller, newest first."""
+    rows = []
+    for sample in sorted(samples, key=lambda sample: (sample.images, sample.path.name), reverse=True):
+        preview = sample.preview.relative_to(folder) if sample.preview.exists() else None
+        picture = pages.Picture(sample.path.relative_to(folder), preview)
+        rows.append(pages.GalleryRow(f"{sample.images:,} images, stage {sample.stage}", [picture]))
+    parts = [("Newest samples", rows[:1], 1200), ("Earlier samples", rows[1:], 380)]
+    return [
+        pages.section(heading, pages.gallery(some, ["samples"], card_width=width))
+        for heading, some, width in parts
+        if some
+    ]
+
+
+def _charts(records: Sequence[Record]) -> list[str]:
+    """Return one chart for each phase, then the learning rate and the speed."""
+    groups: dict[str, _Series] = {}
+    starts: dict[str, float] = {}
+    for record in records:
+        images = float(record["images"])
+        starts.setdefault(str(record.get("stage", "")), images)
+        for name, value in record.items():
+            if is_charted(name) or name in _TITLES:
+                phase, _, loss = name.partition("/")
+                series = groups.setdefault(phase, {}).setdefault(loss or name.replace("_", " "), [])
+                series.append((images, math.nan if isinstance(value, str) else float(value)))
+    marks = [(images, stage) for stage, images in starts.items() if stage] if len(starts) > 1 else []
+    order = list(_TITLES)
+    phases = sorted(groups, key=lambda phase: order.index(phase) if phase in order else -1)
+    return [
+        pages.line_chart(_TITLES.get(phase, phase.replace("_", " ").capitalize()), groups[phase], "images", marks=marks)
+        for phase in phases
+    ]
+
+
+def _numbers(records: Sequence[Record]) -> str:
+    """Return the table of the latest value of every number, with the mean of the recent ones."""
+    recent: dict[str, deque[float | int]] = {}
+    for record in records:
+        for name, value in record.items():
+            if not isinstance(value, str):
+                recent.setdefault(name, deque(maxlen=_RECENT)).append(value)
+    rows: list[list[object]] = [["", "latest", f"mean of the last {_RECENT}"]]
+    for name, values in recent.items():
+        averaged = is_charted(name) or name in _TITLES
+        rows.append([name, values[-1], float(np.mean(values)) if averaged else ""])
+    return pages.table(rows)

@@ -1,0 +1,159 @@
+"""What one stage trains with: its method, its wrapped networks, and an optimizer and a scaler for each phase."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdtrans.config import Stage, Training
+from hdtrans.data.batch import Batch
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.optim import decay, make_adam
+from hdtrans.engine.precision import Precision
+from hdtrans.methods.base import Draw, Method, Phase
+
+
+@dataclass
+class Worker:
+    """A phase with what steps it."""
+
+    phase: Phase
+    optimizer: torch.optim.Adam
+    scaler: torch.amp.GradScaler
+
+
+class StageTraining:
+    """One stage at work: `step` takes a batch through the phases.
+
+    Args:
+        method: as it is in this stage.
+        stage: of the recipe, completed.
+        count: how many training files there are.
+        training: the recipe's section.
+        precision: of the computation.
+        processes: of the run.
+    """
+
+    def __init__(
+        self, method: Method, stage: Stage, count: int, training: Training, precision: Precision, processes: Processes
+    ) -> None:
+        self.method = method
+        self.stage = stage
+        self.count = count
+        self.training = training
+        self.precision = precision
+        self.processes = processes
+        self.learning_rate = stage.learning_rate or training.optimizer.learning_rate
+        self.trained = [name for name in method.networks if any(name in phase.trains for phase in method.phases)]
+        self.global_batch = stage.batch_size * processes.world
+        self.focus(self.trained)
+        self.train_mode()
+        self.nets: dict[str, nn.Module] = {
+            name: processes.wrap(network) if name in self.trained else network
+            for name, network in method.networks.items()
+        }
+        self.workers = [self._worker(phase) for phase in method.phases if phase.trains]
+
+    def _worker(self, phase: Phase) -> Worker:
+        parameters = [p for name in phase.trains for p in self.method.networks[name].parameters()]
+        optimizer = make_adam(parameters, self.training.optimizer, self.learning_rate)
+        return Worker(phase, optimizer, self.precision.scaler())
+
+    def focus(self, trained: Iterable[str]) -> None:
+        """Turn gradients on for the networks named and off for all others."""
+        trained = set(trained)
+        for name, network in self.method.networks.items():
+            network.requires_grad_(name in trained)
+
+    def train_mode(self) -> None:
+        """Put the networks this stage trains in training mode, and those it freezes in evaluation mode."""
+        for name, network in self.method.networks.items():
+            network.train(name in self.trained)
+
+    def current_learning_rate(self, images: int) -> float:
+        """Return the learning rate after `images` of this stage."""
+        return self.learning_rate * decay(self.stage, self.count, images)
+
+    def step(self, batch: Batch, images: int, images_seen: int) -> dict[str, Tensor]:
+        """Take one batch through all phases; return every loss as `phase/name`, on the device, not waited for.
+
+        Args:
+            batch: on the device.
+            images: drawn by this stage before the batch.
+            images_seen: by the whole run before the batch.
+        """
+        first_slot = self.processes.rank * self.stage.batch_size
+        slots = range(first_slot, first_slot + len(batch))
+        draw = Draw(
+            images_seen, self.training.seed, batch.counters, slots, self.precision.compute, self.precision.full
+        )
+        self.focus(self.trained)
+        with self.precision.autocast():
+            shared = self.method.share(self.nets, batch, draw)
+        losses: dict[str, Tensor] = {}
+        for worker in self.workers:
+            if (images // self.global_batch) % worker.phase.every == 0:
+                losses |= self._run(worker, batch, shared, draw, self.current_learning_rate(images))
+        return losses
+
+    def _run(
+        self, worker: Worker, batch: Batch, shared: Any, draw: Draw, learning_rate: float
+    ) -> dict[str, Tensor]:
+        """Run one phase. Networks it does not train are called bare: their gradients are off and not to be averaged."""
+        phase, optimizer, scaler = worker.phase, worker.optimizer, worker.scaler
+        self.focus(phase.trains)
+        nets = {
+            name: self.nets[name] if name in phase.trains else network
+            for name, network in self.method.networks.items()
+        }
+        with self.precision.autocast():
+            losses = phase.losses(nets, batch, shared, draw)
+        total = torch.stack(list(losses.values())).sum()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(total).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if phase.after is not None:
+            phase.after(self.method.networks)
+        return {f"{phase.name}/{name}": loss.detach() for name, loss in losses.items()}
+
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """Return what the method remembers for this process's slots of the global batch."""
+        first = self.processes.rank * self.stage.batch_size
+        slots = range(first, first + self.stage.batch_size)
+        return {name: kept.state_dict(slots) for name, kept in self.method.state.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what continues this stage, but for the memories."""
+        return {
+            "global_batch": self.global_batch,
+            "optimizers": {worker.phase.name: worker.optimizer.state_dict() for worker in self.workers},
+            "scalers": {worker.phase.name: worker.scaler.state_dict() for worker in self.workers},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, with the memories of all processes put together."""
+        for worker in self.workers:
+            worker.optimizer.load_state_dict(state["optimizers"][worker.phase.name])
+            worker.scaler.load_state_dict(state["scalers"][worker.phase.name])
+        for name, kept in self.method.state.items():
+            kept.load_state_dict(state["memory"].get(name, {}))
+
+    def table(self) -> str:
+        """Return a table of the networks: parameters, trained in which phase, or frozen, or not used."""
+        used = {*self.trained, *self.method.averaged}
+        lines = [
+            f"stage {self.stage.name}: {self.stage.size or 'sizes as the files'}, output {self.stage.output}, "
+            f"{self.stage.epochs:g} + {self.stage.decay_epochs:g} epochs of {self.count} images, "
+            f"{self.processes.world} x batch {self.stage.batch_size}, {self.precision.name}, "
+            f"learning rate {self.learning_rate:g}"
+        ]
+        for name, network in self.method.networks.items():
+            phases = [phase.name for phase in self.method.phases if name in phase.trains]
+            role = f"trained ({', '.join(phases)})" if phases else "frozen" if name in used else "not in this stage"
+            lines.append(f"  {name:<16} {sum(p.numel() for p in network.parameters()):>12,} parameters  {role}")
+        return "\n".join(lines)

@@ -1,0 +1,253 @@
+"""The training loop: one for every method. It knows no method, no network and no loss.
+
+Time is counted in images seen. Everything random follows from the seed and the images seen, so the state of a run is
+what `_state` returns, and the same command continues a run that was stopped, bit for bit.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import NonFiniteError, Stopped, UserError
+from hdtrans.config import Stage, Training
+from hdtrans.data.batch import Batch, Sample
+from hdtrans.data.dataset import make_loader
+from hdtrans.data.order import BatchOrder
+from hdtrans.engine.checkpoint import Checkpoints
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.ema import Ema
+from hdtrans.engine.meter import Meter
+from hdtrans.engine.optim import stage_images
+from hdtrans.engine.precision import choose_precision, set_up_backend
+from hdtrans.engine.report import Reporter
+from hdtrans.engine.samples import sample_pictures
+from hdtrans.engine.stage import StageTraining
+from hdtrans.methods.base import Method
+
+
+class Trainer:
+    """Trains the networks of a method through the stages of a recipe.
+
+    Args:
+        networks: all networks of the method; moved to the device of `processes`.
+        make_method: returns the method as it is in a stage, over the networks.
+        make_samples: returns the training samples of a stage, by its number; indexed by counter.
+        stages: in order, completed.
+        training: the recipe's section.
+        processes: of the run.
+        checkpoints: where the state is kept; None keeps nothing.
+        reporter: what shows the run to people; on rank 0 only.
+        make_stills: returns the samples of a stage's sample grids, by its number, each a batch of one.
+        classes: names and colours of label maps.
+        identity: plain values that go into every checkpoint (recipe, classes, version).
+
+    Attributes:
+        stage_number: of the stage at work.
+        images: drawn by that stage.
+        images_seen: by the whole run.
+    """
+
+    def __init__(
+        self,
+        networks: nn.ModuleDict,
+        make_method: Callable[[Stage], Method],
+        make_samples: Callable[[int], Dataset[Sample]],
+        stages: Sequence[Stage],
+        training: Training,
+        processes: Processes | None = None,
+        checkpoints: Checkpoints | None = None,
+        reporter: Reporter | None = None,
+        make_stills: Callable[[int], Sequence[Batch]] = lambda stage_number: (),
+        classes: ClassTable | None = None,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        self.networks = networks
+        self.make_method = make_method
+        self.make_samples = make_samples
+        self.stages = stages
+        self.training = training
+        self.processes = processes or Processes()
+        self.checkpoints = checkpoints
+        self.reporter = reporter
+        self.make_stills = make_stills
+        self.classes = classes
+        self.identity = identity or {}
+        self.precision = choose_precision(training.precision, self.processes.device)
+        self.precision.prepare(networks, self.processes.device)
+        self.ema = None
+        if training.ema is not None:
+            averaged = {name: None for stage in stages for name in make_method(stage).averaged}
+            self.ema = Ema(networks, averaged, training.ema.half_life)
+        self.stage_number = 0
+        self.images = 0
+        self.images_seen = 0
+        self._unfinished: dict[str, Any] | None = None
+        self._signal = 0
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins."""
+        self.stage_number, self.images, self.images_seen = state["stage"], state["images"], state["images_seen"]
+        self.networks.load_state_dict(state["networks"])
+        if self.ema is not None:
+            self.ema.networks.load_state_dict(state["ema"])
+        self._unfinished = state["training"]
+
+    def run(self) -> None:
+        """Train from where the run is to the end of the last stage.
+
+        Raises:
+            UserError: a sample cannot be used.
+            NonFiniteError: a loss or a weight is NaN or infinite; the last checkpoint stays.
+            Stopped: a signal came; the state is saved.
+        """
+        with self._signals():
+            while self.stage_number < len(self.stages):
+                self._run_stage(self.stages[self.stage_number])
+                self.stage_number, self.images, self._unfinished = self.stage_number + 1, 0, None
+
+    def _run_stage(self, stage: Stage) -> None:
+        method, samples = self.make_method(stage), self.make_samples(self.stage_number)
+        global_batch = stage.batch_size * self.processes.world
+        batches = -(-stage_images(stage, len(samples)) // global_batch)  # type: ignore[arg-type]
+        stop = batches * global_batch
+        if self.images >= stop:
+            return
+        method.load_helpers()
+        self.precision.prepare(method.helpers, self.processes.device)
+        set_up_backend(self.training.deterministic, equal_sizes=stage.size is not None)
+        work = StageTraining(method, stage, len(samples), self.training, self.precision, self.processes)  # type: ignore[arg-type]
+        self._begin(work)
+        rank, world = self.processes.rank, self.processes.world
+        order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
+        loader = make_loader(samples, order, self.training.workers, pin_memory=self.processes.device.type == "cuda")
+        stills = self.make_stills(self.stage_number) if self.reporter else ()
+        meter = Meter()
+        for batch in meter.waiting(loader):
+            meter.add(work.step(batch.to(self.processes.device), self.images, self.images_seen), global_batch)
+            self.images, self.images_seen = self.images + global_batch, self.images_seen + global_batch
+            if self.ema is not None:
+                self.ema.update(self.networks, work.trained, global_batch, self.images_seen)
+            self._after_step(work, meter, stills, last=self.images >= stop)
+
+    def _begin(self, work: StageTraining) -> None:
+        """Take up the stage where a checkpoint left it, or start it."""
+        if self._unfinished is not None:
+            was = self._unfinished["global_batch"]
+            if was != work.global_batch:
+                raise UserError(
+                    f"stage {work.stage.name}: the run was stopped with {was} images in a batch of all processes, and "
+                    f"would go on with {work.global_batch} ({self.processes.world} processes of batch_size "
+                    f"{work.stage.batch_size}); choose both so that their product is {was} again"
+                )
+            work.load_state_dict(self._unfinished)
+        elif self.ema is not None:
+            frozen = [name for name in work.method.averaged if name not in work.trained]
+            self.ema.reset(self.networks, frozen)
+        if self.reporter is not None:
+            self.reporter.message(work.table())
+
+    def _after_step(self, work: StageTraining, meter: Meter, stills: Sequence[Batch], last: bool) -> None:
+        """Report, sample, save and stop, each when it is due."""
+        stopping = self.processes.largest(self._signal)
+        saving = last or stopping > 0 or self._due(self.training.save_every, work)
+        if self.reporter is not None:
+            self.reporter.advance(self.images_seen, meter.waiting_share)
+        if saving or self._due(self.training.log_every, work):
+            self._log(work, meter)
+        if last or self._due(self.training.sample_every, work):
+            self._show(work, stills)
+        if saving:
+            self._save(work, last)
+        if stopping:
+            name = signal.Signals(stopping).name
+            raise Stopped(stopping, f"{name} after {self.images_seen} images; run the same command again to go on")
+
+    def _due(self, every: int, work: StageTraining) -> bool:
+        """Whether the images seen passed a multiple of `every` with the last batch."""
+        return self.images_seen // every > (self.images_seen - work.global_batch) // every
+
+    def _log(self, work: StageTraining, meter: Meter) -> None:
+        means = meter.flush(self.processes)
+        broken = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
+        record = {
+            "images": self.images_seen,
+            "stage": work.stage.name,
+            "epoch": round(self.images / work.count, 3),
+            "learning_rate": work.current_learning_rate(self.images - work.global_batch),
+            **meter.speed,
+            **means,
+        }
+        if self.reporter is not None:
+            self.reporter.log(record)
+        if broken:
+            losses = ", ".join(f"{name} {value}" for name, value in means.items())
+            raise NonFiniteError(
+                f"stage {work.stage.name}, {self.images_seen} images: {', '.join(broken)} is not finite ({losses}); "
+                "the last checkpoint is untouched. Lower training.optimizer.learning_rate or try precision fp32"
+            )
+
+    def _show(self, work: StageTraining, stills: Sequence[Batch]) -> None:
+        """Make the sample grid, with the averaged weights where there are some, and rewrite the page."""
+        if self.reporter is None:
+            return
+        if stills:
+            networks = nn.ModuleDict({**self.networks, **(self.ema.networks if self.ema else {})})
+            names, columns = sample_pictures(work, networks, stills, self.images_seen, self.classes)
+            self.reporter.samples(self.images_seen, work.stage.name, names, columns)
+            work.train_mode()
+        self.reporter.page()
+
+    def _save(self, work: StageTraining, last: bool) -> None:
+        if self.checkpoints is None:
+            return
+        for name in work.trained:
+            if not all(bool(torch.isfinite(p).all()) for p in self.networks[name].parameters()):
+                raise NonFiniteError(f"after {self.images_seen} images the weights of {name} are not finite; not saved")
+        memories = self.processes.gather(work.memory())
+        if not self.processes.first:
+            return
+        state = {
+            **self.identity,
+            "stage": self.stage_number,
+            "stage_name": work.stage.name,
+            "images": self.images,
+            "images_seen": self.images_seen,
+            "networks": dict(self.networks.state_dict()),
+            "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
+            "training": {**work.state_dict(), "memory": _union(memories)},
+        }
+        self.checkpoints.save(state, self.images_seen, work.stage.name if last else None)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let SIGTERM and the first SIGINT end the run at the next step, its state saved."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def remember(number: int, frame: object) -> None:
+            self._signal = number
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _union(memories: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Put together what the processes remember, each under keys of its own."""
+    union: dict[str, dict[str, Any]] = {}
+    for memory in memories:
+        for name, entries in memory.items():
+            union.setdefault(name, {}).update(entries)
+    return union
