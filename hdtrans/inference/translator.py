@@ -13,7 +13,7 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.config import LabelMaps, Recipe, check_recipe, method_module
 from hdtrans.data.batch import as_bytes
-from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.dataset import check_labels
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
@@ -97,7 +97,7 @@ class Translator:
             raise UserError(f"{name}: has shape {array.shape} and type {array.dtype}; {kind} are wanted")
         data = self.recipe.data
         if name == "label" and isinstance(data, LabelMaps):
-            check_label_ids(array, data.labels, data.ignore, "label")
+            check_labels("label", array, data.labels, data.ignore)
         return array
 
 
