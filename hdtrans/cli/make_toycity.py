@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="hdtrans make_toycity",
         description="Render toy street scenes with exact label and instance maps as a training folder; the same seed "
-        "gives the same pixels on every machine. The same command finishes what was stopped, larger numbers add scenes.",
+        "gives the same pixels on every machine. The same command finishes what was stopped; larger numbers add to it.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new, an empty or a toy city's folder")
     parser.add_argument("--train", type=int, default=200, metavar="N", help="training scenes (default: %(default)s)")
