@@ -228,7 +228,7 @@ def method_kinds() -> list[str]:
 
 
 def method_module(kind: str) -> ModuleType:
-    """Import the one file that holds the method `kind`: its `Config` and its `Method`. ValueError for an unknown kind."""
+    """Import the one file that holds the method `kind`; raise ValueError where there is none."""
     if kind not in method_kinds():
         allowed = method_kinds()
         raise ValueError(f"there is no method {kind!r}; there are {', '.join(allowed)}.{nearest(kind, allowed)}")
@@ -313,18 +313,14 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise UserError(f"{override!r}: an override is written section.key=value, for instance training.seed=1")
     section: Any = values
     for depth, part in enumerate(parts):
-        if isinstance(section, list):
-            part = _stage_index(section, part, override)
-        elif not isinstance(section, dict):
+        place: Any = _stage_index(section, part, override) if isinstance(section, list) else part
+        if not isinstance(section, dict | list):
             raise UserError(f"{override!r}: {'.'.join(parts[:depth])} is a value, not a section; it has no {part!r}")
         if depth == len(parts) - 1:
-            section[part] = read_yaml(text, override)
-        elif isinstance(section, dict):
-            if section.get(part) is None:
-                section[part] = {}
-            section = section[part]
-        else:
-            section = section[part]
+            section[place] = read_yaml(text, override)
+        elif isinstance(section, dict) and section.get(place) is None:
+            section[place] = {}
+        section = section[place]
 
 
 def _stage_index(stages: list[Any], part: str, override: str) -> int:
@@ -358,7 +354,12 @@ def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str,
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     models = [model]
     for part in place[:-1]:
-        inner = [m for parent in models if part in parent.model_fields for m in _models_in(parent.model_fields[str(part)].annotation)]
+        inner = [
+            model
+            for parent in models
+            if part in parent.model_fields
+            for model in _models_in(parent.model_fields[str(part)].annotation)
+        ]
         models = inner or models
     return sorted({name for m in models for name in m.model_fields})
 

@@ -13,7 +13,7 @@ _OWN_RULES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the base class has it
         first: [(tag, pattern) for tag, pattern in rules if tag not in _OWN_RULES]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -1,10 +1,13 @@
 """What travels from the data loader to a method: integers, with the names and counters of their samples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from hdtrans.common.errors import UserError
 
 FIELDS = ("label", "instance", "source", "photo")
 
@@ -52,13 +55,15 @@ class Batch:
         """Return the batch in pinned memory (called by the data loader)."""
         return self._each(lambda tensor: tensor.pin_memory())
 
-    def _each(self, change) -> "Batch":  # type: ignore[no-untyped-def]
-        values = {name: getattr(self, name) for name in FIELDS}
-        return replace(self, **{name: change(value) for name, value in values.items() if value is not None})
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed: dict[str, Any] = {
+            name: change(tensor) for name in FIELDS if (tensor := getattr(self, name)) is not None
+        }
+        return replace(self, **changed)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; raise ValueError naming the two samples whose sizes differ."""
+    """Stack samples; raise UserError naming the two samples whose sizes differ."""
     stacked = {}
     for name in FIELDS:
         tensors = [getattr(sample, name) for sample in samples]
@@ -67,7 +72,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
             continue
         for sample, tensor in zip(samples, tensors, strict=True):
             if tensor.shape != present[0].shape:
-                raise ValueError(
+                raise UserError(
                     f"{sample.name}: {name} is {_size(tensor)}, but {samples[0].name} in the same batch is "
                     f"{_size(present[0])}; give the stage a size and a geometry that makes them equal, or batch_size: 1"
                 )

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -83,7 +83,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values to `path`, and their digest beside it first."""
     with whole_file(path) as file:
         hashing = _Hashing(file)
-        torch.save({"format": FORMAT, **state}, hashing)
+        torch.save({"format": FORMAT, **state}, cast(BinaryIO, hashing))
         write_text(digest_file(path), f"{hashing.hash.hexdigest()}  {path.name}\n")
 
 
@@ -124,11 +124,15 @@ def find_checkpoint(path: Path) -> Path:
     raise UserError(f"{path}: holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?")
 
 
-def _check_digest(path: Path) -> None:
-    digest = digest_file(path)
-    if not digest.is_file():
-        raise UserError(f"{path}: its digest {digest.name} is missing, so it cannot be told whether the file is whole")
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != digest.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
-        raise UserError(f"{path}: is damaged: its bytes do not have the SHA-256 that {digest.name} says")
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_digest(path: Path) -> None:
+    beside = digest_file(path)
+    if not beside.is_file():
+        raise UserError(f"{path}: its digest {beside.name} is missing, so it cannot be told whether the file is whole")
+    if digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
+        raise UserError(f"{path}: is damaged: its bytes do not have the SHA-256 that {beside.name} says")

@@ -42,7 +42,7 @@ class Ema:
 
     def _pairs(self, networks: nn.ModuleDict, names: Iterable[str]) -> tuple[list[Tensor], list[Tensor]]:
         chosen = [name for name in names if name in self.networks]
-        averages = [p for name in chosen for p in self.networks[name].parameters()]
+        averages: list[Tensor] = [p for name in chosen for p in self.networks[name].parameters()]
         return averages, [p.detach() for name in chosen for p in networks[name].parameters()]
 
     def _copy_buffers(self, networks: nn.ModuleDict, names: Iterable[str]) -> None:

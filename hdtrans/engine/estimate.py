@@ -41,7 +41,7 @@ def describe(recipe: Recipe) -> str:
     for stage in recipe.stages:
         work, cost = _count(recipe, stage, precision)
         total = cost.weights + cost.optimizers + cost.activations
-        size = f"{stage.size}" if stage.size else f"assuming {_UNSIZED[0]}x{_UNSIZED[1]}, geometry none takes files as they are"
+        size = f"{stage.size or f'files of {_UNSIZED[0]}x{_UNSIZED[1]} assumed'}"
         lines += [
             work.table().replace(" epochs of 1 images", " epochs"),
             f"  compute  {cost.flops / 1e9:,.0f} GFLOP a step ({size}, batch {stage.batch_size})",

@@ -39,7 +39,7 @@ def claim(recipe: Recipe) -> Path:
             raise UserError(
                 f"{folder}: holds a run of another recipe, which this one cannot continue:\n  "
                 + "\n  ".join(changes)
-                + "\nChoose another folder (out=FOLDER), or go back to the recipe the run was started with (recipe.yaml)"
+                + "\nChoose another folder (out=FOLDER), or go back to the recipe it was started with (its recipe.yaml)"
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")

@@ -176,7 +176,7 @@ class Trainer:
     def _log(self, work: StageTraining, meter: Meter) -> None:
         means = meter.flush(self.processes)
         broken = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
-        record = {
+        record: dict[str, float | int | str] = {
             "images": self.images_seen,
             "stage": work.stage.name,
             "epoch": round(self.images / work.count, 3),

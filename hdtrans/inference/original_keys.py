@@ -15,13 +15,13 @@ Keys = dict[str, str]
 
 def pix2pixhd_generator(networks: Mapping[str, nn.Module], enhancers: int) -> Keys:
     """Return the keys of `GlobalGenerator` (no enhancers) or `LocalEnhancer`, for our networks by name."""
-    keys, index = _sequence("trunk.segments", networks["trunk"].segments, "model", first=1)
+    keys, index = _sequence("trunk.segments", networks["trunk"].get_submodule("segments"), "model", first=1)
     if not enhancers:
         keys["head.segment.convolution"] = f"model.{index + 1}"
     for n in range(1, enhancers + 1):
         enhancer = networks[f"enhancer{n}"]
-        keys |= _sequence(f"enhancer{n}.before", enhancer.before, f"model{n}_1", first=1)[0]
-        after, index = _sequence(f"enhancer{n}.after", enhancer.after, f"model{n}_2", first=0)
+        keys |= _sequence(f"enhancer{n}.before", enhancer.get_submodule("before"), f"model{n}_1", first=1)[0]
+        after, index = _sequence(f"enhancer{n}.after", enhancer.get_submodule("after"), f"model{n}_2", first=0)
         keys |= after
         if n == enhancers:
             keys[f"enhancer{n}.head.segment.convolution"] = f"model{n}_2.{index + 1}"
@@ -33,12 +33,12 @@ def pix2pixhd_discriminator(networks: Mapping[str, nn.Module], scales: int, feat
     keys = {}
     for scale in range(scales):
         index = 0
-        for layer, segment in enumerate(networks[f"scale{scale}"].segments):
+        for layer, segment in enumerate(networks[f"scale{scale}"].get_submodule("segments").children()):
             ours = f"scale{scale}.segments.{layer}"
             original, at = (f"scale{scale}_layer{layer}", 0) if features else (f"layer{scale}", index)
             keys[f"{ours}.convolution"] = f"{original}.{at}"
             keys[f"{ours}.norm.batch"] = f"{original}.{at + 1}"
-            index += 2 if segment.norm.kind == "none" else 3
+            index += 2 if _has_no_norm(segment) else 3
     return keys
 
 
@@ -71,6 +71,10 @@ def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor
         more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise UserError(f"these weights do not fit the networks: {'; '.join(problems[:10])}{more}")
     return renamed
+
+
+def _has_no_norm(segment: nn.Module) -> bool:
+    return bool(segment.get_submodule("norm").kind == "none")
 
 
 def _sequence(ours: str, modules: nn.Module, original: str, first: int) -> tuple[Keys, int]:

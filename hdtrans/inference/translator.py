@@ -13,8 +13,8 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.config import LabelMaps, Recipe, check_recipe, method_module
 from hdtrans.data.batch import as_bytes
-from hdtrans.data.dataset import check_labels
-from hdtrans.engine.checkpoint import find_checkpoint, load
+from hdtrans.data.label_ids import check_label_ids
+from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 
@@ -29,8 +29,8 @@ class Translator:
         recipe: what the model was trained with.
         classes: names and colours of its label maps; None where pictures are its input.
         reads: what a call needs: `label` or `source`, and `instance` where the model sees instance boundaries.
-        checkpoint: the file.
         images_seen: by the training until then.
+        weights: the SHA-256 of the checkpoint, and whether averages are used.
 
     Example: `Translator.load("runs/city")(label=cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
     """
@@ -38,8 +38,8 @@ class Translator:
     def __init__(self, checkpoint: Path, device: str = "auto", precision: str = "auto", averaged: bool = True) -> None:
         """Read a model from a checkpoint; see `load`."""
         state = load(checkpoint)
-        self.checkpoint = checkpoint
         self.images_seen: int = state["images_seen"]
+        self.weights = f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}"
         self.recipe: Recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
@@ -97,7 +97,7 @@ class Translator:
             raise UserError(f"{name}: has shape {array.shape} and type {array.dtype}; {kind} are wanted")
         data = self.recipe.data
         if name == "label" and isinstance(data, LabelMaps):
-            check_labels("label", array, data.labels, data.ignore)
+            check_label_ids(array, data.labels, data.ignore, "label")
         return array
 
 

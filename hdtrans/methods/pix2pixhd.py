@@ -6,7 +6,7 @@ phases; the generator steps first. Networks: `trunk`, `head`, `enhancer1`... and
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, PositiveInt, field_serializer, model_validator
@@ -142,7 +142,11 @@ def build_networks(config: Config, data: LabelMaps | PicturePairs, seed: int = 0
     """Return every network of every stage, its weights drawn from `seed`."""
     generator, discriminator = config.generator, config.discriminator
     channels = config.channels(data).channels
-    common = {"norm": generator.norm, "upsampling": generator.upsampling, "recompute": generator.recompute}
+    common: dict[str, Any] = {
+        "norm": generator.norm,
+        "upsampling": generator.upsampling,
+        "recompute": generator.recompute,
+    }
     networks: dict[str, nn.Module] = {
         "trunk": Trunk(channels, generator.width, generator.downsamples, generator.blocks, **common),
         "head": Head(generator.width),
@@ -267,7 +271,7 @@ class Pix2pixHD(Method):
                 features, shared.real_features
             )
         if "perceptual" in self.helpers:
-            network = self.helpers["perceptual"]
+            network = cast(PerceptualNetwork, self.helpers["perceptual"])
             with torch.no_grad():
                 real = network(shared.photo)
             losses["perceptual"] = config.perceptual.weight * perceptual_loss(

@@ -4,6 +4,7 @@ The trunk works at the coarsest size; its head makes the picture there. Each enh
 comes from below to its own features at half its size. `coarse_to_fine` puts them together.
 """
 
+import itertools
 from collections.abc import Mapping
 
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class Trunk(nn.Module):
         self.segments = Segments(
             [
                 same(channels, width, 7, norm, "relu"),
-                *(down(fine, coarse, norm) for fine, coarse in zip(widths, widths[1:], strict=False)),
+                *(down(fine, coarse, norm) for fine, coarse in itertools.pairwise(widths)),
                 *(ResidualBlock(widths[-1], norm) for _ in range(blocks)),
                 *(up(2 * fine, fine, norm, upsampling) for fine in reversed(widths[:-1])),
             ],
@@ -110,7 +111,7 @@ def networks_for(output: str, enhancers: int) -> list[str]:
     return names if level == enhancers else [*names, f"{output}_head"]
 
 
-def coarse_to_fine(networks: Mapping[str, nn.Module], condition: Tensor, output: str) -> Tensor:
+def coarse_to_fine(networks: Mapping[str, nn.Module] | nn.ModuleDict, condition: Tensor, output: str) -> Tensor:
     """Make the picture `output` from a condition at its full size: (B, C, H, W) -> (B, 3, H, W) in [-1, 1].
 
     H and W must be multiples of 2**(downsamples + level), where the level of `head` is 0, of `enhancer1` 1.

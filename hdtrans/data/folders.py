@@ -1,0 +1,269 @@
+"""Find the files of a training folder and pair them by name, never by luck of sorting."""
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdtrans.common.errors import UserError, nearest
+from hdtrans.config import LabelMaps, PicturePairs
+from hdtrans.data.header import EXTENSIONS, shown
+
+FOLDERS = {
+    "label_maps": {"label": "_label", "instance": "_inst", "photo": "_img"},
+    "picture_pairs": {"source": "_A", "photo": "_B", "instance": "_inst"},
+}
+"""For each kind of data, the folder of each field: the split's name and this ending."""
+
+_MOST_SHOWN = 10
+_MOST_COMPARED = 1000  # names, when looking for the nearest one
+_ENDING = re.compile(r"_(?:gt(?:Fine|Coarse)_(?:label|instance)(?:Train)?Ids|leftImg8bit|label|inst|img|A|B)$")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    """The files of one sample: what their names have in common (with the sub-folder), and the path of each field."""
+
+    name: str
+    paths: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The pictures of one field: paths relative to the folder, and how many other files lie there."""
+
+    path: Path
+    files: tuple[str, ...]
+    others: Counter[str]
+
+
+def find_samples(
+    data: LabelMaps | PicturePairs, split: str, fields: Iterable[str], optional: Iterable[str] = ()
+) -> list[SampleFiles]:
+    """Find the samples of a split, in natural order of their names (`a2` before `a10`).
+
+    Each field has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders. Files belong together
+    if their sub-folder and stem are the same; or are the same without the endings that Cityscapes and pix2pixHD
+    give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a folder share.
+
+    Args:
+        data: where the folders are.
+        split: what their names start with: `data.train` or `data.test`.
+        fields: the fields every sample must have.
+        optional: fields that are left out if their folder is not there or has no pictures; otherwise they too must
+            have a file for every sample.
+
+    Raises:
+        UserError: a folder is missing or has no pictures, a file lacks a partner (the first ten are listed for each
+            folder, with the nearest names), or two files of a folder have the same name.
+    """
+    wanted, known = set(fields), FOLDERS[data.kind]
+    if wanted - known.keys():
+        unknown = ", ".join(sorted(wanted - known.keys()))
+        raise UserError(f"data.kind: {data.kind} has {', '.join(known)}, but {unknown} is asked for")
+    fields = [field for field in known if field in wanted]
+    _check_folders(data, split, fields)
+    folders = {field: _scan(data.root / f"{split}{known[field]}") for field in fields}
+    for folder in folders.values():
+        if not folder.files:
+            raise UserError(_nothing_found(folder))
+    for field in known.keys() & set(optional) - wanted:
+        path = data.root / f"{split}{known[field]}"
+        if path.is_dir() and (folder := _scan(path)).files:
+            folders[field] = folder
+    keys = _pair(folders)
+    for field, folder in folders.items():
+        _check_twins(folder, keys[field])
+    _check_partners(data.root, folders, keys)
+    places = {field: dict(zip(keys[field], folder.files, strict=True)) for field, folder in folders.items()}
+    roots = {field: os.fspath(folder.path) for field, folder in folders.items()}
+    return [
+        SampleFiles(name, {field: os.path.join(roots[field], places[field][name]) for field in folders})
+        for name in sorted(keys[fields[0]], key=_natural)
+    ]
+
+
+def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
+    """Return a sample for every file of the field `lead`, with those partners that the other fields have for it.
+
+    Samples are named as the file of `lead`, without its extension; partners are found as in `find_samples`.
+
+    Args:
+        lead: the field whose files all become samples.
+        places: for each field a folder, searched with its sub-folders, or one file.
+
+    Raises:
+        UserError: `lead` has no pictures, or two files of the same name but for the extension.
+    """
+    folders = {field: _scan(place) if place.is_dir() else _single(place) for field, place in places.items()}
+    if not folders[lead].files:
+        raise UserError(_nothing_found(folders[lead]))
+    stems = [os.path.splitext(file)[0] for file in folders[lead].files]
+    _check_twins(folders[lead], stems)
+    keys = _pair(folders)
+    alone = all(len(folder.files) == 1 for folder in folders.values())
+    found: dict[str, dict[str, str]] = {
+        field: {key: os.fspath(folder.path / file) for key, file in zip(keys[field], folder.files, strict=True)}
+        for field, folder in folders.items()
+    }
+    samples = []
+    for stem, key, file in zip(stems, keys[lead], folders[lead].files, strict=True):
+        paths = {lead: os.fspath(folders[lead].path / file)}
+        for field in folders.keys() - {lead}:
+            if alone or key in found[field]:
+                paths[field] = next(iter(found[field].values())) if alone else found[field][key]
+        samples.append(SampleFiles(stem, paths))
+    return sorted(samples, key=lambda sample: _natural(sample.name))
+
+
+def _single(file: Path) -> _Folder:
+    return _Folder(file.parent, (file.name,), Counter())
+
+
+def _check_folders(data: LabelMaps | PicturePairs, split: str, fields: Sequence[str]) -> None:
+    """Raise UserError if a folder of a required field is missing, telling which are there."""
+    if not data.root.is_dir():
+        siblings = [path.name for path in data.root.parent.iterdir()] if data.root.parent.is_dir() else []
+        raise UserError(f"data.root: there is no folder {shown(data.root)}.{nearest(data.root.name, siblings)}")
+    names = [f"{split}{FOLDERS[data.kind][field]}" for field in fields]
+    missing = [name for name in names if not (data.root / name).is_dir()]
+    if not missing:
+        return
+    there = sorted(entry.name for entry in os.scandir(data.root) if entry.is_dir() and not entry.name.startswith("."))
+    found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
+    raise UserError(
+        f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
+        f"(data.train, data.test) reads {_slashed(names)}. There is {found}.{nearest(missing[0], there)}"
+    )
+
+
+def _slashed(names: Iterable[str]) -> str:
+    return ", ".join(f"{name}/" for name in names)
+
+
+def _scan(root: Path) -> _Folder:
+    """Return the pictures in a folder and its sub-folders; hidden ones are passed over."""
+    files: list[str] = []
+    others: Counter[str] = Counter()
+    pending = [("", os.path.realpath(root))]
+    while pending:
+        inside, real = pending.pop()
+        try:
+            with os.scandir(root / inside) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.name == "Thumbs.db":
+                        continue
+                    relative = f"{inside}/{entry.name}" if inside else entry.name
+                    if entry.is_dir():
+                        below = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
+                        if not f"{real}/".startswith(f"{below}/"):  # a link upwards would be followed for ever
+                            pending.append((relative, below))
+                        continue
+                    ending = os.path.splitext(entry.name)[1].lower()
+                    if ending in EXTENSIONS:
+                        files.append(relative)
+                    else:
+                        others[ending or "no extension"] += 1
+        except OSError as error:
+            raise UserError(f"{shown(root / inside)}: cannot be searched: {error.strerror or error}") from error
+    return _Folder(root, tuple(files), others)
+
+
+def _nothing_found(folder: _Folder) -> str:
+    """Say that a folder has no pictures, and what it has."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
+    other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
+    there = sorted(entry.name for entry in os.scandir(folder.path.parent) if entry.is_dir())
+    return (
+        f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "
+        f"found {other}. Beside it there is {_slashed(shown(name) for name in there[: 2 * _MOST_SHOWN])}"
+    )
+
+
+def _pair(folders: Mapping[str, _Folder]) -> dict[str, list[str]]:
+    """Return the sample's name for each file of each field: by the first rule that pairs all, else the best one."""
+    stems = {field: [os.path.splitext(file)[0] for file in folder.files] for field, folder in folders.items()}
+    best, fewest = stems, _unpaired(stems)
+    if fewest:
+        known = {field: [_ENDING.sub("", stem) for stem in names] for field, names in stems.items()}
+        for keys in (known, _without_common_ending(stems)):
+            if (unpaired := _unpaired(keys)) < fewest:
+                best, fewest = keys, unpaired
+    return best
+
+
+def _unpaired(keys: Mapping[str, Sequence[str]]) -> int:
+    sets = [set(names) for names in keys.values()]
+    return len(set.union(*sets)) - len(set.intersection(*sets))
+
+
+def _without_common_ending(stems: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Cut off, in each field, the ending that all stems share, but for what the endings of all fields start with."""
+    endings = {field: _common_ending(names) for field, names in stems.items()}
+    kept = len(_common_start(list(endings.values())))
+    return {field: [stem[: len(stem) - len(endings[field]) + kept] for stem in names] for field, names in stems.items()}
+
+
+def _common_ending(stems: list[str]) -> str:
+    """Return the longest ending of all stems that leaves something of each; '' for a single one."""
+    if len(stems) < 2:
+        return ""
+    ending = _common_start([stem[::-1] for stem in stems])[::-1]
+    return ending if len(ending) < min(len(stem) for stem in stems) else ending[1:]
+
+
+def _common_start(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)
+    differs = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
+    return first[: next(differs, len(first))]
+
+
+def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
+    """Raise UserError if two files of a folder belong to one sample."""
+    twins = [key for key, count in Counter(keys).items() if count > 1]
+    if not twins:
+        return
+    lines = []
+    for twin in sorted(twins, key=_natural)[:_MOST_SHOWN]:
+        files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
+        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.path / file) for file in files))
+    more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
+    raise UserError(
+        f"{shown(folder.path)}: {len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}"
+    )
+
+
+def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError if a sample lacks the file of a field, listing for each folder what it lacks."""
+    files = {field: dict(zip(keys[field], folder.files, strict=True)) for field, folder in folders.items()}
+    everything = set().union(*files.values())
+    complete = set.intersection(*(set(names) for names in files.values()))
+    if everything == complete:
+        return
+    lines = [
+        f"{shown(root)}: {len(everything - complete)} of {len(everything)} samples lack a file; files are paired by "
+        "sub-folder and name, without extension and without the ending of their kind:"
+    ]
+    for field, folder in folders.items():
+        lacking = sorted(everything - files[field].keys(), key=_natural)
+        if not lacking:
+            continue
+        lines.append(f"  {folder.path.name}/ ({field}) lacks the partner of {len(lacking)} file(s):")
+        alone = sorted(files[field].keys() - complete)[:_MOST_COMPARED]
+        for key in lacking[:_MOST_SHOWN]:
+            owner = next(other for other in folders if key in files[other])
+            close = difflib.get_close_matches(key, alone, n=1, cutoff=0.6)
+            there = f"; nearest: {shown(files[field][close[0]])}" if close else ""
+            lines.append(f"    {folders[owner].path.name}/{shown(files[owner][key])}{there}")
+        if len(lacking) > _MOST_SHOWN:
+            lines.append(f"    and {len(lacking) - _MOST_SHOWN} more")
+    raise UserError("\n".join(lines))
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts numbers inside names by their value."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

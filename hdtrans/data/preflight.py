@@ -1,0 +1,159 @@
+"""Look at every file of a training folder before the first step, and tell all that is wrong at once."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from hdtrans.common.classes import CITYSCAPES, ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.config import LabelMaps, PicturePairs, Stage
+from hdtrans.data.dataset import check_sizes
+from hdtrans.data.folders import SampleFiles
+from hdtrans.data.geometry import Geometry, plan
+from hdtrans.data.header import Header, probe, shown
+from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.read import instance_problem, label_problem, picture_problem, read_label
+
+_MOST_SHOWN = 20
+_MOST_LABELS = 500
+_THREADS = 8  # they mostly wait for the disk
+_CLASS_FILE = "dataset.json"
+
+Problem = tuple[str, str]  # where, and what
+
+
+def preflight(
+    files: Sequence[SampleFiles],
+    fields: Iterable[str],
+    data: LabelMaps | PicturePairs,
+    stages: Sequence[Stage] = (),
+) -> None:
+    """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
+
+    Args:
+        files: as `find_samples` gives them.
+        fields: the fields that will be read.
+        data: the section of the recipe.
+        stages: whose crops must fit into the files.
+
+    Raises:
+        UserError: with all problems found: files that cannot be read, of different sizes within a sample, of a wrong
+            kind, crops that do not fit, ids that are no class, another number of classes than `data.labels`. The first
+            20 are listed.
+    """
+    wanted = set(fields)
+    problems = _class_problems(data)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        parts = [files[first : first + 64] for first in range(0, len(files), 64)]
+        checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
+        by_sample = list(chain.from_iterable(checked))
+        problems += chain.from_iterable(by_sample)
+        if isinstance(data, LabelMaps) and "label" in wanted:
+            places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
+            sound = [files[place].paths["label"] for place in places if not by_sample[place]]
+            labels, ignore = data.labels, data.ignore
+            problems += chain.from_iterable(threads.map(lambda path: _label_problems(path, labels, ignore), sound))
+    if problems:
+        lines = _grouped(problems)
+        more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
+        listed = "".join(f"\n  {line}" for line in lines[:_MOST_SHOWN])
+        raise UserError(
+            f"data.root {shown(data.root)}: {len(problems)} problem(s) in {len(files)} samples:{listed}{more}"
+        )
+
+
+def _grouped(problems: Sequence[Problem]) -> list[str]:
+    """Return one line for each problem, but one for all files that have the same."""
+    places: dict[str, list[str]] = {}
+    for place, words in problems:
+        places.setdefault(words, []).append(place)
+    lines = []
+    for words, where in places.items():
+        others = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        lines.append(f"{where[0]}{others}: {words}")
+    return lines
+
+
+def class_table(data: LabelMaps | PicturePairs) -> ClassTable | None:
+    """Return the classes of label maps: from dataset.json in the root, else Cityscapes' if there are 35, else numbered.
+
+    None for picture pairs. Raises UserError if dataset.json is there and not sound.
+    """
+    if not isinstance(data, LabelMaps):
+        return None
+    file = data.root / _CLASS_FILE
+    if file.exists():
+        return ClassTable.read(file)
+    if data.labels == len(CITYSCAPES):
+        return replace(CITYSCAPES, ignore=data.ignore)
+    return ClassTable.generic(data.labels, data.ignore)
+
+
+def _class_problems(data: LabelMaps | PicturePairs) -> list[Problem]:
+    try:
+        table = class_table(data)
+    except UserError as error:
+        return [("data.root", str(error))]
+    if table is None or not isinstance(data, LabelMaps) or len(table) == data.labels:
+        return []
+    words = f"is {data.labels}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
+    return [("data.labels", f"{words}; set data.labels={len(table)}, or correct the file")]
+
+
+def _header_problems(
+    sample: SampleFiles, fields: Collection[str], data: LabelMaps | PicturePairs, stages: Sequence[Stage]
+) -> list[Problem]:
+    """Return what the headers of one sample tell."""
+    problems = []
+    sizes = {}
+    paths = {field: path for field, path in sample.paths.items() if field in fields}
+    for field, path in paths.items():
+        try:
+            header = probe(path)
+        except UserError as error:
+            problems.append(_split(error, path))
+            continue
+        if problem := _kind_problem(field, header, data):
+            problems.append((shown(path), problem))
+        sizes[field] = (header.height, header.width)
+    if problems:
+        return problems
+    try:
+        check_sizes(paths, sizes)
+    except UserError as error:
+        return [_split(error, next(iter(paths.values())))]
+    first = next(iter(paths))
+    return [(shown(paths[first]), problem) for problem in _geometry_problems(stages, *sizes[first])]
+
+
+def _split(error: UserError, path: str) -> Problem:
+    """Return an error's words without the path that they start with."""
+    return shown(path), str(error).removeprefix(f"{shown(path)}: ")
+
+
+def _kind_problem(field: str, header: Header, data: LabelMaps | PicturePairs) -> str:
+    if field == "label":
+        return label_problem(header)
+    if field == "instance":
+        return instance_problem(header)
+    source_channels = data.source_channels if isinstance(data, PicturePairs) else 3
+    return picture_problem(header, source_channels if field == "source" else 3)
+
+
+def _geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:
+    for stage in stages:
+        try:
+            plan(Geometry.of(stage), height, width, False, None)
+        except UserError as error:
+            yield f"stages.{stage.name}: {error}"
+
+
+def _label_problems(path: str, labels: int, ignore: int | None) -> list[Problem]:
+    try:
+        check_label_ids(read_label(path), labels, ignore, shown(path))
+    except UserError as error:
+        return [_split(error, path)]
+    return []
