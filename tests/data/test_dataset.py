@@ -1,0 +1,255 @@
+"""Samples as tensors: the same whatever reads them, checked, and errors that arrive as they were raised."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hdtrans.common.errors import UserError
+from hdtrans.config import LabelMaps, PicturePairs, Size
+from hdtrans.data.batch import Batch
+from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
+from hdtrans.data.folders import SampleFiles, find_samples
+from hdtrans.data.geometry import Geometry
+from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.order import BatchOrder
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+FIELDS = ("label", "instance", "photo")
+CROP = Geometry("crop", Size(height=8, width=12))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Write five samples whose instance map and photo tell the file and the pixel."""
+    for folder in ("train_label", "train_inst", "train_img"):
+        (tmp_path / folder).mkdir()
+    rows, columns = np.mgrid[:16, :20].astype(np.uint8)
+    for number in range(5):
+        label = (rows + columns + number) % 7
+        photo = np.stack([np.full_like(rows, number), columns, rows], axis=2)  # OpenCV writes blue first
+        cv2.imwrite(str(tmp_path / "train_label" / f"{number}.png"), label)
+        cv2.imwrite(str(tmp_path / "train_inst" / f"{number}.png"), label.astype(np.uint16) * 1000)
+        cv2.imwrite(str(tmp_path / "train_img" / f"{number}.png"), photo)
+    return LabelMaps(root=tmp_path, labels=7)
+
+
+def training(data, geometry=CROP, seed=0, fields=FIELDS):
+    """Return the training samples of the fixture."""
+    return TrainingSamples(find_samples(data, "train", fields), fields, data, geometry, seed, stage=0)
+
+
+def equal(first, second):
+    """Say whether two batches or samples hold the same."""
+    same = vars(first).keys() == vars(second).keys()
+    for name, value in vars(first).items():
+        other = vars(second)[name]
+        same &= torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
+    return same
+
+
+class TestTrainingSamples:
+    def test_types_and_shapes(self, data):
+        sample = training(data)[0]
+        assert sample.label.dtype == torch.uint8 and sample.label.shape == (8, 12)
+        assert sample.instance.dtype == torch.int32 and sample.instance.shape == (8, 12)
+        assert sample.photo.dtype == torch.uint8 and sample.photo.shape == (3, 8, 12)
+        assert sample.source is None and sample.counter == 0 and sample.name in "01234"
+
+    def test_maps_and_photo_show_the_same_pixels(self, data):
+        samples = training(data)
+        corners, flips = set(), 0
+        for counter in range(60):
+            sample = samples[counter]
+            rows, columns, number = sample.photo.to(torch.int64)
+            assert torch.equal(sample.label.to(torch.int64), (rows + columns + number) % 7)
+            assert torch.equal(sample.instance.to(torch.int64), sample.label.to(torch.int64) * 1000)
+            assert int(number[0, 0]) == int(sample.name)
+            corners.add((int(rows[0, 0]), int(columns[0].min())))
+            flips += bool(columns[0, 0] > columns[0, 1])
+        assert len(corners) > 30 and 18 < flips < 42
+
+    def test_flip_off(self, data):
+        samples = training(data.model_copy(update={"flip": False}))
+        assert all(samples[counter].photo[1, 0, 0] < samples[counter].photo[1, 0, 1] for counter in range(30))
+
+    def test_every_epoch_has_every_file(self, data):
+        samples = training(data)
+        assert len(samples) == 5
+        epochs = [[samples[5 * epoch + place].name for place in range(5)] for epoch in range(3)]
+        assert all(sorted(epoch) == list("01234") for epoch in epochs)
+
+    def test_follows_from_seed_and_counter(self, data):
+        assert equal(training(data)[17], training(data)[17])
+        assert not equal(training(data)[17], training(data, seed=1)[17])
+
+    def test_fields_that_are_not_asked_for_are_not_read(self, data):
+        (data.root / "train_inst" / "0.png").write_bytes(b"")
+        samples = training(data, fields=("label", "photo"))
+        assert all(samples[counter].instance is None for counter in range(5))
+
+    def test_picture_pairs(self, tmp_path):
+        for folder in ("train_A", "train_B"):
+            (tmp_path / folder).mkdir()
+        np.save(tmp_path / "train_A" / "1.npy", np.linspace(-1, 1, 16 * 20 * 5, dtype=np.float32).reshape(16, 20, 5))
+        cv2.imwrite(str(tmp_path / "train_B" / "1.png"), np.full((16, 20), 40000, np.uint16))
+        data = PicturePairs(kind="picture_pairs", root=tmp_path, source_channels=5)
+        sample = training(data, fields=("source", "photo"))[0]
+        assert sample.source.dtype == torch.float32 and sample.source.shape == (5, 8, 12)
+        assert sample.photo.dtype == torch.int32 and sample.photo.shape == (3, 8, 12)
+        assert (sample.photo == 40000).all() and sample.label is None
+
+    def test_files_of_different_sizes(self, data):
+        cv2.imwrite(str(data.root / "train_img" / "2.png"), np.zeros((16, 21, 3), np.uint8))
+        with pytest.raises(
+            UserError, match=r"differ in size: label 20x16 .*2\.png.*photo 21x16 \(.*train_img.2\.png\)"
+        ):
+            [training(data)[counter] for counter in range(5)]
+
+    def test_a_crop_that_does_not_fit_names_the_file(self, data):
+        with pytest.raises(UserError, match=r"train_label.\d\.png: a crop of size 21x8 does not fit into 20x16"):
+            training(data, Geometry("crop", Size(height=8, width=21)))[0]
+
+    def test_ids_that_are_no_class(self, data):
+        samples = training(data.model_copy(update={"labels": 6}))
+        with pytest.raises(UserError, match=r"\.png: ids that are no class: 6 \(\d+ pixels.*data\.labels=7"):
+            samples[0]
+
+    def test_no_samples(self, data):
+        with pytest.raises(UserError, match="no samples"):
+            TrainingSamples([], FIELDS, data, CROP, 0, 0)
+
+
+class TestLabelIds:
+    def test_classes_and_the_ignored_id_pass(self):
+        label = np.array([[0, 6], [255, 3]], np.uint8)
+        check_label_ids(label, 7, 255, "a.png")
+        with pytest.raises(UserError, match=r"255 \(1 pixel, first at row 1, column 0\).*no id is ignored"):
+            check_label_ids(label, 7, None, "a.png")
+
+    def test_all_is_told(self):
+        label = np.array([[0, 9, 9], [9, 7, 255]], np.int32)
+        with pytest.raises(UserError) as caught:
+            check_label_ids(label, 7, 255, "a.png")
+        assert str(caught.value) == (
+            "a.png: ids that are no class: 7 (1 pixel, first at row 1, column 1), 9 (3 pixels, first at row 0, column 1). "
+            "Classes are 0 to 6 (data.labels=7), 255 is ignored (data.ignore). Set data.labels=10 if they are classes"
+        )
+
+    def test_one_id_may_be_the_one_to_ignore(self):
+        with pytest.raises(UserError, match="or data.ignore=254 if it marks pixels without a class"):
+            check_label_ids(np.full((2, 2), 254, np.uint8), 7, None, "a.png")
+
+    def test_negative_ids(self):
+        with pytest.raises(UserError, match=r"-1 \(1 pixel"):
+            check_label_ids(np.array([[-1, 3]]), 7, 255, "label")
+
+
+class TestStillSamples:
+    def test_centred_and_straight(self, data):
+        samples = StillSamples(find_samples(data, "train", FIELDS), FIELDS, data, CROP)
+        assert [sample.name for sample in samples] == list("01234")
+        assert samples[3].counter == 3
+        assert samples[3].photo[:, 0, 0].tolist() == [4, 4, 3]
+
+    def test_fields_without_files_are_none(self, data):
+        files = find_samples(data, "train", ["label"])
+        sample = StillSamples(files, FIELDS, data)[0]
+        assert sample.label.shape == (16, 20) and sample.photo is None and sample.instance is None
+
+
+class TestLoader:
+    def test_workers_change_nothing(self, data):
+        order = BatchOrder(3, 19, batch_size=4)
+        alone = list(make_loader(training(data), order, workers=0, pin_memory=False))
+        helped = list(make_loader(training(data), order, workers=2, pin_memory=False))
+        assert [batch.counters for batch in alone] == [tuple(counters) for counters in order]
+        assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
+        assert isinstance(alone[0], Batch) and alone[0].photo.shape == (4, 3, 8, 12)
+
+    def test_draws_nothing_from_the_global_generator(self, data):
+        before = torch.random.get_rng_state()
+        list(make_loader(training(data), BatchOrder(0, 4, 2), workers=1, pin_memory=False))
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_user_error_arrives_as_it_was(self, data, workers):
+        (data.root / "train_img" / "2.png").write_bytes(b"")
+        loader = make_loader(training(data), BatchOrder(0, 5, 1), workers, pin_memory=False)
+        with pytest.raises(UserError) as caught:
+            list(loader)
+        assert str(caught.value) == f"{data.root / 'train_img' / '2.png'}: is empty (0 bytes); write the file again"
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_sizes_that_cannot_be_stacked(self, data, workers):
+        for folder, shape in (("train_label", (16, 30)), ("train_inst", (16, 30)), ("train_img", (16, 30, 3))):
+            cv2.imwrite(str(data.root / folder / "2.png"), np.zeros(shape, np.uint8))
+        loader = make_loader(training(data, Geometry()), BatchOrder(0, 5, 5), workers, pin_memory=False)
+        with pytest.raises(UserError, match="in the same batch"):
+            list(loader)
+
+    def test_our_own_mistakes_keep_their_type(self, data):
+        with pytest.raises(AssertionError):
+            list(make_loader(training(data), [[-1]], workers=0, pin_memory=False))
+
+    def test_workers_leave_signals_to_the_parent(self, data, tmp_path):
+        script = tmp_path / "script.py"
+        script.write_text(
+            textwrap.dedent(
+                """
+                import signal, sys, time
+                from tests.data.test_dataset import training
+                from hdtrans.config import LabelMaps
+                from hdtrans.data.dataset import make_loader
+                from hdtrans.data.order import BatchOrder
+
+                stopped = []
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, lambda number, frame: stopped.append(number))
+                data = LabelMaps(root=sys.argv[1], labels=7)
+                batches = iter(make_loader(training(data), BatchOrder(0, 400, 2), 2, False))
+                next(batches)
+                print("ready", flush=True)
+                while len(stopped) < 2:
+                    time.sleep(0.01)
+                print(sum(1 for _ in batches), flush=True)
+                """
+            )
+        )
+        root = Path(__file__).resolve().parents[2]
+        command = [sys.executable, str(script), str(data.root)]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        ) as process:
+            assert process.stdout.readline() == "ready\n"
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.killpg(process.pid, number)
+            output, _ = process.communicate(timeout=60)
+        assert (process.returncode, output) == (0, "199\n")
+
+    def test_lists_of_paths_are_compact(self, data):
+        files = [SampleFiles(f"{n:06d}", {"label": f"{data.root}/train_label/{n:06d}.png"}) for n in range(1000)]
+        samples = StillSamples(files, ["label"], data)
+        kept = vars(vars(samples)["_reader"])
+        assert not any(isinstance(value, list) for value in kept.values())
+        with pytest.raises(UserError, match=r"train_label/000777\.png"):
+            samples[777]
+
+
+def test_real_cityscapes():
+    root = SHARED / "data" / "cityscapes"
+    if not root.is_dir():
+        pytest.skip("the real Cityscapes files are not beside this checkout")
+    data = LabelMaps(root=root, labels=35)
+    geometry = Geometry("resize", Size(height=256, width=512))
+    sample = training(data, geometry)[0]
+    assert sample.photo.shape == (3, 256, 512) and sample.label.shape == sample.instance.shape == (256, 512)
+    assert torch.equal(torch.where(sample.instance >= 1000, sample.instance // 1000, sample.instance), sample.label)

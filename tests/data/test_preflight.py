@@ -1,0 +1,103 @@
+"""The look at a training folder before the first step: everything that is wrong, at once."""
+
+import cv2
+import numpy as np
+import pytest
+
+from hdtrans.common.classes import CITYSCAPES, ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.config import LabelMaps, PicturePairs, Stage
+from hdtrans.data.folders import find_samples
+from hdtrans.data.preflight import class_table, preflight
+
+FIELDS = ("label", "instance", "photo")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Write 30 sound samples."""
+    for folder in ("train_label", "train_inst", "train_img"):
+        (tmp_path / folder).mkdir()
+        shape = (16, 20, 3) if folder == "train_img" else (16, 20)
+        for number in range(30):
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), np.full(shape, number % 7, np.uint8))
+    return LabelMaps(root=tmp_path, labels=7)
+
+
+def problems(data, stages=(), fields=FIELDS):
+    """Return the message of preflight, or ''."""
+    try:
+        preflight(find_samples(data, "train", fields), fields, data, stages)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_a_sound_folder_passes(data):
+    assert problems(data, [Stage(size="20x16"), Stage(name="b", size="8x8", geometry="crop")]) == ""
+
+
+def test_everything_is_told_at_once(data):
+    root = data.root
+    (root / "train_img" / "1.png").write_bytes(b"")
+    (root / "train_img" / "2.png").write_bytes((root / "train_img" / "2.png").read_bytes()[:20])
+    cv2.imwrite(str(root / "train_img" / "3.png"), np.zeros((15, 20, 3), np.uint8))
+    cv2.imwrite(str(root / "train_label" / "4.png"), np.zeros((16, 20, 3), np.uint8))
+    cv2.imwrite(str(root / "train_label" / "5.png"), np.full((16, 20), 99, np.uint8))
+    cv2.imwrite(str(root / "train_inst" / "6.png"), np.zeros((16, 20, 4), np.uint8))
+    message = problems(data)
+    assert message.startswith(f"data.root {root}: 6 problem(s) in 30 samples:")
+    for words in (
+        "train_img/1.png: is empty (0 bytes)",
+        "train_img/2.png: cannot be read as a picture (20 bytes)",
+        "label 20x16",
+        "photo 20x15",
+        "train_label/4.png: a label map (one id a pixel) is expected, but this is a picture of 3 channels",
+        "train_label/5.png: ids that are no class: 99 (320 pixels, first at row 0, column 0)",
+        "train_inst/6.png: an instance map (one id a pixel) is expected, but this is a picture of 4 channels",
+    ):
+        assert words in message
+
+
+def test_twenty_are_listed(data):
+    for number in range(25):
+        (data.root / "train_img" / f"{number}.png").write_bytes(b"GIF89a" + bytes([65 + number]))
+    message = problems(data)
+    assert "25 problem(s)" in message and message.count("GIF89a") == 20 and message.endswith("and 5 more")
+
+
+def test_what_all_files_have_is_told_once(data):
+    message = problems(data, [Stage(name="big", size="64x8", geometry="crop")])
+    assert "0.png and 29 more: stages.big: a crop of size 64x8 does not fit into 20x16" in message
+    assert message.count("\n") == 1
+
+
+def test_pictures_of_a_wrong_number_of_channels(tmp_path):
+    for folder in ("train_A", "train_B"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), np.zeros((4, 4, 3), np.uint8))
+    data = PicturePairs(kind="picture_pairs", root=tmp_path, source_channels=3)
+    fields = ("source", "photo")
+    assert problems(data, fields=fields) == ""
+    message = problems(data.model_copy(update={"source_channels": 5}), fields=fields)
+    assert "train_A/1.png: has 3 channel(s), but 5 are wanted (data.source_channels" in message
+
+
+class TestClassTable:
+    def test_from_dataset_json(self, data):
+        ClassTable.generic(7).write(data.root / "dataset.json")
+        assert class_table(data) == ClassTable.generic(7)
+        assert problems(data) == ""
+        assert "set data.labels=7" in problems(data.model_copy(update={"labels": 8}))
+
+    def test_a_broken_one_is_told_with_the_rest(self, data):
+        (data.root / "dataset.json").write_text("{")
+        (data.root / "train_img" / "1.png").write_bytes(b"")
+        message = problems(data)
+        assert "2 problem(s)" in message and "dataset.json: not a JSON file" in message
+
+    def test_without_a_file(self, data, tmp_path):
+        assert class_table(data) == ClassTable.generic(7)
+        table = class_table(data.model_copy(update={"labels": 35, "ignore": None}))
+        assert table.names == CITYSCAPES.names and table.ignore is None
+        assert class_table(PicturePairs(kind="picture_pairs", root=tmp_path)) is None

@@ -1,0 +1,46 @@
+"""Small real runs that several tests look at: toy scenes, a recipe of a few thousand weights, seconds of training."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hdtrans.config import check_recipe
+from hdtrans.data.toycity import CLASS_NAMES, write_dataset
+from hdtrans.engine.run import train
+
+
+def small_recipe(root: Path, out: Path, **changes: Any) -> dict[str, Any]:
+    """Return the plain values of a one-stage recipe on the data under `root`; `changes` replace whole sections."""
+    values: dict[str, Any] = {
+        "name": "small",
+        "out": str(out),
+        "data": {"kind": "label_maps", "root": str(root), "labels": len(CLASS_NAMES)},
+        "method": {
+            "kind": "pix2pixhd",
+            "condition": {"boundary": "instance"},
+            "generator": {"width": 4, "downsamples": 2, "blocks": 1},
+            "discriminator": {"width": 4, "layers": 1, "scales": 1},
+            "perceptual": {"kind": "none"},
+        },
+        "training": {"workers": 0, "device": "cpu", "ema": {"half_life": 10}, "sample_count": 1},
+        "stages": [{"size": "64x32", "epochs": 1}],
+    }
+    return values | changes
+
+
+def toy_data(root: Path, train_count: int = 4, test_count: int = 3) -> Path:
+    """Render a toy city of 64x32 pixels and return its folder."""
+    write_dataset(root, train_count, test_count, 32, 64)
+    return root
+
+
+def train_values(values: dict[str, Any]) -> Path:
+    """Train plain recipe values, as from a file; return the run folder."""
+    return train(check_recipe(values, "test recipe"))
+
+
+def write_recipe(file: Path, values: dict[str, Any]) -> Path:
+    """Write plain recipe values to a YAML file and return it."""
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return file

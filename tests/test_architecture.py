@@ -1,0 +1,378 @@
+"""The rooms and laws of the house, read from every file with `ast`.
+
+The tables below are the rules. `findings` holds one source text against them and answers `file:line: rule` lines.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - {"__init__", "base"}
+
+# A room, and the modules of the package it may import besides its own. A module includes what lies under it.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "__init__": (),
+    "__main__": ("cli",),
+    "common": (),
+    "config": ("common",),
+    "networks": ("common",),
+    "losses": ("common",),
+    "data": ("config", "common"),
+    "methods": ("networks", "losses", "methods.base", "config", "data.batch", "common"),
+    "engine": ("methods.base", "data", "config", "common"),
+    "inference": (
+        "engine.checkpoint",
+        "engine.precision",
+        "engine.distributed",
+        "methods.base",
+        "data",
+        "config",
+        "common",
+    ),
+    "evaluation": (
+        "engine.checkpoint",
+        "engine.precision",
+        "engine.distributed",
+        "methods.base",
+        "data",
+        "config",
+        "common",
+    ),
+    "prepare": ("data", "config", "common"),
+    "cli": (
+        "common",
+        "config",
+        "networks",
+        "losses",
+        "data",
+        "methods",
+        "engine",
+        "inference",
+        "evaluation",
+        "prepare",
+    ),
+}
+CLOSED = {"methods"}  # rooms whose files do not even import each other
+
+# Rooms that must run where torch is not wanted: neither they nor what they import at their top may import it.
+WITHOUT_TORCH = ("common", "config", "prepare")
+# Rooms that are torch and nothing else from outside (pydantic, numpy... stay out).
+ONLY_TORCH = ("networks", "losses")
+
+# What stands in few files alone: a name, and where it may be written.
+FEW_PLACES: dict[str, tuple[str, ...]] = {
+    "torch.distributed": ("hdtrans/engine/distributed.py",),
+    "torch.nn.parallel": ("hdtrans/engine/distributed.py",),
+    "DistributedDataParallel": ("hdtrans/engine/distributed.py",),
+    "torch.autocast": ("hdtrans/engine/precision.py",),
+    "torch.amp": ("hdtrans/engine/precision.py",),
+    "torch.cuda.amp": ("hdtrans/engine/precision.py",),
+    "GradScaler": ("hdtrans/engine/precision.py",),
+    "torchvision": ("hdtrans/networks/perceptual.py",),
+    "yaml.load": ("hdtrans/common/yaml_text.py",),
+    "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
+    "importlib.import_module": ("hdtrans/config.py", "hdtrans/cli/__init__.py"),  # the one place per kind of name
+}
+ONLY_LATE = ("torchvision",)  # imported inside functions
+
+FORBIDDEN_IMPORTS = ("pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "joblib")
+FORBIDDEN_CALLS = ("eval", "exec", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all")
+FORBIDDEN_ARGUMENTS = ("shell", "allow_pickle")  # given as True
+
+FILE_LINES, COMMAND_LINES, FUNCTION_LINES = 399, 79, 60
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, or name of a module: `hdtrans.data.batch.Batch`."""
+
+    name: str
+    line: int
+    late: bool
+
+
+def findings(source: str, file: str) -> list[str]:
+    """Return what breaks a rule in the `source` of `file` (its path in the checkout), as `file:line: rule`."""
+    tree = ast.parse(source)
+    found = [*_of_imports(tree, file), *_of_code(tree, file), *_of_shape(tree, source, file)]
+    return [f"{file}:{line}: {rule}" for line, rule in sorted(found)]
+
+
+def imports(tree: ast.Module, file: str) -> Iterator[Import]:
+    """Yield what a file imports, relative imports made absolute; of `from a import b` the full `a.b`."""
+    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    package = file.removesuffix(".py").removesuffix("/__init__").split("/")
+    if not file.endswith("__init__.py"):
+        package = package[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{start}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (Import(name, node.lineno, id(node) in late) for name in names)
+
+
+def _of_imports(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
+    room = _room(file)
+    of_the_package = (name for name in _dotted_names(tree) if name.name.startswith("hdtrans."))
+    for given in (*imports(tree, file), *of_the_package):
+        top = given.name.split(".")[0]
+        if top in FORBIDDEN_IMPORTS:
+            yield given.line, f"{top} is not used: what it reads can run code"
+        if top in ONLY_LATE and not given.late:
+            yield given.line, f"{top} is imported inside the function that needs it"
+        if not room:
+            if (
+                file.startswith("tools/")
+                and top not in sys.stdlib_module_names
+                and not _under(given.name, "hdtrans.cli")
+            ):
+                yield given.line, f"tools import hdtrans.cli and the standard library, not {given.name}"
+        elif top == "hdtrans":
+            yield from _of_room(given, room)
+        elif room in WITHOUT_TORCH and top in ("torch", "torchvision"):
+            yield given.line, f"{room} does not import {top}"
+        elif room in ONLY_TORCH and top not in (*sys.stdlib_module_names, "torch", "torchvision"):
+            yield given.line, f"{room} imports torch and no other package, not {top}"
+
+
+def _of_room(given: Import, room: str) -> Iterator[tuple[int, str]]:
+    inner = given.name.removeprefix("hdtrans").removeprefix(".")
+    allowed = ROOMS.get(room)
+    if allowed is None:
+        yield given.line, f"there is no room {room}; give it a line in ROOMS (and in DESIGN.md)"
+    elif inner in ("", "__version__") or (inner.split(".")[0] == room and room not in CLOSED):
+        return
+    elif not any(_under(inner, name) for name in allowed):
+        yield given.line, f"{room} imports {', '.join(allowed) or 'no other room'}, not hdtrans.{inner}"
+
+
+def _of_code(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
+    used = [*imports(tree, file), *_dotted_names(tree)]
+    for given in used:
+        for special, places in FEW_PLACES.items():
+            found = _under(given.name, special) or ("." not in special and special in given.name.split("."))
+            if found and file not in places:
+                yield given.line, f"{special} stands in {' and '.join(places)} alone"
+                break
+    safe = {
+        c.name
+        for c in tree.body
+        if isinstance(c, ast.ClassDef) and any("SafeLoader" in ast.unparse(b) for b in c.bases)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield node.lineno, "a bare except hides what it catches; name the exception"
+        elif isinstance(node, ast.Constant) and _room(file) == "engine" and node.value in METHODS:
+            yield node.lineno, f"the engine knows no method, not {node.value!r}"
+        elif isinstance(node, ast.Call):
+            yield from _of_call(node, ast.unparse(node.func), safe)
+
+
+def _of_call(node: ast.Call, name: str, safe_loaders: set[str]) -> Iterator[tuple[int, str]]:
+    given: dict[str | None, Any] = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+    if name in FORBIDDEN_CALLS:
+        yield node.lineno, f"{name} is not used"
+    if name == "yaml.load" and not (len(node.args) == 2 and ast.unparse(node.args[1]) in safe_loaders):
+        yield node.lineno, "yaml.load takes a loader of our own that derives from SafeLoader"
+    if name == "torch.load" and given.get("weights_only") is not True:
+        yield node.lineno, "torch.load says weights_only=True"
+    if name != "torch.load" and given.get("weights_only") is False:
+        yield node.lineno, "weights_only=False is not used"
+    for argument in FORBIDDEN_ARGUMENTS:
+        if given.get(argument):
+            yield node.lineno, f"{argument}=True is not used"
+
+
+def _of_shape(tree: ast.Module, source: str, file: str) -> Iterator[tuple[int, str]]:
+    room = _room(file)
+    if not room:
+        return
+    lines = len(source.splitlines())
+    allowed = COMMAND_LINES if room == "cli" else FILE_LINES
+    if lines > allowed:
+        yield lines, f"{lines} lines; a file of {room} has at most {allowed}"
+    if ast.get_docstring(tree) is None:
+        yield 1, "the module has no docstring"
+    for node in tree.body:
+        public = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
+            "_"
+        )
+        if public and ast.get_docstring(node) is None:
+            yield node.lineno, f"{node.name} is public and has no docstring"
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (inner.end_lineno or inner.lineno) - inner.lineno + 1
+            if length > FUNCTION_LINES:
+                yield inner.lineno, f"{inner.name} has {length} lines; a function has at most {FUNCTION_LINES}"
+
+
+def _dotted_names(tree: ast.Module) -> Iterator[Import]:
+    """Yield every dotted name that is used: after `import a`, writing `a.b` is as good as an import of it."""
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name) and id(node) not in inner:
+            yield Import(ast.unparse(node), node.lineno, late=True)
+
+
+def _room(file: str) -> str:
+    """Return the room of a file of the package (of `hdtrans/config.py` too: config), else ''."""
+    parts = file.removesuffix(".py").split("/")
+    return parts[1] if parts[0] == "hdtrans" else ""
+
+
+def _under(name: str, module: str) -> bool:
+    return name == module or name.startswith(module + ".")
+
+
+FILES = sorted(str(f.relative_to(ROOT)) for folder in ("hdtrans", "tools") for f in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file(file: str) -> None:
+    found = findings((ROOT / file).read_text(encoding="utf-8"), file)
+    assert not found, "\n".join(["", *found])
+
+
+def test_rooms_without_torch_do_not_reach_it() -> None:
+    """What `common`, `config` and `prepare` import at their top leads to no file that imports torch at its top."""
+    known = {
+        f.removesuffix(".py").removesuffix("/__init__").replace("/", "."): f for f in FILES if f.startswith("hdtrans")
+    }
+    wants = {}
+    for module, file in known.items():
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        wants[module] = {given.name for given in imports(tree, file) if not given.late}
+
+    def way_to_torch(module: str, passed: tuple[str, ...]) -> tuple[str, ...]:
+        for name in sorted(wants[module]):
+            if _under(name, "torch"):
+                return (*passed, module, "torch")
+            parts = name.split(".")
+            reached = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+            for other in (r for r in reached if r in known and r not in (*passed, module)):
+                if way := way_to_torch(other, (*passed, module)):
+                    return way
+        return ()
+
+    ways = [way_to_torch(module, ()) for module, file in known.items() if _room(file) in WITHOUT_TORCH]
+    assert not any(ways), "\n".join(["", *(" -> ".join(way) for way in ways if way)])
+
+
+def test_the_wheel_has_every_room() -> None:
+    """`setup.cfg` lists the folders of the package; it cannot find them, for the recipes lie outside."""
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = settings["options"]["packages"].split()
+    folders = {".".join(Path(file).parent.parts) for file in FILES if file.startswith("hdtrans")}
+    assert sorted(listed) == sorted([*folders, "hdtrans.recipes"])
+
+
+DOC = '"""What it is."""\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "rule"),
+    [
+        ("hdtrans/common/x.py", "import torch", "common does not import torch"),
+        (
+            "hdtrans/common/x.py",
+            "from hdtrans.config import Size",
+            "common imports no other room, not hdtrans.config.Size",
+        ),
+        ("hdtrans/config.py", "from torch import nn", "config does not import torch"),
+        ("hdtrans/config.py", "from hdtrans.methods import base", "config imports common, not hdtrans.methods.base"),
+        ("hdtrans/prepare/x.py", "def _f():\n    import torch.nn", "prepare does not import torch"),
+        ("hdtrans/engine/trainer.py", "from hdtrans import networks", "not hdtrans.networks"),
+        ("hdtrans/engine/trainer.py", "from ..methods.pix2pixhd import Config", "not hdtrans.methods.pix2pixhd.Config"),
+        ("hdtrans/engine/trainer.py", "from hdtrans.methods import pix2pixhd", "not hdtrans.methods.pix2pixhd"),
+        ("hdtrans/engine/trainer.py", "import hdtrans\nhdtrans.losses.hinge()", "not hdtrans.losses.hinge"),
+        ("hdtrans/engine/trainer.py", "if kind == 'pix2pixhd': pass", "the engine knows no method, not 'pix2pixhd'"),
+        ("hdtrans/methods/a.py", "from hdtrans.methods.b import Config", "not hdtrans.methods.b.Config"),
+        ("hdtrans/methods/a.py", "from . import b", "not hdtrans.methods.b"),
+        ("hdtrans/methods/a.py", "from hdtrans.data.read import read_label", "not hdtrans.data.read.read_label"),
+        ("hdtrans/inference/x.py", "import hdtrans.engine.trainer", "not hdtrans.engine.trainer"),
+        ("hdtrans/networks/x.py", "from hdtrans.losses import gan", "networks imports common, not hdtrans.losses.gan"),
+        ("hdtrans/losses/x.py", "import pydantic", "losses imports torch and no other package, not pydantic"),
+        ("hdtrans/shed/x.py", "import hdtrans.common", "there is no room shed"),
+        ("hdtrans/engine/x.py", "import torch.distributed as dist", "torch.distributed stands in"),
+        ("hdtrans/engine/x.py", "import torch\ntorch.distributed.barrier()", "torch.distributed stands in"),
+        ("hdtrans/engine/x.py", "from torch import distributed", "torch.distributed stands in"),
+        ("hdtrans/engine/x.py", "import torch\nwith torch.autocast('cpu'): pass", "autocast stands in"),
+        ("hdtrans/engine/x.py", "from torch.amp import GradScaler", "torch.amp stands in"),
+        ("hdtrans/engine/x.py", "scaler: GradScaler", "GradScaler stands in"),
+        ("hdtrans/engine/x.py", "import importlib\nimportlib.import_module(name)", "importlib.import_module stands in"),
+        ("hdtrans/losses/x.py", "def _f():\n    import torchvision.models", "torchvision stands in"),
+        ("hdtrans/networks/perceptual.py", "import torchvision", "torchvision is imported inside the function"),
+        ("hdtrans/data/x.py", "import yaml\nyaml.safe_load('')", "yaml.safe_load stands in"),
+        (
+            "hdtrans/common/yaml_text.py",
+            "import yaml\nyaml.load('', yaml.Loader)",
+            "yaml.load takes a loader of our own",
+        ),
+        ("hdtrans/common/yaml_text.py", "import yaml\nyaml.unsafe_load('')", "yaml.unsafe_load is not used"),
+        ("hdtrans/data/x.py", "try:\n    pass\nexcept:\n    pass", "a bare except"),
+        ("hdtrans/data/x.py", "import torch\ntorch.load('a', weights_only=False)", "torch.load says weights_only=True"),
+        ("hdtrans/data/x.py", "import torch\ntorch.load('a')", "torch.load says weights_only=True"),
+        ("hdtrans/data/x.py", "_read('a', weights_only=False)", "weights_only=False is not used"),
+        ("hdtrans/data/x.py", "import pickle", "pickle is not used"),
+        ("hdtrans/data/x.py", "import numpy\nnumpy.load('a', allow_pickle=True)", "allow_pickle=True is not used"),
+        ("hdtrans/data/x.py", "eval('1')", "eval is not used"),
+        ("hdtrans/data/x.py", "exec('1')", "exec is not used"),
+        ("hdtrans/data/x.py", "import os\nos.system('ls')", "os.system is not used"),
+        ("hdtrans/data/x.py", "import subprocess\nsubprocess.run('ls', shell=True)", "shell=True is not used"),
+        ("hdtrans/data/x.py", "def plan(): pass", "plan is public and has no docstring"),
+        ("hdtrans/data/x.py", "class Plan: pass", "Plan is public and has no docstring"),
+        ("hdtrans/data/x.py", "def _f():\n" + "    pass\n" * 60, "_f has 61 lines"),
+        ("hdtrans/data/x.py", "\n" * 400, "401 lines; a file of data has at most 399"),
+        ("hdtrans/cli/x.py", "\n" * 79, "80 lines; a file of cli has at most 79"),
+        ("tools/x.py", "from hdtrans.engine import run", "tools import hdtrans.cli and the standard library"),
+        ("tools/x.py", "import numpy", "tools import hdtrans.cli and the standard library"),
+    ],
+)
+def test_an_offender_is_caught(file: str, source: str, rule: str) -> None:
+    found = findings(DOC + source, file)
+    assert len(found) == 1 and rule in found[0], found
+    assert found[0].startswith(f"{file}:"), found
+
+
+def test_the_line_is_told() -> None:
+    assert findings(DOC + "\nimport sys\nimport pickle\n", "tools/x.py") == [
+        "tools/x.py:4: pickle is not used: what it reads can run code"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("hdtrans/common/yaml_text.py", "import yaml\nclass _L(yaml.SafeLoader): pass\nyaml.load('', _L)"),
+        ("hdtrans/networks/perceptual.py", "def _f():\n    import torchvision"),
+        ("hdtrans/methods/a.py", "from hdtrans.methods.base import Method\nfrom hdtrans.data.batch import Batch"),
+        ("hdtrans/engine/distributed.py", "import torch.distributed as dist"),
+        ("hdtrans/engine/x.py", "import hdtrans\nversion = hdtrans.__version__"),
+        ("hdtrans/engine/x.py", "import yaml\nyaml.safe_dump({})\nprecision.autocast()"),
+        (
+            "hdtrans/engine/x.py",
+            "from hdtrans.engine.distributed import Processes\nimport torch\nnet = torch.nn.ReLU().eval()",
+        ),
+        ("hdtrans/cli/x.py", "def _f():\n    from hdtrans.engine.run import train"),
+        ("tools/x.py", "import sys\nfrom pathlib import Path\nfrom hdtrans.cli import run_tool"),
+    ],
+)
+def test_what_is_allowed_passes(file: str, source: str) -> None:
+    assert findings(DOC + source, file) == []
+
+
+def test_a_missing_module_docstring_is_caught() -> None:
+    assert findings("import os\n", "hdtrans/data/x.py") == ["hdtrans/data/x.py:1: the module has no docstring"]
