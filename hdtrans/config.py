@@ -44,12 +44,12 @@ class Size(Section):
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", value)
-            if not match:
-                raise ValueError("a size is written WIDTHxHEIGHT in pixels, for instance 1024x512")
-            return {"width": int(match[1]), "height": int(match[2])}
-        return value
+        if isinstance(value, Size | Mapping):
+            return value
+        match = re.fullmatch(r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*", str(value))
+        if not match:
+            raise ValueError(f"a size is written WIDTHxHEIGHT in pixels, for instance 1024x512; given: {value!r}")
+        return {"width": int(match[1]), "height": int(match[2])}
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -104,7 +104,7 @@ class Stage(Section):
     geometry: GeometryKind = "resize"
     load: Size | None = None
     output: str | None = None
-    train: tuple[str, ...] | None = None
+    train: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     epochs: Annotated[float, Field(ge=0)] = 100
     decay_epochs: Annotated[float, Field(ge=0)] = 0
     batch_size: PositiveInt = 1
@@ -128,6 +128,8 @@ class Stage(Section):
             raise ValueError(f"load is not used by geometry: {self.geometry}; leave it out")
         if self.load and self.size and self.load.width < self.size.width:
             raise ValueError(f"load {self.load} is narrower than the crop size {self.size}")
+        if self.geometry == "resize_and_crop" and self.load and self.size and self.load.height < self.size.height:
+            raise ValueError(f"load {self.load} is lower than the crop size {self.size}")
         return self
 
 
@@ -202,16 +204,21 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _stages_fit_the_method(self) -> "Recipe":
-        self.method.reads(self.data)
-        stages = []
+        stages, problems = [], []
+        try:
+            self.method.reads(self.data)
+        except ValueError as error:
+            problems.append(str(error))
         for stage in self.stages:
             try:
                 stages.append(self.method.complete(stage))
             except ValueError as error:
-                raise ValueError(f"stage {stage.name}: {error}") from None
-        names = [stage.name for stage in stages]
+                problems.append(f"stage {stage.name}: {error}")
+        names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise ValueError(f"stages need different names, these are: {', '.join(names)}")
+            problems.append(f"stages need different names, these are: {', '.join(names)}")
+        if problems:
+            raise ValueError("\n".join(problems))
         object.__setattr__(self, "stages", tuple(stages))
         return self
 
@@ -247,7 +254,10 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         UserError: listing everything that is wrong at once, each with file, key, value and what is allowed.
     """
     file = find_recipe(name)
-    values = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    try:
+        values = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as a recipe, a YAML file in UTF-8: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{file}: a recipe is a mapping with data, method, training and stages; see options/")
     for override in overrides:
@@ -324,43 +334,61 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _stage_index(stages: list[Any], part: str, override: str) -> int:
-    names = [str(s.get("name", "train")) if isinstance(s, dict) else "" for s in stages]
+    names = [str(s.get("name", "train")) if isinstance(s, dict) else str(n) for n, s in enumerate(stages)]
     if part in names:
         return names.index(part)
     if part.isdecimal() and int(part) < len(stages):
         return int(part)
-    raise UserError(f"{override!r}: there is no {part!r}; there are {', '.join(names)} (or 0 to {len(stages) - 1})")
+    there = f"there are {', '.join(names)} (or 0 to {len(stages) - 1})" if names else "the list is empty"
+    raise UserError(f"{override!r}: there is no {part!r}; {there}.{nearest(part, names)}")
+
+
+_DATA_KINDS = ("label_maps", "picture_pairs")
+_WANTED = {  # where pydantic's own words are Python's
+    "dict_type": "is a section, with keys of its own",
+    "model_type": "is a section, with keys of its own",
+    "model_attributes_type": "is a section, with keys of its own",
+    "path_type": "is a path; put a number in quotes",
+    "string_pattern_mismatch": "is made of letters, digits, _ and -, the first a letter or digit",
+    "string_type": "is a word; put a number in quotes",
+    "too_short": "is empty; at least one is wanted",
+    "tuple_type": "is a list, as in [a, b]",
+}
 
 
 def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[str]:
     """Turn pydantic's errors into lines: key, what is wrong, what was given, the nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
-        place = tuple(p for p in problem["loc"] if p not in ("label_maps", "picture_pairs"))
-        key = ".".join(str(p) for p in prefix + place)
-        if problem["type"] == "extra_forbidden":
+        place, kind, given = problem["loc"], problem["type"], problem["input"]
+        key = ".".join(str(p) for p in prefix + tuple(p for p in place if p not in _DATA_KINDS))
+        if kind == "extra_forbidden":
             allowed = _keys_at(model, place)
             guess = nearest(str(place[-1]), allowed)
             lines.append(f"{key}: there is no such key; allowed here: {', '.join(allowed)}.{guess}")
-        elif problem["type"] == "missing":
+        elif kind == "missing":
             lines.append(f"{key}: is missing and has no default")
-        elif problem["type"] == "value_error":
-            lines.append(f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"]))
+        elif kind == "union_tag_not_found":
+            lines.append(f"{key}: starts with kind: one of {', '.join(_DATA_KINDS)}")
+        elif kind == "union_tag_invalid":
+            tag = problem["ctx"]["tag"]
+            guess = nearest(tag, _DATA_KINDS)
+            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_DATA_KINDS)}.{guess}")
+        elif kind == "value_error":
+            lines += [f"{key}: {line}" if key else line for line in str(problem["ctx"]["error"]).splitlines()]
+        elif kind == "too_short" and given:
+            continue  # its items are wrong, and each has a line
         else:
-            lines.append(f"{key}: {problem['msg']}; given: {problem['input']!r}")
+            lines.append(f"{key}: {_WANTED.get(kind, problem['msg'])}; given: {given!r}")
     return lines
 
 
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     models = [model]
     for part in place[:-1]:
-        inner = [
-            model
-            for parent in models
-            if part in parent.model_fields
-            for model in _models_in(parent.model_fields[str(part)].annotation)
-        ]
-        models = inner or models
+        of_kind = [m for m in models if part in get_args(getattr(m.model_fields.get("kind"), "annotation", None))]
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        models = of_kind or [m for field in fields for m in _models_in(field.annotation)] or models
     return sorted({name for m in models for name in m.model_fields})
 
 

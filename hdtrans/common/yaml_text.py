@@ -1,4 +1,4 @@
-"""YAML as people write recipes: `2e-4` is a number, `no` is a word, no key stands twice, no aliases."""
+"""YAML as people write recipes: `2e-4` is a number, `no` and `1:30` are words, no key stands twice, no aliases."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from hdtrans.common.errors import UserError
 
 LARGEST_TEXT = 1_000_000  # characters; a recipe is a page
 
-_OWN_RULES = {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"}
+_OWN_RULES = {f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp", "value")}
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,17 +25,22 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise UserError(f"the section at line {line} has the key {key!r} twice; keep one of them")
+        seen = set()
+        for name, _ in node.value:
+            line = name.start_mark.line + 1
+            if not isinstance(name, yaml.ScalarNode):
+                raise UserError(f"line {line}: a key is a word, not a list or a section")
+            key = self.construct_object(name)
+            if key in seen:
+                raise UserError(f"line {line}: the key {key!r} stands twice in its section; keep one of them")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9]\d*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|\d+\.\d*|\.\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),

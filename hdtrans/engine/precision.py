@@ -10,6 +10,8 @@ from torch import nn
 
 from hdtrans.common.errors import UserError
 
+Scaler = torch.amp.GradScaler
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -42,9 +44,9 @@ class Precision:
         """Return the context for what half precision would spoil."""
         return torch.autocast(self.device, enabled=False)
 
-    def scaler(self) -> torch.amp.GradScaler:
+    def scaler(self) -> Scaler:
         """Return a gradient scaler, one for each phase; it passes everything through unless this is fp16."""
-        return torch.amp.GradScaler(self.device, enabled=self.name == "fp16")
+        return Scaler(self.device, enabled=self.name == "fp16")
 
     def prepare(self, networks: nn.Module, device: torch.device) -> None:
         """Move networks to the device, in the type of the weights."""

@@ -11,7 +11,7 @@ from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.optim import decay, make_adam
-from hdtrans.engine.precision import Precision
+from hdtrans.engine.precision import Precision, Scaler
 from hdtrans.methods.base import Draw, Method, Phase
 
 
@@ -21,7 +21,7 @@ class Worker:
 
     phase: Phase
     optimizer: torch.optim.Adam
-    scaler: torch.amp.GradScaler
+    scaler: Scaler
 
 
 class StageTraining:
@@ -130,7 +130,6 @@ class StageTraining:
     def state_dict(self) -> dict[str, Any]:
         """Return what continues this stage, but for the memories."""
         return {
-            "global_batch": self.global_batch,
             "optimizers": {worker.phase.name: worker.optimizer.state_dict() for worker in self.workers},
             "scalers": {worker.phase.name: worker.scaler.state_dict() for worker in self.workers},
         }

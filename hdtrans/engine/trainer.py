@@ -92,12 +92,32 @@ class Trainer:
         self._signal = 0
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins."""
+        """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins.
+
+        Raises:
+            UserError: the batches of all processes together are not as large as they were.
+        """
+        self._check_batches(state["stage"], state["global_batches"])
         self.stage_number, self.images, self.images_seen = state["stage"], state["images"], state["images_seen"]
         self.networks.load_state_dict(state["networks"])
         if self.ema is not None:
             self.ema.networks.load_state_dict(state["ema"])
         self._unfinished = state["training"]
+
+    def _check_batches(self, first: int, before: Sequence[int]) -> None:
+        """Refuse to go on from stage number `first` with batches of another size."""
+        for stage, was, now in list(zip(self.stages, before, self._global_batches, strict=True))[first:]:
+            if was != now:
+                raise UserError(
+                    f"stage {stage.name}: the run was started with {was} images in a batch of all processes, and would "
+                    f"go on with {now} ({self.processes.world} process(es) of batch_size {stage.batch_size}); choose "
+                    f"both so that their product is {was} again"
+                )
+
+    @property
+    def _global_batches(self) -> list[int]:
+        """The images in a batch of all processes, for each stage."""
+        return [stage.batch_size * self.processes.world for stage in self.stages]
 
     def run(self) -> None:
         """Train from where the run is to the end of the last stage.
@@ -139,13 +159,6 @@ class Trainer:
     def _begin(self, work: StageTraining) -> None:
         """Take up the stage where a checkpoint left it, or start it."""
         if self._unfinished is not None:
-            was = self._unfinished["global_batch"]
-            if was != work.global_batch:
-                raise UserError(
-                    f"stage {work.stage.name}: the run was stopped with {was} images in a batch of all processes, and "
-                    f"would go on with {work.global_batch} ({self.processes.world} processes of batch_size "
-                    f"{work.stage.batch_size}); choose both so that their product is {was} again"
-                )
             work.load_state_dict(self._unfinished)
         elif self.ema is not None:
             frozen = [name for name in work.method.averaged if name not in work.trained]
@@ -219,6 +232,7 @@ class Trainer:
             "stage_name": work.stage.name,
             "images": self.images,
             "images_seen": self.images_seen,
+            "global_batches": self._global_batches,
             "networks": dict(self.networks.state_dict()),
             "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
             "training": {**work.state_dict(), "memory": _union(memories)},

@@ -119,7 +119,7 @@ def read_inputs(translator: Translator, sample: SampleFiles) -> dict[str, Any]:
     """Read what the model needs of a sample, as arrays by name."""
     missing = translator.reads - sample.paths.keys()
     if missing:
-        raise UserError(f"{sample.name}: no {', '.join(sorted(missing))} map has its name")
+        raise UserError(f"no {', '.join(sorted(missing))} map has its name")
     inputs: dict[str, Any] = {}
     data = translator.recipe.data
     if "label" in translator.reads:

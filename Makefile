@@ -1,0 +1,85 @@
+# Every target but clean first makes a virtual environment in .venv, once, and installs hdtrans into it.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+DEMO ?= demo
+DEMO_TRAIN ?= 200
+DEMO_TEST ?= 16
+DEMO_SIZE ?= 256x128
+DEMO_RECIPE ?= options/pix2pixhd_toycity.yaml
+DEMO_OVERRIDES ?=
+
+WORKERS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint slow test-faults wheel environment environment-dev clean distclean
+
+help:
+	@echo "make demo         train and try a small model on toy street scenes; ends with a page of pictures ($(DEMO)/)"
+	@echo "make test         all tests but the slow ones"
+	@echo "make check        lint and types, then make test"
+	@echo "make slow         the slow tests"
+	@echo "make test-faults  the long tests that break things on purpose"
+	@echo "make wheel        build dist/*.whl"
+	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) (test processes) ARGS=... (for pytest)"
+
+# One pip command for torch and torchvision, so that they match: torchvision pins the torch it was built with.
+$(VENV)/installed: setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON); install Python 3.11 or newer (Debian and \
+	Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) tools/check_system.py python
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable .
+	$(BIN)/python tools/check_system.py libraries
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) install --editable '.[dev,tensorboard]'
+	touch $@
+
+environment: $(VENV)/installed
+environment-dev: $(VENV)/installed-dev
+
+demo: environment
+	$(BIN)/python tools/make_toycity.py --out $(DEMO)/toycity --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE)
+	$(BIN)/python tools/train.py $(DEMO_RECIPE) data.root=$(DEMO)/toycity out=$(DEMO)/run $(DEMO_OVERRIDES)
+	$(BIN)/python tools/infer.py $(DEMO)/run --input $(DEMO)/toycity/test_label --truth $(DEMO)/toycity/test_img \
+		--out $(DEMO)/pictures
+	@echo
+	@echo "The training: $(DEMO)/run/index.html"
+	@echo "The pictures: $(DEMO)/pictures/index.html"
+
+test: environment-dev
+	$(PYTEST) -m "not slow and not faults" $(ARGS)
+
+check: lint test
+
+lint: environment-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+slow: environment-dev
+	$(PYTEST) -m "slow and not faults" $(ARGS)
+
+test-faults: environment-dev
+	@$(PYTEST) -m faults $(ARGS); code=$$?; \
+	if [ $$code -eq 5 ]; then echo "No test is marked faults: nothing was tried."; exit 0; fi; exit $$code
+
+wheel: environment-dev
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find hdtrans tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) $(DEMO)

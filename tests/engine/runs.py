@@ -1,0 +1,179 @@
+"""Short runs of toys and of a small pix2pixHD: made, stopped, continued and compared."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from hdtrans.config import Adam, Ema, Stage, Training
+from hdtrans.data.batch import Batch, Sample
+from hdtrans.engine import checkpoint
+from hdtrans.engine.checkpoint import Checkpoints
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.trainer import Trainer
+from hdtrans.methods import pix2pixhd
+from hdtrans.methods.base import Method
+from tests.engine.toys import TOYS, ToySamples, toy_method, toy_networks, toy_stages
+from tests.methods.small import DATA, RandomFeatures, SmallStreets, small_config, small_stages
+
+COUNT = 5  # training files: batches of 2 run across the edges of epochs
+
+
+@dataclass
+class Subject:
+    """What a trainer trains."""
+
+    networks: nn.ModuleDict
+    make_method: Callable[[Stage], Method]
+    make_samples: Callable[[int], Dataset[Sample]]
+    stages: Sequence[Stage]
+
+
+def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = COUNT) -> Subject:
+    """Return a toy with two stages, or a small pix2pixHD with three, each time anew."""
+    if name in TOYS:
+        networks = toy_networks(name)
+        return Subject(
+            networks,
+            lambda stage: toy_method(name, networks),
+            lambda number: ToySamples(count, number),
+            toy_stages(epochs, epochs, batch_size=batch_size),
+        )
+    assert name == "pix2pixhd"
+    config = small_config()
+    networks, stages = pix2pixhd.build_networks(config, DATA), small_stages(config, batch_size, epochs)
+    sizes = [stage.size for stage in stages]
+    return Subject(
+        networks,
+        lambda stage: pix2pixhd.Pix2pixHD(config, DATA, stage, networks, RandomFeatures()),
+        lambda number: SmallStreets(count, sizes[number].height, sizes[number].width, number),  # type: ignore[union-attr]
+        stages,
+    )
+
+
+def section(**changes: Any) -> Training:
+    """Return a training section for short runs on the CPU."""
+    values: dict[str, Any] = {
+        "precision": "fp32",
+        "workers": 0,
+        "device": "cpu",
+        "optimizer": Adam(learning_rate=0.01),
+        "ema": Ema(half_life=8),
+        "log_every": 2,
+        "save_every": 1,
+        "sample_every": 1000,
+        "keep": 100,
+    }
+    return Training(**(values | changes))
+
+
+class Interrupted(Exception):
+    """What a run dies of in these tests."""
+
+
+@dataclass
+class Notes:
+    """Stands in for a Reporter: remembers what it is told, and stops the run where it is told to.
+
+    Attributes:
+        stop_after: steps after which the run dies, its last step unsaved.
+        signal_after: steps after which the process gets a signal.
+    """
+
+    stop_after: int = 0
+    signal_after: int = 0
+    signal_number: int = signal.SIGTERM
+    steps: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    grids: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    on_step: Callable[[int], None] = lambda steps: None
+
+    def advance(self, images_seen: int, waiting_share: float | None = None) -> None:
+        self.steps += 1
+        self.on_step(self.steps)
+        if self.steps == self.signal_after:
+            os.kill(os.getpid(), self.signal_number)
+        if self.steps == self.stop_after:
+            raise Interrupted
+
+    def log(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def samples(self, images_seen: int, stage: str, names: Sequence[str], pictures: dict[str, Any]) -> None:
+        self.grids.append((images_seen, pictures))
+
+    def page(self) -> None:
+        pass
+
+
+def make_trainer(
+    what: Subject,
+    training: Training,
+    folder: Path | None = None,
+    notes: Notes | None = None,
+    processes: Processes | None = None,
+    stills: Sequence[Batch] = (),
+) -> Trainer:
+    """Return a trainer of a subject that goes on from the latest checkpoint in `folder`, where there is one."""
+    checkpoints = None if folder is None else Checkpoints(folder, training.keep)
+    trainer = Trainer(
+        what.networks,
+        what.make_method,
+        what.make_samples,
+        what.stages,
+        training,
+        processes,
+        checkpoints,
+        notes,  # type: ignore[arg-type]
+        lambda number: stills,
+        identity={"recipe": {}, "version": "test"},
+    )
+    latest = None if checkpoints is None else checkpoints.latest(warn=print)
+    if latest is not None:
+        trainer.restore(checkpoint.load(latest))
+    return trainer
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    """Return the latest checkpoint of a run folder."""
+    return checkpoint.load(Checkpoints(folder, 2).files()[0])
+
+
+def fingerprint(state: Any) -> str:
+    """Return the SHA-256 of a state: of every tensor's type, shape and bytes, and of every plain value."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in sorted(value, key=str):
+                digest.update(f"key {key}".encode())
+                add(value[key])
+        elif isinstance(value, list | tuple):
+            digest.update(f"list {len(value)}".encode())
+            for each in value:
+                add(each)
+        else:
+            digest.update(f"value {value!r}".encode())
+
+    add(state)
+    return digest.hexdigest()
+
+
+def run_to_the_end(name: str, training: Training, folder: Path, **changes: Any) -> dict[str, Any]:
+    """Run a subject until it is done, from where the folder is; return its last checkpoint."""
+    make_trainer(subject(name, **changes), training, folder).run()
+    return final_state(folder)
