@@ -26,7 +26,7 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        if os.environ.get("RANK", "0") == "0" or code == 2:
+        if os.environ.get("RANK", "0") == "0" or (code == 2 and not getattr(error, "told", False)):
             print(f"hdtrans {name}: {error}", file=sys.stderr)
         return int(code)
     except KeyboardInterrupt:

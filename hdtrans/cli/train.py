@@ -15,12 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Start it with torchrun for several GPUs or nodes.",
         epilog=f"Recipes that come with the package: {', '.join(sorted(packaged_recipes()))}.",
     )
-    parser.add_argument("recipe", help="a YAML file, or the name of a recipe that comes with the package")
+    parser.add_argument("recipe", nargs="?", help="a YAML file, or the name of a recipe that comes with the package")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for instance data.root=my/folder out=runs/a")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what would be trained and what it costs; touch nothing"
     )
     given = parser.parse_intermixed_args(arguments)
+    if given.recipe is None:
+        parser.error(f"which recipe? A YAML file, or one of: {', '.join(sorted(packaged_recipes()))}")
     recipe = load_recipe(given.recipe, given.overrides)
     if given.dry_run:
         from hdtrans.engine.estimate import describe

@@ -15,6 +15,8 @@ class UserError(ValueError):
     """
 
     exit_code = 2
+    told = False
+    """Whether another process prints the message."""
 
 
 class NonFiniteError(RuntimeError):

@@ -1,7 +1,9 @@
 """Training samples and still samples as tensors, and the loader that brings them in batches."""
 
+import atexit
 import os
 import signal
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -201,19 +203,52 @@ class _Batches(Dataset[Any]):
             return _Refusal(str(error))
 
 
+_LIVING: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of torch that have worker processes
+
+
 class _SampleLoader(DataLoader[Any]):
-    """A loader that raises what a worker refused."""
+    """A loader that raises what a worker refused, and stops its workers itself.
+
+    Workers that ignore SIGTERM outlive torch's last resort (`terminate`), and Python waits for them for ever when it
+    ends. So they are told to stop as soon as the iteration ends, in whatever way, and at the latest at exit.
+    """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         """Start the workers and go over the batches."""
-        return _raising(super().__iter__())
+        batches = super().__iter__()
+        if self.num_workers:
+            _LIVING.add(batches)
+            atexit.unregister(_stop_all)
+            atexit.register(_stop_all)  # again, to run before what torch registered for these workers
+        return _raising(batches)
 
 
-def _raising(batches: Iterable[Batch | _Refusal]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, _Refusal):
-            raise UserError(batch.message)
-        yield batch
+def _raising(batches: Any) -> Iterator[Batch]:
+    try:
+        for batch in batches:
+            if isinstance(batch, _Refusal):
+                raise UserError(batch.message)
+            yield batch
+    finally:
+        _stop_workers(batches)
+
+
+def _stop_workers(batches: Any) -> None:
+    """Let the workers of an iterator end now, in this thread.
+
+    Left to the garbage collector, torch may do it in the very thread that would have to send them the word.
+    """
+    if batches in _LIVING:
+        _LIVING.discard(batches)
+        batches._shutdown_workers()
+        for worker in batches._workers:
+            if worker.is_alive():
+                worker.kill()
+
+
+def _stop_all() -> None:
+    for batches in list(_LIVING):
+        _stop_workers(batches)
 
 
 def make_loader(

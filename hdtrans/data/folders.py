@@ -203,7 +203,7 @@ def _unpaired(keys: Mapping[str, Sequence[str]]) -> int:
 def _without_common_ending(stems: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Cut off, in each field, the ending that all stems share, but for what the endings of all fields start with."""
     endings = {field: _common_ending(names) for field, names in stems.items()}
-    kept = len(_common_start(list(endings.values())))
+    kept = len(_common_start(list(endings.values())).rstrip("_-. "))
     return {field: [stem[: len(stem) - len(endings[field]) + kept] for stem in names] for field, names in stems.items()}
 
 

@@ -56,7 +56,8 @@ class Plan:
         """Apply to an (H, W, C) picture, uint8, int32 in [0, 65535] or float32 in [-1, 1], with any number of channels.
 
         Scaling is bicubic (Keys, a = -0.5) and antialiased where it makes smaller, as Pillow's: for uint8 the results
-        differ from Pillow's by one level in a few pixels of 100,000. int32 is rounded; all stay in their range.
+        differ from Pillow's by one level in 1 of 50,000 values of photos (of noise: in 1 of 200). int32 is within one
+        level of 65,535, float32 within 1e-4; all stay in their range.
         """
         if self.resize is not None and self.resize != array.shape[:2]:
             array = _bicubic(array, *self.resize)

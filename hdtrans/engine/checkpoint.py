@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import whole_file, write_text
+from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
 
 FORMAT = 1
 _NAME = re.compile(r"images_(\d{9,})(?:_(.+))?\.pt")
@@ -53,18 +53,27 @@ class Checkpoints:
         return [file for _, file in sorted(found, reverse=True)]
 
     def save(self, state: dict[str, Any], images_seen: int, stage_end: str | None = None) -> Path:
-        """Write a checkpoint, then remove those that are no longer kept; `stage_end` names a stage that ends here."""
+        """Write a checkpoint, then remove those that are no longer kept; `stage_end` names a stage that ends here.
+
+        Later ones, which were damaged when the run went on, do not count and are written again in their time.
+        """
         suffix = "" if stage_end is None else f"_{stage_end}"
         path = self.folder / f"images_{images_seen:09d}{suffix}.pt"
         save(path, state)
-        passing = [file for file in self.files() if _NAME.fullmatch(file.name)[2] is None]  # type: ignore[index]
+        names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
+        passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
             old.unlink(missing_ok=True)
             digest_file(old).unlink(missing_ok=True)
         return path
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
-        """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none."""
+        """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.
+
+        To be called before training alone: it removes what a killed process left half written.
+        """
+        for part in self.folder.glob(f".images_*{PART_SUFFIX}"):
+            part.unlink(missing_ok=True)
         for file in self.files():
             try:
                 load(file, need_digest=True)

@@ -74,7 +74,10 @@ class Processes:
         return gathered or []
 
     def on_first(self, action: Callable[[], Any]) -> Any:
-        """Run `action` on rank 0 and return its plain result everywhere; what it raises, every process raises."""
+        """Run `action` on rank 0 and return its plain result everywhere; what it raises, every process raises.
+
+        A UserError of another process than the first carries `told`, since the first one tells it.
+        """
         if self.world == 1:
             return action()
         outcome: list[Any] = [None, None]
@@ -90,7 +93,9 @@ class Processes:
         if failure is not None:
             raise failure
         if outcome[1] is not None:
-            raise UserError(outcome[1])
+            refusal = UserError(outcome[1])
+            refusal.told = not self.first
+            raise refusal
         return outcome[0]
 
 

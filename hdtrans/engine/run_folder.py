@@ -27,12 +27,14 @@ _MAY_CHANGE = {
 def claim(recipe: Recipe) -> Path:
     """Make the run folder with its `recipe.yaml`, or check that the run in it may be continued by this recipe.
 
+    A run that stopped before its first checkpoint is begun anew, by any recipe.
+
     Raises:
         UserError: the folder holds something else, or a run of another recipe; the message lists the differences.
     """
     folder, file = recipe.folder, recipe.folder / "recipe.yaml"
     values = recipe.model_dump(mode="json")
-    if file.is_file():
+    if any((folder / "checkpoints").glob("images_*.pt")) and file.is_file():
         was = read_yaml(file.read_text(encoding="utf-8"), str(file))
         changes = differences(was, values)
         if changes:
@@ -41,7 +43,7 @@ def claim(recipe: Recipe) -> Path:
                 + "\n  ".join(changes)
                 + "\nChoose another folder (out=FOLDER), or go back to the recipe it was started with (its recipe.yaml)"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not file.is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")
     write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
     return folder

@@ -65,6 +65,8 @@ class Phase:
         name: what the optimizer and the losses are reported under: `generator`.
         trains: the networks it trains, by name; their gradients are on in this phase, all others' off.
         losses: named, weighted scalars from (nets, batch, shared, draw); the trainer sums, scales, steps and reports.
+            Every parameter of `trains` has a gradient from them, were it zero: several processes wait for each (a
+            penalty on a gradient leaves out the last bias; `0 * prediction.mean()` takes it in).
         every: it runs at every so many batches.
         after: called with the bare networks after its step (to clip a parameter).
     """

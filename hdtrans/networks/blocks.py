@@ -64,10 +64,12 @@ class Norm(nn.Module):
         self.batch = nn.BatchNorm2d(channels, eps=self.epsilon) if kind == "batch" else None
 
     def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
-        """Normalise by the statistics of `x`, or by `statistics`: mean and variance, each (B, C, 1, 1)."""
+        """Normalise by the statistics of `x`, or by `statistics`: mean and variance, each (B or 1, C, 1, 1)."""
         if statistics is not None:
             mean, variance = statistics
             x = (x - mean) * torch.rsqrt(variance + self.epsilon)
+            if self.batch is not None:
+                x = x * self.batch.weight.view(1, -1, 1, 1) + self.batch.bias.view(1, -1, 1, 1)
         elif self.kind == "instance":
             x = F.instance_norm(x, eps=self.epsilon)
         elif self.batch is not None:

@@ -1,10 +1,12 @@
 """Samples as tensors: the same whatever reads them, checked, and errors that arrive as they were raised."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import cv2
@@ -139,12 +141,13 @@ class TestLabelIds:
         with pytest.raises(UserError) as caught:
             check_label_ids(label, 7, 255, "a.png")
         assert str(caught.value) == (
-            "a.png: ids that are no class: 7 (1 pixel, first at row 1, column 1), 9 (3 pixels, first at row 0, column 1). "
-            "Classes are 0 to 6 (data.labels=7), 255 is ignored (data.ignore). Set data.labels=10 if they are classes"
+            "a.png: ids that are no class: 7 (1 pixel, first at row 1, column 1), "
+            "9 (3 pixels, first at row 0, column 1). Classes are 0 to 6 (data.labels=7), 255 is ignored (data.ignore). "
+            "Set data.labels=10 if they are classes"
         )
 
     def test_one_id_may_be_the_one_to_ignore(self):
-        with pytest.raises(UserError, match="or data.ignore=254 if it marks pixels without a class"):
+        with pytest.raises(UserError, match=r"or data\.ignore=254 if it marks pixels without a class"):
             check_label_ids(np.full((2, 2), 254, np.uint8), 7, None, "a.png")
 
     def test_negative_ids(self):
@@ -163,6 +166,13 @@ class TestStillSamples:
         files = find_samples(data, "train", ["label"])
         sample = StillSamples(files, FIELDS, data)[0]
         assert sample.label.shape == (16, 20) and sample.photo is None and sample.instance is None
+
+
+def started(script, data):
+    """Start a Python program in a process group of its own, with the folder of the data as its argument."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-c", textwrap.dedent(script), str(data.root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
 
 class TestLoader:
@@ -199,41 +209,59 @@ class TestLoader:
         with pytest.raises(AssertionError):
             list(make_loader(training(data), [[-1]], workers=0, pin_memory=False))
 
-    def test_workers_leave_signals_to_the_parent(self, data, tmp_path):
-        script = tmp_path / "script.py"
-        script.write_text(
-            textwrap.dedent(
-                """
-                import signal, sys, time
-                from tests.data.test_dataset import training
-                from hdtrans.config import LabelMaps
-                from hdtrans.data.dataset import make_loader
-                from hdtrans.data.order import BatchOrder
+    def test_workers_leave_signals_to_the_parent(self, data):
+        script = """
+            import signal, sys, time
+            from tests.data.test_dataset import training
+            from hdtrans.config import LabelMaps
+            from hdtrans.data.dataset import make_loader
+            from hdtrans.data.order import BatchOrder
 
-                stopped = []
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, lambda number, frame: stopped.append(number))
-                data = LabelMaps(root=sys.argv[1], labels=7)
-                batches = iter(make_loader(training(data), BatchOrder(0, 400, 2), 2, False))
-                next(batches)
-                print("ready", flush=True)
-                while len(stopped) < 2:
-                    time.sleep(0.01)
-                print(sum(1 for _ in batches), flush=True)
-                """
-            )
-        )
-        root = Path(__file__).resolve().parents[2]
-        command = [sys.executable, str(script), str(data.root)]
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
-        ) as process:
+            stopped = []
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda number, frame: stopped.append(number))
+            samples = training(LabelMaps(root=sys.argv[1], labels=7))
+            batches = iter(make_loader(samples, BatchOrder(0, 400, 2), 2, False))
+            next(batches)
+            print("ready", flush=True)
+            while len(stopped) < 2:
+                time.sleep(0.01)
+            print(sum(1 for _ in batches), flush=True)
+            """
+        with started(script, data) as process:
             assert process.stdout.readline() == "ready\n"
             for number in (signal.SIGTERM, signal.SIGINT):
                 os.killpg(process.pid, number)
             output, _ = process.communicate(timeout=60)
         assert (process.returncode, output) == (0, "199\n")
+
+    def test_no_worker_is_left_behind(self, data):
+        before = set(multiprocessing.active_children())
+        batches = iter(make_loader(training(data), BatchOrder(0, 100, 1), workers=2, pin_memory=False))
+        next(batches)
+        assert len(set(multiprocessing.active_children()) - before) == 2
+        batches.close()
+        assert not set(multiprocessing.active_children()) - before
+
+    def test_a_forgotten_loader_does_not_keep_python_from_ending(self, data):
+        script = """
+            import sys
+            from tests.data.test_dataset import training
+            from hdtrans.config import LabelMaps
+            from hdtrans.data.dataset import make_loader
+            from hdtrans.data.order import BatchOrder
+
+            samples = training(LabelMaps(root=sys.argv[1], labels=7))
+            batches = iter(make_loader(samples, BatchOrder(0, 400, 2), 2, False))
+            next(batches)
+            circle = [batches]
+            circle.append(circle)
+            raise SystemExit(3)
+            """
+        with started(script, data) as process:
+            start = time.monotonic()
+            assert process.wait(timeout=60) == 3
+        assert time.monotonic() - start < 30
 
     def test_lists_of_paths_are_compact(self, data):
         files = [SampleFiles(f"{n:06d}", {"label": f"{data.root}/train_label/{n:06d}.png"}) for n in range(1000)]

@@ -1,0 +1,221 @@
+"""Two processes of batch 1 train what one process of batch 2 trains; either goes on where the other stopped."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hdtrans.common.errors import Stopped
+from hdtrans.engine import checkpoint
+from hdtrans.engine.checkpoint import Checkpoints
+from tests.engine.runs import Notes, make_trainer, section, subject
+from tests.small_runs import small_recipe, toy_data, write_recipe
+
+SCRIPT = Path(__file__).with_name("processes_script.py")
+EPOCHS = {"adversarial": 4.0, "two_routes": 4.0, "penalised": 4.0, "pix2pixhd": 2.0}  # 20 batches of 2 over all stages
+STOP = 12  # batches, inside the last stage
+TOLERANCE, BIAS_TOLERANCE = 1e-9, 1e-6
+
+Runs = Callable[[str], dict[str, Any]]
+
+
+def spawn(script: list[str], processes: int = 2, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script in several processes on this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *script]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Return the final checkpoint of one process of batch 2; made once."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def run(name: str) -> dict[str, Any]:
+        if name not in made:
+            folder, notes = tmp_path_factory.mktemp(name), Notes()
+            make_trainer(subject(name, 2, EPOCHS[name]), double(), folder, notes).run()
+            assert notes.steps == 20
+            made[name] = latest(folder)
+        return made[name]
+
+    return run
+
+
+def double(**changes: Any) -> Any:
+    """Return the training section of all runs here."""
+    return section(precision="fp64", save_every=1000, **changes)
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    """Return the latest checkpoint of a run folder."""
+    return checkpoint.load(Checkpoints(folder, 2).files()[0])
+
+
+JOBS: dict[str, dict[str, Any]] = {
+    **{name: {"subject": name} for name in EPOCHS},
+    **{f"{name} workers": {"subject": name, "workers": 2} for name in ("two_routes", "pix2pixhd")},
+    **{f"{name} taken up": {"subject": name} for name in ("two_routes", "pix2pixhd")},
+    **{
+        f"{name} left": {"subject": name, "signal_rank": 1, "signal_after": STOP - 1}
+        for name in ("two_routes", "pix2pixhd")
+    },
+    "wrong product": {"subject": "two_routes", "batch_size": 2},
+    "batch norm": {"subject": "adversarial", "batch_norm": "discriminator"},
+    "discriminator bare": {"subject": "adversarial", "unwrap": "discriminator"},
+    "scale bare": {"subject": "pix2pixhd", "unwrap": "scale0"},
+}
+
+
+@pytest.fixture(scope="module")
+def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
+    """Run all jobs in two processes; return their folder and how each process ended each."""
+    root = tmp_path_factory.mktemp("processes")
+    for name in ("two_routes taken up", "pix2pixhd taken up", "wrong product"):
+        with pytest.raises(Stopped):
+            what = subject(name.split()[0] if "taken" in name else "two_routes", 2, EPOCHS[JOBS[name]["subject"]])
+            make_trainer(what, double(), root / name, Notes(signal_after=STOP - 1)).run()
+    jobs = [
+        {"batch_size": 1, "epochs": EPOCHS[job["subject"]], "folder": str(root / name), **job}
+        for name, job in JOBS.items()
+    ]
+    (root / "jobs.json").write_text(json.dumps(jobs))
+    done = spawn([str(SCRIPT), str(root / "jobs.json")])
+    assert done.returncode == 0, done.stderr[-4000:]
+    ends = [json.loads((root / f"ends{rank}.json").read_text()) for rank in range(2)]
+    return root, {name: [end[place] for end in ends] for place, name in enumerate(JOBS)}
+
+
+DoubleRuns = tuple[Path, dict[str, list[str]]]
+
+
+def tensors(value: Any, path: str = "") -> dict[str, Tensor]:
+    """Return the tensors in nested dicts and lists, by their path."""
+    if isinstance(value, Tensor):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return {key: tensor for name, each in items for key, tensor in tensors(each, f"{path}/{name}").items()}
+
+
+def normalised_biases(name: str) -> set[str]:
+    """Return the parameters that a norm without parameters cancels: their gradients are rounding errors."""
+    if name != "pix2pixhd":
+        return set()
+    modules = dict(subject(name).networks.named_modules())
+    convolutions = {f"{key}.convolution" for key, m in modules.items() if getattr(m, "norm", None) is not None}
+    kinds = {key: modules[f"{key.removesuffix('.convolution')}.norm"].kind for key in convolutions}
+    return {f"{key}.bias" for key, kind in kinds.items() if kind == "instance"}
+
+
+def differences(name: str, one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float]:
+    """Return the largest difference of all tensors of two checkpoints, and of biases that a norm cancels."""
+    kept = ("networks", "ema", "training")
+    a, b = ({part: tensors(state[part]) for part in kept} for state in (one, other))
+    assert {part: set(a[part]) for part in kept} == {part: set(b[part]) for part in kept}
+    cancelled = {f"/{key}" for key in normalised_biases(name)}
+    worst = [0.0, 0.0]
+    for part in kept:
+        for key, tensor in a[part].items():
+            assert tensor.shape == b[part][key].shape, key
+            difference = float((tensor.double() - b[part][key].double()).abs().max())
+            biased = key in cancelled
+            worst[biased] = max(worst[biased], difference)
+    return worst[0], worst[1]
+
+
+def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Assert that two runs ended the same, and print how much they differ."""
+    assert one["images_seen"] == other["images_seen"] == 40
+    assert one["networks"] and next(iter(one["networks"].values())).dtype == torch.float64
+    difference, bias_difference = differences(name, one, other)
+    print(f"{name}: {difference:.1e}, biases before a norm {bias_difference:.1e}")
+    assert difference < TOLERANCE
+    assert bias_difference < BIAS_TOLERANCE
+
+
+@pytest.mark.parametrize("job", [*EPOCHS, "two_routes workers", "pix2pixhd workers"])
+def test_two_processes_train_what_one_trains(job: str, single: Runs, double_runs: DoubleRuns) -> None:
+    assert double_runs[1][job] == ["done", "done"]
+    name = JOBS[job]["subject"]
+    hold(name, single(name), latest(double_runs[0] / job))
+
+
+@pytest.mark.parametrize("name", ["two_routes", "pix2pixhd"])
+def test_two_processes_go_on_where_one_stopped(name: str, single: Runs, double_runs: DoubleRuns) -> None:
+    assert double_runs[1][f"{name} taken up"] == ["done", "done"]
+    hold(name, single(name), latest(double_runs[0] / f"{name} taken up"))
+
+
+@pytest.mark.parametrize("name", ["two_routes", "pix2pixhd"])
+def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_runs: DoubleRuns) -> None:
+    folder = double_runs[0] / f"{name} left"
+    for end in double_runs[1][f"{name} left"]:
+        assert end.startswith(f"Stopped 143: SIGTERM after {2 * STOP} images"), end
+    state = latest(folder)
+    assert state["images_seen"] == 2 * STOP
+    if name == "two_routes":
+        memory = state["training"]["memory"]
+        assert {pool: sorted(slots) for pool, slots in memory.items()} == {"a": ["0", "1"], "b": ["0", "1"]}
+    make_trainer(subject(name, 2, EPOCHS[name]), double(), folder).run()
+    hold(name, single(name), latest(folder))
+
+
+def test_a_wrong_product_is_refused_with_both_numbers(double_runs: DoubleRuns) -> None:
+    for end in double_runs[1]["wrong product"]:
+        assert end.startswith("UserError 2: stage stage1:")
+        assert "2 images in a batch" in end
+        assert "go on with 4 (2 process(es) of batch_size 2)" in end
+
+
+def test_batch_norm_is_refused(double_runs: DoubleRuns) -> None:
+    for end in double_runs[1]["batch norm"]:
+        assert end.startswith("UserError 2: ")
+        assert "use norm: instance, or train with one process" in end
+
+
+@pytest.mark.parametrize("job", ["discriminator bare", "scale bare"])
+def test_gradients_that_are_not_averaged_are_found(job: str, single: Runs, double_runs: DoubleRuns) -> None:
+    name = JOBS[job]["subject"]
+    assert double_runs[1][job] == ["done", "done"]
+    assert differences(name, single(name), latest(double_runs[0] / job))[0] > 1000 * TOLERANCE
+
+
+CODES_SCRIPT = """
+import os, sys, time
+from pathlib import Path
+root, out = Path(sys.argv[1]), Path(sys.argv[2])
+sys.path.insert(0, str(root))
+from hdtrans.cli import run_tool
+rank = os.environ["RANK"]
+(out / rank).write_text(str(run_tool("train", sys.argv[3:])))
+deadline = time.monotonic() + 30  # torchrun ends the other processes as soon as one has ended
+while len(list(out.iterdir())) < 2 and time.monotonic() < deadline:
+    time.sleep(0.05)
+"""
+
+
+def test_what_only_the_first_process_finds_ends_all(tmp_path: Path) -> None:
+    out, script = tmp_path / "codes", tmp_path / "script.py"
+    out.mkdir()
+    script.write_text(CODES_SCRIPT)
+    values = small_recipe(toy_data(tmp_path / "city", 2, 0), tmp_path / "run")
+    (tmp_path / "city" / "train_img" / "00001.png").unlink()
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    done = spawn([str(script), str(SCRIPT.parents[2]), str(out), str(recipe)])
+    assert {file.name: file.read_text() for file in out.iterdir()} == {"0": "2", "1": "2"}, done.stderr[-3000:]
+    assert done.stderr.count("hdtrans train: ") == 1, done.stderr
+    assert "00001" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,45 @@
+"""Feature matching and the perceptual loss against numbers worked out by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hdtrans.losses.features import feature_matching_loss, perceptual_loss
+
+
+def maps(*values: float) -> list[Tensor]:
+    """Return one feature map for each value, of different sizes."""
+    return [torch.full((2, 3, 4 + n, 5), float(value)) for n, value in enumerate(values)]
+
+
+def test_feature_matching_leaves_the_prediction_out_and_weighs_as_the_original() -> None:
+    # Two discriminators: 4 / 2 maps / 2 discriminators * (1 + 2), and 4 / 1 map / 2 discriminators * 5.
+    fake = [maps(1, 3, 100), maps(5, 7)]
+    real = [maps(0, 1, 0), maps(0, 0)]
+    assert float(feature_matching_loss(fake, real)) == pytest.approx(1 * 3 + 2 * 5)
+
+
+def test_feature_matching_of_the_original_layers() -> None:
+    # num_D 2 and n_layers_D 3: five maps each, weighed 4 / 4 * 1 / 2.
+    fake, real = [maps(1, 1, 1, 1, 9)] * 2, [maps(0, 0, 0, 0, 0)] * 2
+    assert float(feature_matching_loss(fake, real)) == pytest.approx(2 * 4 * 0.5)
+
+
+def test_perceptual_loss_is_weighted_by_depth() -> None:
+    assert float(perceptual_loss(maps(1, 2), maps(3, -2), (0.25, 0.5))) == pytest.approx(0.25 * 2 + 0.5 * 4)
+
+
+def test_the_true_side_gets_no_gradient() -> None:
+    fake, real = [maps(1, 2)], [maps(3, 4)]
+    for tensor in [*fake[0], *real[0]]:
+        tensor.requires_grad_(True)
+    (feature_matching_loss(fake, real) + perceptual_loss(fake[0], real[0], (1.0, 1.0))).backward()
+    assert all(tensor.grad is None for tensor in real[0])
+    assert fake[0][0].grad is not None
+
+
+def test_half_precision_is_summed_in_full() -> None:
+    fake, real = ([t.half() for t in maps(*values)] for values in ((60000.0, 0), (-60000.0, 0)))
+    loss = feature_matching_loss([fake], [real])
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(4 * 120000, rel=1e-3)
