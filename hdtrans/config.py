@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.recipe_problems import describe
 from hdtrans.common.yaml_text import read_yaml
 
 
@@ -281,12 +282,12 @@ def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
         try:
             values["method"] = config.model_validate(values["method"])
         except ValidationError as error:
-            problems += _describe(error, config, ("method",))
+            problems += describe(error, config, ("method",))
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         told = bool(problems)  # what is wrong inside method has been said
-        problems += [p for p in _describe(error, Recipe) if not (told and p.startswith("method"))]
+        problems += [p for p in describe(error, Recipe) if not (told and p.startswith("method"))]
     if problems:
         raise UserError("\n  ".join([f"{where}: {len(problems)} problem(s) in this recipe:", *problems]))
     return recipe
@@ -341,58 +342,3 @@ def _stage_index(stages: list[Any], part: str, override: str) -> int:
         return int(part)
     there = f"there are {', '.join(names)} (or 0 to {len(stages) - 1})" if names else "the list is empty"
     raise UserError(f"{override!r}: there is no {part!r}; {there}.{nearest(part, names)}")
-
-
-_DATA_KINDS = ("label_maps", "picture_pairs")
-_WANTED = {  # where pydantic's own words are Python's
-    "dict_type": "is a section, with keys of its own",
-    "model_type": "is a section, with keys of its own",
-    "model_attributes_type": "is a section, with keys of its own",
-    "path_type": "is a path; put a number in quotes",
-    "string_pattern_mismatch": "is made of letters, digits, _ and -, the first a letter or digit",
-    "string_type": "is a word; put a number in quotes",
-    "too_short": "is empty; at least one is wanted",
-    "tuple_type": "is a list, as in [a, b]",
-}
-
-
-def _describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[str]:
-    """Turn pydantic's errors into lines: key, what is wrong, what was given, the nearest name."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        place, kind, given = problem["loc"], problem["type"], problem["input"]
-        key = ".".join(str(p) for p in prefix + tuple(p for p in place if p not in _DATA_KINDS))
-        if kind == "extra_forbidden":
-            allowed = _keys_at(model, place)
-            guess = nearest(str(place[-1]), allowed)
-            lines.append(f"{key}: there is no such key; allowed here: {', '.join(allowed)}.{guess}")
-        elif kind == "missing":
-            lines.append(f"{key}: is missing and has no default")
-        elif kind == "union_tag_not_found":
-            lines.append(f"{key}: starts with kind: one of {', '.join(_DATA_KINDS)}")
-        elif kind == "union_tag_invalid":
-            tag = problem["ctx"]["tag"]
-            guess = nearest(tag, _DATA_KINDS)
-            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_DATA_KINDS)}.{guess}")
-        elif kind == "value_error":
-            lines += [f"{key}: {line}" if key else line for line in str(problem["ctx"]["error"]).splitlines()]
-        elif kind == "too_short" and given:
-            continue  # its items are wrong, and each has a line
-        else:
-            lines.append(f"{key}: {_WANTED.get(kind, problem['msg'])}; given: {given!r}")
-    return lines
-
-
-def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    models = [model]
-    for part in place[:-1]:
-        of_kind = [m for m in models if part in get_args(getattr(m.model_fields.get("kind"), "annotation", None))]
-        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
-        models = of_kind or [m for field in fields for m in _models_in(field.annotation)] or models
-    return sorted({name for m in models for name in m.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for argument in get_args(annotation) for m in _models_in(argument)]

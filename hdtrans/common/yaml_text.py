@@ -48,6 +48,20 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes the words that our loader, and not only PyYAML's, would read as something else."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def yaml_text(values: Any) -> str:
+    """Return plain values as YAML that `read_yaml` reads back the same."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def read_yaml(text: str, where: str) -> Any:
     """Return the plain values that `text` holds; raise UserError naming `where` (a file or option) and the line."""
     if len(text) > LARGEST_TEXT:

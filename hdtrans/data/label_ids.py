@@ -10,8 +10,20 @@ from hdtrans.common.errors import UserError
 _MOST_SHOWN = 8
 
 
+class LabelIdError(UserError):
+    """A label map holds ids that are no class.
+
+    Attributes:
+        ids: those ids, sorted.
+    """
+
+    def __init__(self, message: str, ids: list[int]) -> None:
+        super().__init__(message)
+        self.ids = ids
+
+
 def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, where: str) -> None:
-    """Raise UserError if an (H, W) array of integers holds an id that is neither a class nor ignored.
+    """Raise LabelIdError if an (H, W) array of integers holds an id that is neither a class nor ignored.
 
     Args:
         label: the map.
@@ -37,13 +49,14 @@ def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, wh
     if len(found) > _MOST_SHOWN:
         told += f" and {len(found) - _MOST_SHOWN} more, up to {ids[-1]}"
     ignored = "no id is ignored (data.ignore)" if ignore is None else f"{ignore} is ignored (data.ignore)"
-    raise UserError(
+    raise LabelIdError(
         f"{where}: ids that are no class: {told}. Classes are 0 to {labels - 1} (data.labels={labels}), {ignored}. "
-        f"{_advice(ids.tolist())}"
+        f"{advice(ids.tolist())}",
+        ids.tolist(),
     )
 
 
-def _advice(ids: list[int]) -> str:
+def advice(ids: list[int]) -> str:
     """Say which keys to change for ids that are no class."""
     options = []
     if ids[0] >= 0 and ids[-1] < 65535:

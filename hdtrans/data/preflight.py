@@ -14,11 +14,12 @@ from hdtrans.data.dataset import check_sizes
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.header import Header, probe, shown
-from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.label_ids import LabelIdError, advice, check_label_ids
 from hdtrans.data.read import instance_problem, label_problem, picture_problem, read_label
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
+_MOST_LABEL_FILES = 3  # listed, where many have ids that are no class
 _THREADS = 8  # they mostly wait for the disk
 _CLASS_FILE = "dataset.json"
 
@@ -55,7 +56,7 @@ def preflight(
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
             sound = [files[place].paths["label"] for place in places if not by_sample[place]]
             labels, ignore = data.labels, data.ignore
-            problems += chain.from_iterable(threads.map(lambda path: _label_problems(path, labels, ignore), sound))
+            problems += _label_problems(list(threads.map(lambda path: _label_error(path, labels, ignore), sound)))
     if problems:
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -151,9 +152,21 @@ def _geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iter
             yield f"stages.{stage.name}: {error}"
 
 
-def _label_problems(path: str, labels: int, ignore: int | None) -> list[Problem]:
+def _label_error(path: str, labels: int, ignore: int | None) -> tuple[str, UserError | None]:
     try:
         check_label_ids(read_label(path), labels, ignore, shown(path))
     except UserError as error:
-        return [_split(error, path)]
-    return []
+        return path, error
+    return path, None
+
+
+def _label_problems(checked: Sequence[tuple[str, UserError | None]]) -> list[Problem]:
+    """Return what is wrong in label maps; where many have ids that are no class, their ids together and a few files."""
+    wrong = [(path, error) for path, error in checked if isinstance(error, LabelIdError)]
+    problems = [_split(error, path) for path, error in checked if error and not isinstance(error, LabelIdError)]
+    if len(wrong) > _MOST_LABEL_FILES:
+        ids = sorted({number for _, error in wrong for number in error.ids})
+        told = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")
+        words = f"{len(wrong)} of {len(checked)} looked at hold ids that are no class: {told}. {advice(ids)}"
+        problems.append(("label maps", words))
+    return problems + [_split(error, path) for path, error in wrong[:_MOST_LABEL_FILES]]

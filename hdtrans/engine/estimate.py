@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-import yaml
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from hdtrans.common.yaml_text import yaml_text
 from hdtrans.config import PicturePairs, Recipe, Stage, method_module
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
@@ -37,7 +37,7 @@ class Cost:
 def describe(recipe: Recipe) -> str:
     """Return the resolved recipe and, for each stage, its networks, compute and memory."""
     precision = choose_precision(recipe.training.precision, _device(recipe))
-    lines = [yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)]
+    lines = [yaml_text(recipe.model_dump(mode="json"))]
     for stage in recipe.stages:
         work, cost = _count(recipe, stage, precision)
         total = cost.weights + cost.optimizers + cost.activations

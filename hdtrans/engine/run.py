@@ -118,8 +118,10 @@ def _find(recipe: Recipe) -> Found:
     try:
         inputs = [field for field in fields if field != "photo"]
         still_files = find_samples(data, data.test, inputs, optional=["photo"])[:count]
-    except UserError:
+    except UserError as error:
         still_files = files[:count]
+        if any(data.root.glob(f"{data.test}_*")):
+            warnings.append(f"warning: sample grids show training files, for the test files cannot be used: {error}")
     return Found(files, still_files, classes, folder, resume, warnings)
 
 

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
-from hdtrans.common.yaml_text import read_yaml
+from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config import Recipe
 
 # What may change when a run is continued, besides a longer last stage. A batch_size may change with the number of
@@ -45,7 +43,7 @@ def claim(recipe: Recipe) -> Path:
             )
     elif folder.exists() and not file.is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")
-    write_text(file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_text(file, yaml_text(values))
     return folder
 
 

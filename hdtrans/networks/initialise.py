@@ -14,7 +14,8 @@ def initialise(network: nn.Module, name: str, seed: int) -> None:
     """
     if next(network.parameters()).is_meta:
         return
-    generator = torch.Generator().manual_seed((seed << 32) | zlib.crc32(name.encode()))
+    # One number of 32 bits: torch's generator on the CPU leaves out what lies above them.
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             _normal(module.weight, 0.0, generator)

@@ -1,0 +1,79 @@
+"""What is wrong in a recipe, in words: key, what was given, what is allowed, the nearest name."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from hdtrans.common.errors import nearest
+
+_DATA_KINDS = ("label_maps", "picture_pairs")
+_WANTED = {  # where pydantic's own words are Python's
+    "dict_type": "is a section, with keys of its own",
+    "model_type": "is a section, with keys of its own",
+    "model_attributes_type": "is a section, with keys of its own",
+    "path_type": "is a path; put a number in quotes",
+    "string_pattern_mismatch": "is made of letters, digits, _ and -, the first a letter or digit",
+    "string_type": "is a word; put a number in quotes",
+    "too_short": "is empty; at least one is wanted",
+    "tuple_type": "is a list, as in [a, b]",
+}
+
+
+def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[str]:
+    """Turn pydantic's errors into lines: key, what is wrong, what was given, the nearest name."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place, kind, given = problem["loc"], problem["type"], problem["input"]
+        key = ".".join(str(p) for p in prefix + tuple(p for p in place if p not in _DATA_KINDS))
+        if kind == "extra_forbidden":
+            allowed = _keys_at(model, place)
+            guess = nearest(str(place[-1]), allowed) or _deeper(str(place[-1]), model, place)
+            lines.append(f"{key}: there is no such key; allowed here: {', '.join(allowed)}.{guess}")
+        elif kind == "missing":
+            lines.append(f"{key}: is missing and has no default")
+        elif kind == "union_tag_not_found":
+            lines.append(f"{key}: starts with kind: one of {', '.join(_DATA_KINDS)}")
+        elif kind == "union_tag_invalid":
+            tag = problem["ctx"]["tag"]
+            guess = nearest(tag, _DATA_KINDS)
+            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_DATA_KINDS)}.{guess}")
+        elif kind == "value_error":
+            lines += [f"{key}: {line}" if key else line for line in str(problem["ctx"]["error"]).splitlines()]
+        elif kind == "too_short" and given:
+            continue  # its items are wrong, and each has a line
+        else:
+            lines.append(f"{key}: {_WANTED.get(kind, problem['msg'])}; given: {given!r}")
+    return lines
+
+
+def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    return sorted({name for m in _models_at(model, place) for name in m.model_fields})
+
+
+def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Look for the nearest key one section further down: `learning_rate` where `optimizer.learning_rate` is meant."""
+    below = {
+        key: f"{name}.{key}"
+        for parent in _models_at(model, place)
+        for name, field in parent.model_fields.items()
+        for inner in _models_in(field.annotation)
+        for key in inner.model_fields
+    }
+    close = difflib.get_close_matches(word, below, n=1, cutoff=0.8)
+    return f" Did you mean {below[close[0]]!r}?" if close else ""
+
+
+def _models_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    models = [model]
+    for part in place[:-1]:
+        of_kind = [m for m in models if part in get_args(getattr(m.model_fields.get("kind"), "annotation", None))]
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        models = of_kind or [m for field in fields for m in _models_in(field.annotation)] or models
+    return models
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for argument in get_args(annotation) for m in _models_in(argument)]
