@@ -80,6 +80,12 @@ class LabelMaps(DataSection):
     kind: Literal["label_maps"] = "label_maps"
     labels: Annotated[int, Field(ge=1, le=65535)]
 
+    @model_validator(mode="after")
+    def _every_class_is_one(self) -> "LabelMaps":
+        if self.ignore is not None and self.ignore < self.labels and "ignore" not in self.model_fields_set:
+            object.__setattr__(self, "ignore", None)  # 255 is a class here, and nobody said that it is not
+        return self
+
 
 class PicturePairs(DataSection):
     """`train_A/` (the input pictures) with `train_B/` (the wanted pictures), paired by name."""

@@ -389,3 +389,10 @@ def test_config_is_imported_without_torch() -> None:
     code = "import sys, hdtrans.config; sys.exit('torch' in sys.modules)"
     root = str(Path(__file__).resolve().parents[1])
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=True)
+
+
+def test_with_256_classes_255_is_one_of_them_unless_it_is_said_to_be_none() -> None:
+    assert LabelMaps(kind="label_maps", root=Path("d"), labels=255).ignore == 255
+    assert LabelMaps(kind="label_maps", root=Path("d"), labels=256).ignore is None
+    assert LabelMaps(kind="label_maps", root=Path("d"), labels=256, ignore=255).ignore == 255
+    assert LabelMaps(kind="label_maps", root=Path("d"), labels=35, ignore=0).ignore == 0
