@@ -138,6 +138,8 @@ def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
 
 
 def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
+    if not found.still_files:
+        return []
     fields = recipe.method.reads(recipe.data)
     samples = StillSamples(found.still_files, fields, recipe.data, Geometry.of(recipe.stages[number]))
     return [collate([samples[place]]) for place in range(len(found.still_files))]

@@ -110,7 +110,8 @@ def translate_folder(translator: Translator, folders: Folders, ending: str = "pn
             rows.append(_row(sample, target, thumbnails))
         except (UserError, OSError, MemoryError) as error:
             outcome.failed[sample.name] = str(error) or "out of memory"
-    columns = ["input", "result", *(["truth"] if folders.truth else [])]
+    given = "label map" if "label" in translator.reads else "input"
+    columns = [given, "result", *(["truth"] if folders.truth else [])]
     pages.write_gallery(folders.out, f"{translator.recipe.name}: {len(rows)} pictures", columns, rows)
     return outcome
 

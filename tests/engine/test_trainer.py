@@ -19,11 +19,12 @@ from hdtrans.common.errors import NonFiniteError, Stopped
 from hdtrans.config import Ema, Stage
 from hdtrans.data.batch import Batch, Sample, as_bytes, as_floats, collate
 from hdtrans.engine.checkpoint import Checkpoints
+from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema as Averages
 from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase
+from hdtrans.methods.base import Draw, Losses, Nets, Phase
 from tests.engine.runs import COUNT, Notes, Subject, final_state, make_trainer, section, subject
 from tests.engine.toys import CLIP, TOYS, Adversarial, ToySamples, toy_networks, toy_stages
 from tests.small_runs import small_recipe, toy_data, write_recipe
@@ -95,7 +96,6 @@ def test_a_phase_leaves_no_gradient_elsewhere() -> None:
     # The discriminator's phase comes first: the generator has no gradient then, not even a zero.
     assert method.events[1][1] == {"discriminator"}
     gradients = []
-    original = method._after
     networks = method.networks
 
     def keep(_: nn.ModuleDict) -> None:
@@ -103,7 +103,6 @@ def test_a_phase_leaves_no_gradient_elsewhere() -> None:
 
     method.phases = tuple(Phase(p.name, p.trains, p.losses, 1, keep) for p in method.phases)
     make_trainer(what, section(ema=None)).run()
-    assert original is not None
     for first, second in zip(gradients[::2], gradients[1::2], strict=True):
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), "the generator's phase added to it"
 
@@ -133,7 +132,7 @@ def test_losses_fall_or_stay_sound(name: str) -> None:
     make_trainer(subject(name, epochs=6), section(log_every=1), notes=notes).run()
     for record in notes.records:
         assert all(math.isfinite(value) for key, value in record.items() if "/" in key)
-    for key in ("generator/l1", "generators/cycle", "generator/feature_matching"):
+    for key in ("generator/l1", "generators/cycle"):
         curve = [record[key] for record in notes.records if key in record and record["stage"] in ("stage0", "global")]
         assert not curve or curve[-1] < curve[0]
 
@@ -291,7 +290,7 @@ def test_batches_run_across_the_edges_of_epochs(batch_size: int, workers: int) -
     trainer = make_trainer(what, section(workers=workers))
     trainer.run()
     for stage_names in names:
-        assert len(stage_names) == 15
+        assert len(stage_names) == -(-15 // batch_size) * batch_size
         epochs = [stage_names[start : start + COUNT] for start in range(0, 15, COUNT)]
         for epoch in epochs:
             assert Counter(epoch) == Counter(f"scene{n}" for n in range(COUNT))
@@ -387,7 +386,7 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
     ("precision", "computes"), [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp64", torch.float64)]
 )
 def test_precisions_train(name: str, precision: str, computes: torch.dtype, tmp_path: Path) -> None:
-    what = subject(name)
+    what = subject(name, epochs=3)  # fp16 begins with gradients that overflow
     seen: set[torch.dtype] = set()
     for network in what.networks.modules():
         if isinstance(network, nn.Conv2d):
@@ -408,7 +407,7 @@ def test_precisions_train(name: str, precision: str, computes: torch.dtype, tmp_
 def test_every_phase_scales_its_gradients_by_itself() -> None:
     what = subject("adversarial")
     method = what.make_method(what.stages[0])
-    work = StageTraining(method, what.stages[0], COUNT, section(), Precision("fp16", "cpu"), make_trainer(what, section()).processes)
+    work = StageTraining(method, what.stages[0], COUNT, section(), Precision("fp16", "cpu"), Processes())
     scalers = [worker.scaler for worker in work.workers]
     assert len({id(scaler) for scaler in scalers}) == 2
     assert all(scaler.is_enabled() for scaler in scalers)
@@ -448,11 +447,6 @@ def test_frozen_networks_are_in_evaluation_mode() -> None:
     trained = {stage: {name for name, mode in found if mode} for stage, found in modes.items()}
     assert trained == {stage.name: set(stage.train or ()) for stage in what.stages}
     assert all(len(found) == len(what.networks) for found in modes.values())
-
-
-def test_no_phase_of_a_method_without_state_needs_memory() -> None:
-    method = Method(nn.ModuleDict(), (), frozenset())
-    assert method.state == {} and method.routes == ("",)
 
 
 # The command
