@@ -42,7 +42,7 @@ def train(recipe: Recipe) -> Path:
         found: Found = processes.on_first(lambda: _find(recipe))
         module = method_module(recipe.method.kind)
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
-        state = None if found.resume is None else _read(found.resume, processes)
+        state = None if found.resume is None else _read(found.resume, processes, len(found.files))
         initialised = ""
         if state is None and recipe.init_from is not None:
             initialised = initialise_from(networks, Path(recipe.init_from))
@@ -118,6 +118,7 @@ def _find(recipe: Recipe) -> Found:
     try:
         inputs = [field for field in fields if field != "photo"]
         still_files = find_samples(data, data.test, inputs, optional=["photo"])[:count]
+        preflight(still_files, fields, data, recipe.stages)
     except UserError as error:
         still_files = files[:count]
         if any(data.root.glob(f"{data.test}_*")):
@@ -125,10 +126,17 @@ def _find(recipe: Recipe) -> Found:
     return Found(files, still_files, classes, folder, resume, warnings)
 
 
-def _read(path: Path, processes: Processes) -> dict[str, Any]:
+def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
+    """Read the checkpoint to go on from; the order of samples follows from the count of files."""
     if not path.is_file():
         raise UserError(f"{path}: process {processes.rank} cannot see it; all nodes need the same run folder")
-    return checkpoint.load(path)
+    state = checkpoint.load(path)
+    if state["files"] != count:
+        raise UserError(
+            f"{path}: the run was started with {state['files']} training files and now there are {count}, so it cannot "
+            "go on as it would have; bring the files back, or start a new run from its weights (init_from, out)"
+        )
+    return state
 
 
 def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
@@ -149,6 +157,7 @@ def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
     return {
         "version": hdtrans.__version__,
         "recipe": recipe.model_dump(mode="json"),
+        "files": len(found.files),
         "classes": None if found.classes is None else found.classes.to_dict(),
     }
 

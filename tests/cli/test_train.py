@@ -119,3 +119,23 @@ def test_the_command_itself(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train"])
     assert stop.value.code == 2 and "which recipe?" in capsys.readouterr().err
+
+
+def test_files_that_came_or_went_stop_a_resume(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The order of samples follows from their number, so a run in the middle of a stage needs the same files."""
+    assert train(recipe) == 0
+    for folder in ("train_label", "train_inst", "train_img"):
+        (tmp_path / "city" / folder / "00003.png").unlink()
+    assert train(recipe, "stages.0.epochs=3") == 2
+    assert "4 training files" in capsys.readouterr().err
+
+
+def test_broken_test_files_are_told_and_training_files_shown(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "city/test_label/00000.png").write_bytes(b"nonsense")
+    assert train(recipe) == 0
+    assert "sample grids show training files" in capsys.readouterr().err
+    assert list((tmp_path / "run/samples").glob("*.png"))

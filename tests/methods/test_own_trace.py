@@ -1,0 +1,66 @@
+"""A trace of our own, for those who lack the golden files: four float64 steps from weights and inputs by formula.
+
+Recorded when the golden traces of the original held (to 1e-14); `python -m tests.methods.test_own_trace` prints it anew.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hdtrans.config import LabelMaps, Stage, Training
+from hdtrans.data.batch import Batch
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.precision import Precision
+from hdtrans.engine.stage import StageTraining
+from hdtrans.methods import pix2pixhd
+
+RECORD = Path(__file__).with_name("own_trace.json")
+STEPS = 4
+HEIGHT, WIDTH, LABELS = 16, 32, 5
+
+
+def waves(shape: torch.Size, frequency: float) -> torch.Tensor:
+    """Return numbers in [-1, 1] that follow from their place alone."""
+    return torch.sin(frequency * torch.arange(1, shape.numel() + 1, dtype=torch.float64)).reshape(shape)
+
+
+def batch(step: int) -> Batch:
+    row, column = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    label = ((row // 3 + column // 5 + step) % LABELS).to(torch.uint8)
+    instance = (row // 4 * 10 + column // 7).int()
+    photo = torch.stack([(row * 11 + column * 7 * k + 31 * step) % 256 for k in (1, 2, 3)]).to(torch.uint8)
+    return Batch(("made",), (step,), label=label[None], instance=instance[None], photo=photo[None])
+
+
+def trace() -> list[dict[str, float]]:
+    config = pix2pixhd.Config.model_validate(
+        {
+            "condition": {"boundary": "instance"},
+            "generator": {"width": 4, "downsamples": 2, "blocks": 1, "enhancers": 1, "enhancer_blocks": 1},
+            "discriminator": {"width": 4, "layers": 2, "scales": 2},
+            "perceptual": {"kind": "none"},
+        }
+    )
+    data = LabelMaps(root=Path("."), labels=LABELS)
+    networks: nn.ModuleDict = pix2pixhd.build_networks(config, data).double()
+    for number, parameter in enumerate(networks.parameters()):
+        parameter.data = 0.1 * waves(parameter.shape, 0.7 + 0.013 * number)
+    stage = config.complete(Stage(geometry="none", epochs=1))
+    method = pix2pixhd.build(config, data, stage, networks)
+    work = StageTraining(method, stage, STEPS, Training(), Precision("fp64", "cpu"), Processes())
+    return [{k: float(v) for k, v in work.step(batch(step), step, step).items()} for step in range(STEPS)]
+
+
+def test_the_recorded_losses_come_out_again() -> None:
+    recorded = json.loads(RECORD.read_text())
+    found = trace()
+    assert [set(step) for step in found] == [set(step) for step in recorded] and len(recorded) == STEPS
+    for step, expected in zip(found, recorded, strict=True):
+        for name, value in expected.items():
+            assert abs(step[name] - value) < 1e-8, (name, step[name], value)
+
+
+if __name__ == "__main__":
+    print(json.dumps(trace(), indent=1))
