@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 
 DEMO ?= demo
-DEMO_TRAIN ?= 200
-DEMO_TEST ?= 16
+DEMO_TRAIN ?= 240
+DEMO_TEST ?= 12
 DEMO_SIZE ?= 256x128
 DEMO_RECIPE ?= options/pix2pixhd_toycity.yaml
 DEMO_OVERRIDES ?=
