@@ -14,8 +14,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("model", type=Path, help="a run folder (its latest checkpoint is taken) or a checkpoint file")
     parser.add_argument("--input", "--labels", type=Path, required=True, help="a folder of inputs, or one file")
-    parser.add_argument("--instances", type=Path, help="their instance maps, where the model needs them; unset: INPUT "
-                        "with _inst for _label at its end")
+    parser.add_argument(
+        "--instances",
+        type=Path,
+        help="their instance maps, where the model needs them; unset: INPUT with _inst for _label at its end",
+    )
     parser.add_argument("--truth", type=Path, help="the true pictures, to show beside the results")
     parser.add_argument("--out", type=Path, required=True, help="where pictures and index.html go")
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the pictures (default: png)")

@@ -109,8 +109,9 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
         raise UserError(
-            f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"{path}: cannot be read as a checkpoint ({reason}); "
             f"it has {path.stat().st_size:,} bytes and may be cut off"
         ) from None
     if not isinstance(state, dict) or "networks" not in state or "recipe" not in state:

@@ -1,9 +1,12 @@
 """What a recipe would train and what it costs, counted on shapes alone: nothing is allocated, read or written."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,7 +14,7 @@ from hdtrans.common.yaml_text import yaml_text
 from hdtrans.config import PicturePairs, Recipe, Stage, method_module
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
-from hdtrans.engine.precision import Precision, choose_precision
+from hdtrans.engine.precision import Precision, Scaler, choose_precision
 from hdtrans.engine.stage import StageTraining
 
 _UNSIZED = (1024, 512)  # width and height assumed where the files decide
@@ -59,14 +62,13 @@ def _device(recipe: Recipe) -> torch.device:
 
 
 def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
-    """Walk one step of a stage on the meta device."""
+    """Walk one step of a stage with tensors that have shapes alone."""
     module = method_module(recipe.method.kind)
-    with torch.device("meta"):
+    precision = _OnShapes(precision.name, "cpu")
+    with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
         method.load_helpers(weights=False)
-        networks.to(precision.weights)
-        method.helpers.to(precision.weights)
         work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
         kept = _Kept(networks, method.helpers)
         with FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept.pack, kept.unpack):
@@ -74,6 +76,23 @@ def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTra
     trained = sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
     weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
     return work, Cost(counter.get_total_flops(), weights, 3 * trained, kept.most)
+
+
+class _OnShapes(Precision):
+    """A precision for tensors without numbers, at which a gradient scaler could not look."""
+
+    def scaler(self) -> Scaler:
+        return Scaler(self.device, enabled=False)
+
+
+@contextmanager
+def _default_type(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 class _Kept:

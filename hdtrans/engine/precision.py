@@ -69,5 +69,3 @@ def set_up_backend(deterministic: bool, equal_sizes: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = equal_sizes and not deterministic
-
-

@@ -86,9 +86,7 @@ class StageTraining:
         """
         first_slot = self.processes.rank * self.stage.batch_size
         slots = range(first_slot, first_slot + len(batch))
-        draw = Draw(
-            images_seen, self.training.seed, batch.counters, slots, self.precision.compute, self.precision.full
-        )
+        draw = Draw(images_seen, self.training.seed, batch.counters, slots, self.precision.compute, self.precision.full)
         self.focus(self.trained)
         with self.precision.autocast():
             shared = self.method.share(self.nets, batch, draw)
@@ -98,15 +96,12 @@ class StageTraining:
                 losses |= self._run(worker, batch, shared, draw, self.current_learning_rate(images))
         return losses
 
-    def _run(
-        self, worker: Worker, batch: Batch, shared: Any, draw: Draw, learning_rate: float
-    ) -> dict[str, Tensor]:
+    def _run(self, worker: Worker, batch: Batch, shared: Any, draw: Draw, learning_rate: float) -> dict[str, Tensor]:
         """Run one phase. Networks it does not train are called bare: their gradients are off and not to be averaged."""
         phase, optimizer, scaler = worker.phase, worker.optimizer, worker.scaler
         self.focus(phase.trains)
         nets = {
-            name: self.nets[name] if name in phase.trains else network
-            for name, network in self.method.networks.items()
+            name: self.nets[name] if name in phase.trains else network for name, network in self.method.networks.items()
         }
         with self.precision.autocast():
             losses = phase.losses(nets, batch, shared, draw)

@@ -41,9 +41,7 @@ class Draw:
 
     def generators(self, purpose: int) -> list[torch.Generator]:
         """Return one CPU generator for each sample, the same whatever the number of processes and workers."""
-        return [
-            torch.Generator().manual_seed(_mix(self.seed, self.images_seen + slot, purpose)) for slot in self.slots
-        ]
+        return [torch.Generator().manual_seed(_mix(self.seed, self.images_seen + slot, purpose)) for slot in self.slots]
 
 
 def _mix(*numbers: int) -> int:
@@ -126,7 +124,6 @@ class Method:
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Return the columns of a sample grid: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1]."""
         raise NotImplementedError
-
 
 
 def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:

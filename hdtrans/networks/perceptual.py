@@ -119,9 +119,9 @@ def _from_file(kind: PerceptualKind, file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
         raise UserError(
-            f"method.perceptual.weights: {file}: cannot be read as weights of {kind} "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); {_ADVICE}"
+            f"method.perceptual.weights: {file}: cannot be read as weights of {kind} ({reason}); {_ADVICE}"
         ) from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"method.perceptual.weights: {file}: holds no state dict; {_ADVICE}")

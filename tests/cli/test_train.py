@@ -36,7 +36,13 @@ def test_dry_run_tells_and_touches_nothing(recipe: Path, capsys: pytest.CaptureF
     assert train(recipe, "--dry-run", "data.root=does/not/exist") == 0
     told = capsys.readouterr().out
     assert everything_in(recipe.parent) == before
-    for wanted in ("root: does/not/exist", "trunk", "trained (generator)", "GFLOP a step", "kept for the backward pass"):
+    for wanted in (
+        "root: does/not/exist",
+        "trunk",
+        "trained (generator)",
+        "GFLOP a step",
+        "kept for the backward pass",
+    ):
         assert wanted in told
 
 
@@ -52,9 +58,7 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(recipe: Path, tmp
     assert images == [4, 8]
 
 
-def test_another_recipe_cannot_continue_a_run(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_recipe_cannot_continue_a_run(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(recipe) == 0
     files = everything_in(tmp_path / "run")
     assert train(recipe, "method.generator.width=8", "training.seed=3", "training.workers=1") == 2

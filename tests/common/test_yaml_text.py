@@ -64,9 +64,7 @@ def test_not_a_number() -> None:
     assert math.isnan(read_yaml(".nan", "here"))
 
 
-@pytest.mark.parametrize(
-    "value", [2e-4, 1e-8, 3.0, 7, "010", "1:30", "no", "true", "", "=", None, True, [1, "a"]]
-)
+@pytest.mark.parametrize("value", [2e-4, 1e-8, 3.0, 7, "010", "1:30", "no", "true", "", "=", None, True, [1, "a"]])
 def test_what_is_written_with_safe_dump_reads_the_same(value: Any) -> None:
     found = read_yaml(yaml.safe_dump({"key": value}), "here")["key"]
     assert found == value and type(found) is type(value)

@@ -37,6 +37,8 @@ def run_job(job: dict[str, Any], processes: Processes) -> str:
             trainer.run()
     except (UserError, Stopped) as error:
         return f"{type(error).__name__} {error.exit_code}: {error}"
+    if processes.first:
+        (Path(job["folder"]) / "records.json").write_text(json.dumps(notes.records))
     return "done"
 
 

@@ -43,7 +43,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             folder, notes = tmp_path_factory.mktemp(name), Notes()
             make_trainer(subject(name, 2, EPOCHS[name]), double(), folder, notes).run()
             assert notes.steps == 20
-            made[name] = latest(folder)
+            made[name] = latest(folder) | {"records": notes.records}
         return made[name]
 
     return run
@@ -143,8 +143,13 @@ def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
 @pytest.mark.parametrize("job", [*EPOCHS, "two_routes workers", "pix2pixhd workers"])
 def test_two_processes_train_what_one_trains(job: str, single: Runs, double_runs: DoubleRuns) -> None:
     assert double_runs[1][job] == ["done", "done"]
-    name = JOBS[job]["subject"]
-    hold(name, single(name), latest(double_runs[0] / job))
+    name, folder = JOBS[job]["subject"], double_runs[0] / job
+    hold(name, single(name), latest(folder))
+    logged = [json.loads((folder / "records.json").read_text()), single(name)["records"]]
+    losses = [[{key: x for key, x in record.items() if "/" in key} for record in records] for records in logged]
+    assert len(losses[0]) == len(losses[1]) > 0
+    for ours, theirs in zip(*losses, strict=True):
+        assert ours == pytest.approx(theirs, abs=TOLERANCE), "the means over both processes are logged"
 
 
 @pytest.mark.parametrize("name", ["two_routes", "pix2pixhd"])

@@ -43,7 +43,9 @@ class Scripted(Adversarial):
         self.events: list[Any] = []
         self.every = every
         self.phases = tuple(
-            Phase(phase.name, phase.trains, self._watched(phase), every if phase.name == "generator" else 1, self._after)
+            Phase(
+                phase.name, phase.trains, self._watched(phase), every if phase.name == "generator" else 1, self._after
+            )
             for phase in self.phases
         )
 
@@ -199,9 +201,7 @@ def test_averages_of_what_a_stage_freezes_are_its_weights() -> None:
         return all(torch.equal(weight, average) for weight, average in pairs)
 
     notes = Notes(
-        on_step=lambda n: seen.append(
-            (what.stages[holder[0].stage_number].name, equal("trunk"), equal("enhancer1"))
-        )
+        on_step=lambda n: seen.append((what.stages[holder[0].stage_number].name, equal("trunk"), equal("enhancer1")))
     )
     holder.append(make_trainer(what, section(ema=Ema(half_life=30)), notes=notes))
     holder[0].run()

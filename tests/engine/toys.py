@@ -296,6 +296,13 @@ def toy_method(name: str, networks: nn.ModuleDict) -> ToyMethod:
 def toy_stages(*lengths: float, batch_size: int = 2) -> list[Stage]:
     """Return a stage of each length, in epochs."""
     return [
-        Stage(name=f"stage{number}", geometry="none", epochs=length, batch_size=batch_size, output="picture", train=("all",))
+        Stage(
+            name=f"stage{number}",
+            geometry="none",
+            epochs=length,
+            batch_size=batch_size,
+            output="picture",
+            train=("all",),
+        )
         for number, length in enumerate(lengths)
     ]

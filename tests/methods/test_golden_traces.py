@@ -1,9 +1,8 @@
 """The real method in the real trainer repeats the originals' training traces, in float64."""
 
+import pytest
 import torch
 from torch.utils.data import Dataset
-
-import pytest
 
 from hdtrans.config import Adam, LabelMaps, Stage, Training
 from hdtrans.data.batch import Sample

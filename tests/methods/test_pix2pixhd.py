@@ -108,7 +108,9 @@ def test_the_global_part_stands_still_and_then_moves_with_a_falling_learning_rat
         Trainer(
             networks,
             lambda stage: pix2pixhd.build(config, DATA, stage, networks),
-            lambda place, sizes=sizes, number=number: SmallStreets(4, sizes[number].height, sizes[number].width, number),
+            lambda place, sizes=sizes, number=number: SmallStreets(
+                4, sizes[number].height, sizes[number].width, number
+            ),
             [stages[number]],
             section(log_every=1),
             reporter=notes,  # type: ignore[arg-type]
@@ -230,7 +232,9 @@ def test_every_label_is_legal(ignored: str, boundary: str, ignore: int | None) -
 
 
 @pytest.mark.parametrize("boundary", ["instance", "none"])
-@pytest.mark.parametrize(("channels", "dtype"), [(3, torch.uint8), (1, torch.uint8), (4, torch.int32), (3, torch.float32)])
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(3, torch.uint8), (1, torch.uint8), (4, torch.int32), (3, torch.float32)]
+)
 def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> None:
     config = small_config(condition={"boundary": boundary})
     data = PicturePairs(kind="picture_pairs", root=".", source_channels=channels)
@@ -281,16 +285,26 @@ def test_kinds_of_adversarial_loss(kind: str) -> None:
     assert losses["discriminator/real"] > 0
 
 
-def test_the_generator_steps_against_the_discriminator_before_its_step() -> None:
-    """Both phases see one generated picture; the discriminator's loss on it is that before the generator moved."""
+def test_both_phases_see_one_picture_and_the_generator_steps_first() -> None:
+    """No loss of the first step knows of it: each meets the other as it was."""
     method = method_of(small_config())
     batch = street_batch(2, 16, 24)
     with torch.no_grad():
-        shared = method.share(method.networks, batch, Draw())
-        wanted = method.discriminator_losses(method.networks, batch, shared, Draw())
-    losses = step(method, batch)
-    assert losses["discriminator/fake"] == pytest.approx(float(wanted["fake"]), rel=1e-6)
-    assert losses["discriminator/real"] == pytest.approx(float(wanted["real"]), rel=1e-6)
+        given = method.networks, batch, method.share(method.networks, batch, Draw()), Draw()
+        wanted = {f"generator/{name}": float(loss) for name, loss in method.generator_losses(*given).items()}
+        wanted |= {f"discriminator/{name}": float(loss) for name, loss in method.discriminator_losses(*given).items()}
+    assert step(method, batch) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_discriminator_gives_the_generator_no_gradient() -> None:
+    method = method_of(small_config())
+    batch = street_batch(2, 16, 24)
+    shared = method.share(method.networks, batch, Draw())
+    torch.stack(list(method.discriminator_losses(method.networks, batch, shared, Draw()).values())).sum().backward()
+    reached = {
+        name for name, network in method.networks.items() if any(p.grad is not None for p in network.parameters())
+    }
+    assert reached == {"scale0", "scale1"}
 
 
 def test_a_perceptual_loss_of_no_weight_reads_no_weights() -> None:

@@ -1,0 +1,63 @@
+"""What numbers are computed in."""
+
+import pytest
+import torch
+from torch import nn
+
+from hdtrans.common.errors import UserError
+from hdtrans.engine.precision import Precision, choose_precision, set_up_backend
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "compute"),
+    [
+        ("fp64", torch.float64, torch.float64),
+        ("fp32", torch.float32, torch.float32),
+        ("bf16", torch.float32, torch.bfloat16),
+        ("fp16", torch.float32, torch.float16),
+    ],
+)
+def test_types(name: str, weights: torch.dtype, compute: torch.dtype) -> None:
+    precision = choose_precision(name, CPU)
+    assert (precision.weights, precision.compute) == (weights, compute)
+    network = nn.Conv2d(3, 4, 3)
+    precision.prepare(network, CPU)
+    assert network.weight.dtype == weights
+    with precision.autocast():
+        assert network(torch.zeros(1, 3, 5, 5, dtype=compute)).dtype == compute
+        with precision.full():
+            assert network(torch.zeros(1, 3, 5, 5, dtype=weights)).dtype == weights
+        assert network(torch.zeros(1, 3, 5, 5, dtype=compute)).dtype == compute
+    assert precision.scaler().is_enabled() == (name == "fp16")
+
+
+def test_auto_on_the_cpu_is_fp32() -> None:
+    assert choose_precision("auto", CPU) == Precision("fp32", "cpu")
+
+
+@pytest.mark.parametrize(("capability", "auto"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_auto_on_a_gpu(capability: tuple[int, int], auto: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    assert choose_precision("auto", CUDA) == Precision(auto, "cuda")
+    if auto == "bf16":
+        assert choose_precision("bf16", CUDA).name == "bf16"
+    else:
+        with pytest.raises(UserError, match="use fp16 or fp32"):
+            choose_precision("bf16", CUDA)
+    assert choose_precision("fp16", CUDA).name == "fp16"
+
+
+def test_the_backend_repeats_itself_where_it_shall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    before = torch.backends.cudnn.benchmark
+    try:
+        for deterministic, equal_sizes in ((True, True), (True, False), (False, True), (False, False)):
+            set_up_backend(deterministic, equal_sizes)
+            assert torch.are_deterministic_algorithms_enabled() == deterministic
+            assert torch.backends.cudnn.benchmark == (equal_sizes and not deterministic)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = before
