@@ -228,13 +228,17 @@ def test_served_pictures_are_made_by_the_averages() -> None:
     assert not np.array_equal(shown, raw)
 
 
-def test_sample_grids_change_nothing_in_training() -> None:
+@pytest.mark.parametrize("ema", [None, Ema(half_life=8)])
+def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
     with_grids, without = (subject("penalised") for _ in range(2))
     still = collate([ToySamples(COUNT)[0]])
-    make_trainer(with_grids, section(sample_every=2), notes=Notes(), stills=[still]).run()
-    make_trainer(without, section()).run()
+    modes: list[bool] = []
+    notes = Notes(on_step=lambda n: modes.extend(network.training for network in with_grids.networks.values()))
+    make_trainer(with_grids, section(sample_every=2, ema=ema), notes=notes, stills=[still]).run()
+    make_trainer(without, section(ema=ema)).run()
+    assert len(notes.grids) == 6
     assert not moved(snapshot(with_grids.networks), snapshot(without.networks))
-    assert with_grids.networks["generator"].training
+    assert all(modes), "the next step trains again"
 
 
 # The learning rate

@@ -1,6 +1,6 @@
 """A trace of our own, for those who lack the golden files: four float64 steps from weights and inputs by formula.
 
-Recorded when the golden traces of the original held (to 1e-14); `python -m tests.methods.test_own_trace` prints it anew.
+Recorded when the golden traces held to 1e-14. `python -m tests.methods.test_own_trace` prints it anew.
 """
 
 import json
