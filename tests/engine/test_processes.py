@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,14 @@ def spawn(script: list[str], processes: int = 2, **environment: str) -> "subproc
     """Run a script in several processes on this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", *script]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0) as started:
+        try:
+            out, said = started.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)  # torchrun's children too
+            raise
+    return subprocess.CompletedProcess(command, started.returncode, out, said)
 
 
 @pytest.fixture(scope="module")

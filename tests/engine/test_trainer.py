@@ -26,7 +26,7 @@ from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Draw, Losses, Nets, Phase
 from tests.engine.runs import COUNT, Notes, Subject, final_state, make_trainer, section, subject
-from tests.engine.toys import CLIP, TOYS, Adversarial, ToySamples, toy_networks, toy_stages
+from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 
@@ -233,10 +233,19 @@ def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
     with_grids, without = (subject("penalised") for _ in range(2))
     still = collate([ToySamples(COUNT)[0]])
     modes: list[bool] = []
+    served: set[bool] = set()
+
+    class Watching(Penalised):
+        def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+            served.update(network.training for network in nets.values())
+            return super().pictures(nets, batch, draw)
+
+    with_grids.make_method = lambda stage: Watching(with_grids.networks)
     notes = Notes(on_step=lambda n: modes.extend(network.training for network in with_grids.networks.values()))
     make_trainer(with_grids, section(sample_every=2, ema=ema), notes=notes, stills=[still]).run()
     make_trainer(without, section(ema=ema)).run()
     assert len(notes.grids) == 6
+    assert served == {False}, "pictures are made in evaluation mode"
     assert not moved(snapshot(with_grids.networks), snapshot(without.networks))
     assert all(modes), "the next step trains again"
 
@@ -472,12 +481,12 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
         text=True,
         process_group=0,
     )
-    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 60
+    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 180
     while not metrics.exists() or len(metrics.read_text()) < 200:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # as a cluster does: to the workers as well
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=180)[1]
     assert process.returncode == 143, said
     assert "run the same command again to go on" in said
     assert "Traceback" not in said

@@ -191,7 +191,8 @@ def test_training_makes_the_picture_that_translation_makes() -> None:
         shared = method.share(method.networks, batch, Draw())
         translated = method.translator(method.networks)(label=batch.label, instance=batch.instance)
         assert torch.equal(shared.fake, translated)
-        assert shared.condition.shape[-2:] == shared.photo.shape[-2:] == (height, width)
+        assert shared.photo.shape[-2:] == (height, width)
+        assert torch.equal(shared.condition, method.condition(batch.label, batch.instance)), "for the discriminators"
 
 
 # Inputs
