@@ -13,8 +13,6 @@ from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveInt,
     SerializeAsAny,
@@ -25,15 +23,56 @@ from pydantic import (
     model_validator,
 )
 
+from hdtrans.common.data_sections import (
+    Data,
+    DataSection,
+    Edges,
+    Grey,
+    Lab,
+    LabelMaps,
+    LowResolution,
+    Photos,
+    PhotosToMaps,
+    PicturePairs,
+    Pictures,
+    Section,
+    SideBySide,
+    Unpaired,
+)
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.common.recipe_problems import describe
 from hdtrans.common.yaml_text import read_yaml
 
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+__all__ = [
+    "Adam",
+    "Data",
+    "DataSection",
+    "Edges",
+    "Ema",
+    "GeometryKind",
+    "Grey",
+    "Lab",
+    "LabelMaps",
+    "LowResolution",
+    "MethodSection",
+    "Photos",
+    "PhotosToMaps",
+    "PicturePairs",
+    "Pictures",
+    "Recipe",
+    "Section",
+    "SideBySide",
+    "Size",
+    "Stage",
+    "Training",
+    "Unpaired",
+    "check_recipe",
+    "find_recipe",
+    "load_recipe",
+    "method_kinds",
+    "method_module",
+    "packaged_recipes",
+]
 
 
 class Size(Section):
@@ -60,41 +99,6 @@ def _size_or_text(size: Size | None) -> str | None:
     return None if size is None else str(size)
 
 
-class DataSection(Section):
-    """What every kind of training folder has in common."""
-
-    root: Path
-    train: str = "train"
-    test: str = "test"
-    flip: bool = True
-    ignore: int | None = 255
-
-    @field_serializer("root")
-    def _root_text(self, root: Path) -> str:
-        return str(root)
-
-
-class LabelMaps(DataSection):
-    """`train_label/` with `train_img/`, and `train_inst/` where the method reads instance maps."""
-
-    kind: Literal["label_maps"] = "label_maps"
-    labels: Annotated[int, Field(ge=1, le=65535)]
-
-    @model_validator(mode="after")
-    def _every_class_is_one(self) -> "LabelMaps":
-        if self.ignore is not None and self.ignore < self.labels and "ignore" not in self.model_fields_set:
-            object.__setattr__(self, "ignore", None)  # 255 is a class here, and nobody said that it is not
-        return self
-
-
-class PicturePairs(DataSection):
-    """`train_A/` (the input pictures) with `train_B/` (the wanted pictures), paired by name."""
-
-    kind: Literal["picture_pairs"]
-    source_channels: Annotated[int, Field(ge=1, le=64)] = 3
-
-
-Data = Annotated[LabelMaps | PicturePairs, Field(discriminator="kind")]
 GeometryKind = Literal["resize", "scale_width", "crop", "resize_and_crop", "scale_width_and_crop", "none"]
 
 
@@ -180,7 +184,7 @@ class MethodSection(Section):
         """Return the stage with `output` and `train` filled in and checked; raise ValueError saying what is allowed."""
         raise NotImplementedError
 
-    def reads(self, data: "LabelMaps | PicturePairs") -> frozenset[str]:
+    def reads(self, data: Data) -> frozenset[str]:
         """Return the batch fields the method needs from such data; raise ValueError if it cannot use them."""
         raise NotImplementedError
 
@@ -213,7 +217,9 @@ class Recipe(Section):
     def _stages_fit_the_method(self) -> "Recipe":
         stages, problems = [], []
         try:
-            self.method.reads(self.data)
+            if lacking := self.method.reads(self.data) - self.data.fields:
+                has, needs = ", ".join(sorted(self.data.fields)), ", ".join(sorted(lacking))
+                problems.append(f"data.kind: {self.data.kind} has {has}, but the method also reads {needs}")
         except ValueError as error:
             problems.append(str(error))
         for stage in self.stages:

@@ -178,7 +178,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         ),
         (
             ["data.kind=picture_pairs"],
-            "data.labels: there is no such key; allowed here: flip, ignore, kind, root, source",
+            "data.labels: there is no such key; allowed here: direction, flip, ignore, kind, photo",
         ),
         (
             ["stages.joint.epocs=3"],
@@ -187,7 +187,27 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         # kinds
         (
             ["data.kind=labelmaps"],
-            "data.kind: there is no kind 'labelmaps'; there are label_maps, picture_pairs. Did you",
+            "data.kind: there is no kind 'labelmaps'; there are label_maps, picture_pairs, side_by_side",
+        ),
+        (
+            ["data={kind: photos, root: x, input: {kind: edge}}"],
+            "data.input.kind: there is no kind 'edge'; there are edges, grey, lab, low_resolution. Did you mean",
+        ),
+        (
+            ["data={kind: photos, root: x, input: {low: 3}}"],
+            "data.input: starts with kind: one of edges, grey, lab, low_resolution",
+        ),
+        (
+            ["data={kind: photos, root: x, input: {kind: edges, hihg: 3}}"],
+            "data.input.hihg: there is no such key; allowed here: blur, high, kind, low. Did you mean 'high'?",
+        ),
+        (["data={kind: photos, root: x, input: {kind: edges, low: -3}}"], "data.input.low: Input should be greater"),
+        (["data={kind: photos, root: x}"], "data.input: is missing"),
+        (["data={kind: unpaired, root: x}"], "data.kind: unpaired has no true picture for an input"),
+        (["data.validation=2"], "data.validation: is a share of the training files, as 0.1, or the name of a folder"),
+        (
+            ["data={kind: side_by_side, root: x}", "method.condition.boundary=instance"],
+            "data.kind: side_by_side has photo, source, but the method also reads instance",
         ),
         (["data={root: x}"], "data: starts with kind: one of label_maps, picture_pairs"),
         (["method.kind=pix2pix_hd"], "method.kind: there is no method 'pix2pix_hd'; there are"),

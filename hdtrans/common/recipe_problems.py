@@ -7,7 +7,6 @@ from pydantic import BaseModel, ValidationError
 
 from hdtrans.common.errors import nearest
 
-_DATA_KINDS = ("label_maps", "picture_pairs")
 _WANTED = {  # where pydantic's own words are Python's
     "dict_type": "is a section, with keys of its own",
     "model_type": "is a section, with keys of its own",
@@ -25,7 +24,8 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
     lines = []
     for problem in error.errors(include_url=False):
         place, kind, given = problem["loc"], problem["type"], problem["input"]
-        key = ".".join(str(p) for p in prefix + tuple(p for p in place if p not in _DATA_KINDS))
+        models, parts = _walk(model, place)
+        key = ".".join((*prefix, *parts))
         if kind == "extra_forbidden":
             allowed = _keys_at(model, place)
             guess = nearest(str(place[-1]), allowed) or _deeper(str(place[-1]), model, place)
@@ -33,11 +33,11 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
         elif kind == "missing":
             lines.append(f"{key}: is missing and has no default")
         elif kind == "union_tag_not_found":
-            lines.append(f"{key}: starts with kind: one of {', '.join(_DATA_KINDS)}")
+            lines.append(f"{key}: starts with kind: one of {', '.join(_kinds(models))}")
         elif kind == "union_tag_invalid":
             tag = problem["ctx"]["tag"]
-            guess = nearest(tag, _DATA_KINDS)
-            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_DATA_KINDS)}.{guess}")
+            guess = nearest(tag, _kinds(models))
+            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_kinds(models))}.{guess}")
         elif kind == "value_error":
             lines += [f"{key}: {line}" if key else line for line in str(problem["ctx"]["error"]).splitlines()]
         elif kind == "too_short" and given:
@@ -65,12 +65,26 @@ def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> 
 
 
 def _models_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[type[BaseModel]]:
-    models = [model]
-    for part in place[:-1]:
-        of_kind = [m for m in models if part in get_args(getattr(m.model_fields.get("kind"), "annotation", None))]
+    return _walk(model, place[:-1])[0]
+
+
+def _walk(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[list[type[BaseModel]], list[str]]:
+    """Follow a place; return the models there, and the place without the kinds that pydantic adds behind a section."""
+    models, parts = [model], []
+    for part in place:
+        of_kind = [m for m in models if part in _kinds([m])]
+        if of_kind and len(models) > 1:
+            models = of_kind
+            continue
+        parts.append(str(part))
         fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
-        models = of_kind or [m for field in fields for m in _models_in(field.annotation)] or models
-    return models
+        models = [m for field in fields for m in _models_in(field.annotation)] or models
+    return models, parts
+
+
+def _kinds(models: list[type[BaseModel]]) -> list[str]:
+    """Return the kinds of section that there are in a place."""
+    return [k for m in models if "kind" in m.model_fields for k in get_args(m.model_fields["kind"].annotation)]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

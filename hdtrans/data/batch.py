@@ -76,12 +76,21 @@ def collate(samples: Sequence[Sample]) -> Batch:
                     f"{sample.name}: {name} is {_size(tensor)}, but {samples[0].name} in the same batch is "
                     f"{_size(present[0])}; give the stage a size and a geometry that makes them equal, or batch_size: 1"
                 )
-        stacked[name] = torch.stack([t.to(_widest(present)) for t in present])
+        widest = _widest(present)
+        same = _same_picture if name in ("source", "photo") else Tensor.to
+        stacked[name] = torch.stack([same(t, widest) for t in present])
     return Batch(tuple(s.name for s in samples), tuple(s.counter for s in samples), **stacked)
 
 
 def _size(tensor: Tensor) -> str:
     return f"{tensor.shape[-1]}x{tensor.shape[-2]}"
+
+
+def _same_picture(picture: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a picture of 8 bits as one of 16 bits, or either as floating point numbers, where another one is."""
+    if dtype.is_floating_point:
+        return as_floats(picture, dtype)
+    return picture.to(dtype) * 257 if picture.dtype != dtype else picture
 
 
 def _widest(tensors: list[Tensor]) -> torch.dtype:

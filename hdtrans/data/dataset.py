@@ -4,8 +4,9 @@ import atexit
 import os
 import signal
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -15,16 +16,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, PicturePairs
+from hdtrans.config import Data, Unpaired
 from hdtrans.data.batch import FIELDS, Batch, Sample, collate
-from hdtrans.data.folders import SampleFiles
+from hdtrans.data.contents import make_fields, read_files
+from hdtrans.data.folders import SampleFiles, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.header import FilePath, shown
-from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.layouts import files_for
 from hdtrans.data.order import sample_index, sample_random
-from hdtrans.data.read import read_instance, read_label, read_picture
 
 Array = npt.NDArray[Any]
+Draw = Callable[[str], np.random.Generator]
+"""Gives the random generator of a sample for a purpose."""
 _AS_IT_IS = Geometry()
 
 
@@ -34,7 +37,7 @@ class TrainingSamples(Dataset[Sample]):
     Args:
         files: the samples of the folder, as `find_samples` gives them; not empty.
         fields: which of their files are read.
-        data: the section of the recipe; its `labels`, `ignore`, `flip` and `source_channels` count.
+        data: the section of the recipe, which says what the fields are made of.
         geometry: how the files get to the size of the stage.
         seed: of the training.
         stage: the number of the stage, from 0.
@@ -44,7 +47,7 @@ class TrainingSamples(Dataset[Sample]):
         self,
         files: Sequence[SampleFiles],
         fields: Collection[str],
-        data: LabelMaps | PicturePairs,
+        data: Data,
         geometry: Geometry,
         seed: int,
         stage: int,
@@ -65,8 +68,8 @@ class TrainingSamples(Dataset[Sample]):
                 does not fit.
         """
         place = sample_index(self._seed, self._stage, counter, len(self))
-        random = sample_random(self._seed, self._stage, counter, "geometry")
-        return self._reader.read(place, counter, self._geometry, self._flip, random)
+        draw = partial(sample_random, self._seed, self._stage, counter)
+        return self._reader.read(place, counter, self._geometry, self._flip, draw)
 
 
 class StillSamples(Dataset[Sample]):
@@ -81,7 +84,7 @@ class StillSamples(Dataset[Sample]):
         self,
         files: Sequence[SampleFiles],
         fields: Collection[str],
-        data: LabelMaps | PicturePairs,
+        data: Data,
         geometry: Geometry = _AS_IT_IS,
     ) -> None:
         self._reader = SampleReader(files, fields, data)
@@ -101,60 +104,64 @@ class StillSamples(Dataset[Sample]):
 class SampleReader:
     """Read and check the files of samples. The lists of paths are numpy bytes, so that workers share their memory."""
 
-    def __init__(self, files: Sequence[SampleFiles], fields: Collection[str], data: LabelMaps | PicturePairs) -> None:
+    def __init__(self, files: Sequence[SampleFiles], fields: Collection[str], data: Data) -> None:
         if not files:
             raise UserError(f"data.root {shown(data.root)}: no samples")
-        wanted = set(fields)
-        assert wanted <= set(FIELDS), f"fields {wanted}"
+        self._wanted, self._data = frozenset(fields), data
+        assert self._wanted <= set(FIELDS), f"fields {self._wanted}"
         self._names = _Texts([sample.name for sample in files])
-        self._paths = {
-            field: _Texts([sample.paths[field] for sample in files])
-            for field in FIELDS
-            if field in wanted and field in files[0].paths
-        }
-        self._labels = data.labels if isinstance(data, LabelMaps) else None
-        self._ignore = data.ignore
-        self._source_channels = data.source_channels if isinstance(data, PicturePairs) else 3
+        there = [name for name in files_for(data, fields) if name in files[0].paths]
+        self._paths = {name: _Texts([sample.paths[name] for sample in files]) for name in there}
+        if isinstance(data, Unpaired):
+            self._paths = {name: _Texts(side_paths(files, name)) for name in there}
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields that are read."""
-        return frozenset(self._paths)
+        """The fields that there are files for."""
+        return frozenset(field for field in self._wanted if set(files_for(self._data, [field])) <= self._paths.keys())
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self._names)
 
-    def read(
-        self, place: int, counter: int, geometry: Geometry, flip: bool, random: np.random.Generator | None
-    ) -> Sample:
+    def read(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
         """Read the sample at a place, bring it to its size and return it as tensors under the given counter."""
-        paths = {field: texts[place] for field, texts in self._paths.items()}
-        arrays = {field: self._read_field(field, path) for field, path in paths.items()}
-        check_sizes(paths, {field: (array.shape[0], array.shape[1]) for field, array in arrays.items()})
-        first = next(iter(arrays))
-        height, width = arrays[first].shape[:2]
+        if isinstance(self._data, Unpaired):
+            return self._read_unpaired(place, counter, geometry, flip, draw)
+        paths = {name: texts[place] for name, texts in self._paths.items()}
+        random = None if draw is None else draw("geometry")
+        return Sample(self._names[place], counter, **self._tensors(paths, geometry, flip, random))
+
+    def _read_unpaired(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
+        """Read the file at a place of the longer side and one drawn from the other; each has a geometry of its own."""
+        longer = max(self._paths, key=lambda name: len(self._paths[name]))
+        names: list[str] = []
+        tensors: dict[str, torch.Tensor] = {}
+        for name, texts in self._paths.items():
+            other = place % len(texts) if draw is None else int(draw("partner").random() * len(texts))
+            path = texts[place if name == longer else other]
+            random = None if draw is None else draw("geometry" if name == "source" else f"geometry of {name}")
+            tensors |= self._tensors({name: path}, geometry, flip, random)
+            names.append(os.path.splitext(os.path.basename(path))[0])
+        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors)
+
+    def _tensors(
+        self, paths: Mapping[str, str], geometry: Geometry, flip: bool, random: np.random.Generator | None
+    ) -> dict[str, torch.Tensor]:
+        arrays = read_files(self._data, paths)
+        check_sizes(paths, {name: (array.shape[0], array.shape[1]) for name, array in arrays.items()})
+        height, width = next(iter(arrays.values())).shape[:2]
         try:
             drawn = plan(geometry, height, width, flip, random)
         except UserError as error:
-            raise UserError(f"{shown(paths[first])}: {error}") from None
-        tensors = {}
-        for field, array in arrays.items():
-            if array.ndim == 2:
-                tensors[field] = torch.from_numpy(drawn.map(array))
-            else:
-                tensors[field] = torch.from_numpy(np.ascontiguousarray(drawn.picture(array).transpose(2, 0, 1)))
-        return Sample(self._names[place], counter, **tensors)
+            raise UserError(f"{shown(next(iter(paths.values())))}: {error}") from None
+        sized = {name: drawn.map(x) if x.ndim == 2 else drawn.picture(x) for name, x in arrays.items()}
+        made = make_fields(self._data, sized, self._wanted)
+        return {name: torch.from_numpy(x if x.ndim == 2 else _channels_first(x)) for name, x in made.items()}
 
-    def _read_field(self, field: str, path: str) -> Array:
-        if field == "label":
-            label = read_label(path)
-            if self._labels is not None:
-                check_label_ids(label, self._labels, self._ignore, shown(path))
-            return label
-        if field == "instance":
-            return read_instance(path)
-        return read_picture(path, self._source_channels if field == "source" else 3)
+
+def _channels_first(picture: Array) -> Array:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
 def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config import LabelMaps, PicturePairs
+from hdtrans.config import Data, Photos, PicturePairs, Unpaired
 from hdtrans.data.header import EXTENSIONS, shown
-
-FOLDERS = {
-    "label_maps": {"label": "_label", "instance": "_inst", "photo": "_img"},
-    "picture_pairs": {"source": "_A", "photo": "_B", "instance": "_inst"},
-}
-"""For each kind of data, the folder of each field: the split's name and this ending."""
+from hdtrans.data.layouts import files_for, folder_names
 
 _MOST_SHOWN = 10
 _MOST_COMPARED = 1000  # names, when looking for the nearest one
@@ -25,7 +20,10 @@ _ENDING = re.compile(r"_(?:gt(?:Fine|Coarse)_(?:label|instance)(?:Train)?Ids|lef
 
 @dataclass(frozen=True, slots=True)
 class SampleFiles:
-    """The files of one sample: what their names have in common (with the sub-folder), and the path of each field."""
+    """The files of one sample: what their names have in common (with the sub-folder), and the path of each.
+
+    What the files are called (`label`, `pair`, ...) is said in `hdtrans.data.layouts`.
+    """
 
     name: str
     paths: Mapping[str, str]
@@ -40,50 +38,79 @@ class _Folder:
     others: Counter[str]
 
 
-def find_samples(
-    data: LabelMaps | PicturePairs, split: str, fields: Iterable[str], optional: Iterable[str] = ()
-) -> list[SampleFiles]:
+def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterable[str] = ()) -> list[SampleFiles]:
     """Find the samples of a split, in natural order of their names (`a2` before `a10`).
 
-    Each field has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders. Files belong together
-    if their sub-folder and stem are the same; or are the same without the endings that Cityscapes and pix2pixHD
-    give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a folder share.
+    Each file of a sample has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders. Files
+    belong together if their sub-folder and stem are the same; or are the same without the endings that Cityscapes and
+    pix2pixHD give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a
+    folder share.
+    Unpaired data have as many samples as the longer folder has files; the shorter one starts again at its end.
 
     Args:
         data: where the folders are.
         split: what their names start with: `data.train` or `data.test`.
-        fields: the fields every sample must have.
-        optional: fields that are left out if their folder is not there or has no pictures; otherwise they too must
+        fields: the fields of a batch that every sample must have files for.
+        optional: fields whose folders are left out if they are not there or have no pictures; otherwise they too must
             have a file for every sample.
 
     Raises:
         UserError: a folder is missing or has no pictures, a file lacks a partner (the first ten are listed for each
             folder, with the nearest names), or two files of a folder have the same name.
     """
-    wanted, known = set(fields), FOLDERS[data.kind]
-    if wanted - known.keys():
-        unknown = ", ".join(sorted(wanted - known.keys()))
-        raise UserError(f"data.kind: {data.kind} has {', '.join(known)}, but {unknown} is asked for")
-    fields = [field for field in known if field in wanted]
-    _check_folders(data, split, fields)
-    folders = {field: _scan(data.root / f"{split}{known[field]}") for field in fields}
+    wanted = files_for(data, fields)
+    more = [name for name in files_for(data, optional) if name not in wanted] if optional else []
+    _check_root(data)
+    if isinstance(data, Photos) and split == data.train and not (data.root / split).is_dir():
+        folder = _scan(data.root, deep=False)
+        if folder.files:
+            return _samples({"photo": folder}, {"photo": [os.path.splitext(file)[0] for file in folder.files]})
+    names = folder_names(data, split)
+    _check_folders(data, split, [names[name] for name in wanted])
+    folders = {name: _scan(data.root / names[name]) for name in wanted}
     for folder in folders.values():
         if not folder.files:
             raise UserError(_nothing_found(folder))
-    for field in known.keys() & set(optional) - wanted:
-        path = data.root / f"{split}{known[field]}"
-        if path.is_dir() and (folder := _scan(path)).files:
-            folders[field] = folder
-    keys = _pair(folders)
-    for field, folder in folders.items():
-        _check_twins(folder, keys[field])
-    _check_partners(data.root, folders, keys)
-    places = {field: dict(zip(keys[field], folder.files, strict=True)) for field, folder in folders.items()}
-    roots = {field: os.fspath(folder.path) for field, folder in folders.items()}
+    for name in more:
+        if (data.root / names[name]).is_dir() and (folder := _scan(data.root / names[name])).files:
+            folders[name] = folder
+    if isinstance(data, Unpaired):
+        return side_samples([_alone(name, folder) for name, folder in folders.items()])
+    return _samples(folders, _pair(folders))
+
+
+def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
+    """Return the samples that the files make under the names in `keys`, checked."""
+    for name, folder in folders.items():
+        _check_twins(folder, keys[name])
+    _check_partners(next(iter(folders.values())).path.parent, folders, keys)
+    places = {name: dict(zip(keys[name], folder.files, strict=True)) for name, folder in folders.items()}
+    roots = {name: os.fspath(folder.path) for name, folder in folders.items()}
     return [
-        SampleFiles(name, {field: os.path.join(roots[field], places[field][name]) for field in folders})
-        for name in sorted(keys[fields[0]], key=_natural)
+        SampleFiles(key, {name: os.path.join(roots[name], places[name][key]) for name in folders})
+        for key in sorted(keys[next(iter(folders))], key=_natural)
     ]
+
+
+def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
+    """Return one sample for each file of a folder, in natural order."""
+    files = sorted(folder.files, key=_natural)
+    return [SampleFiles(os.path.splitext(f)[0], {name: os.path.join(os.fspath(folder.path), f)}) for f in files]
+
+
+def side_paths(files: Sequence[SampleFiles], side: str) -> list[str]:
+    """Return the files of one side of unpaired samples, each once."""
+    return list(dict.fromkeys(sample.paths[side] for sample in files))
+
+
+def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
+    """Put files side by side that belong to nobody: as many samples as the longest side has files."""
+    samples = []
+    for place in range(max(len(side) for side in sides)):
+        together = [side[place % len(side)] for side in sides]
+        paths = {name: path for sample in together for name, path in sample.paths.items()}
+        samples.append(SampleFiles(", ".join(dict.fromkeys(sample.name for sample in together)), paths))
+    return samples
 
 
 def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
@@ -123,20 +150,24 @@ def _single(file: Path) -> _Folder:
     return _Folder(file.parent, (file.name,), Counter())
 
 
-def _check_folders(data: LabelMaps | PicturePairs, split: str, fields: Sequence[str]) -> None:
-    """Raise UserError if a folder of a required field is missing, telling which are there."""
+def _check_root(data: Data) -> None:
     if not data.root.is_dir():
         siblings = [path.name for path in data.root.parent.iterdir()] if data.root.parent.is_dir() else []
         raise UserError(f"data.root: there is no folder {shown(data.root)}.{nearest(data.root.name, siblings)}")
-    names = [f"{split}{FOLDERS[data.kind][field]}" for field in fields]
+
+
+def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
+    """Raise UserError if a required folder is missing, telling which are there."""
     missing = [name for name in names if not (data.root / name).is_dir()]
     if not missing:
         return
     there = sorted(entry.name for entry in os.scandir(data.root) if entry.is_dir() and not entry.name.startswith("."))
     found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
+    either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
+    other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
     raise UserError(
         f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
-        f"(data.train, data.test) reads {_slashed(names)}. There is {found}.{nearest(missing[0], there)}"
+        f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}.{nearest(missing[0], there)}"
     )
 
 
@@ -144,8 +175,8 @@ def _slashed(names: Iterable[str]) -> str:
     return ", ".join(f"{name}/" for name in names)
 
 
-def _scan(root: Path) -> _Folder:
-    """Return the pictures in a folder and its sub-folders; hidden ones are passed over."""
+def _scan(root: Path, deep: bool = True) -> _Folder:
+    """Return the pictures in a folder and, if `deep`, its sub-folders; hidden ones are passed over."""
     files: list[str] = []
     others: Counter[str] = Counter()
     pending = [("", os.path.realpath(root))]
@@ -159,7 +190,7 @@ def _scan(root: Path) -> _Folder:
                     relative = f"{inside}/{entry.name}" if inside else entry.name
                     if entry.is_dir():
                         below = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
-                        if not f"{real}/".startswith(f"{below}/"):  # a link upwards would be followed for ever
+                        if deep and not f"{real}/".startswith(f"{below}/"):  # a link upwards would be followed for ever
                             pending.append((relative, below))
                         continue
                     ending = os.path.splitext(entry.name)[1].lower()

@@ -60,7 +60,7 @@ class Plan:
         level of 65,535, float32 within 1e-4; all stay in their range.
         """
         if self.resize is not None and self.resize != array.shape[:2]:
-            array = _bicubic(array, *self.resize)
+            array = scale_picture(array, *self.resize)
         if self.crop is not None:
             top, left, height, width = self.crop
             array = array[top : top + height, left : left + width]
@@ -140,8 +140,8 @@ def _nearest(before: int, after: int) -> npt.NDArray[np.intp]:
     return ((2 * np.arange(after) + 1) * before // (2 * after)).astype(np.intp)
 
 
-def _bicubic(array: Array, height: int, width: int) -> Array:
-    """Scale an (H, W, C) picture; torch's kernel, which is several times faster than Pillow's for uint8."""
+def scale_picture(array: Array, height: int, width: int) -> Array:
+    """Scale an (H, W, C) picture, bicubic and antialiased: see `Plan.picture`."""
     picture = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
     if array.dtype == np.uint8:
         return _interpolate(picture, height, width)
@@ -152,5 +152,6 @@ def _bicubic(array: Array, height: int, width: int) -> Array:
 
 
 def _interpolate(picture: torch.Tensor, height: int, width: int) -> Array:
+    # torch's kernel is several times faster than Pillow's for uint8
     scaled = functional.interpolate(picture, (height, width), mode="bicubic", antialias=True, align_corners=False)
     return scaled[0].permute(1, 2, 0).numpy()

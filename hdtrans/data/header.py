@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hdtrans.common.errors import UserError
+from hdtrans.data.tiff import Tags, tiff_tags
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
 """How the names of pictures and maps may end, in upper or lower case. The format itself is told by the first bytes."""
@@ -50,7 +51,6 @@ _PNM = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
 _PNM_LONGEST_HEADER = 4096  # bytes, comments included
 _NPY_LONGEST_HEADER = 10_000
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type: channels
-_TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # field type: struct letter
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -233,19 +233,19 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _tiff(file: BinaryIO) -> Header:
-    tags = _tiff_tags(file)
+    tags, _ = tiff_tags(file)
     if 256 not in tags or 257 not in tags:
         raise ValueError("its first directory has no width and height")
     return Header(
-        height=tags[257],
-        width=tags[256],
-        channels=tags.get(277, 1),
-        bits=tags.get(258, 1),
-        palette=tags.get(262) == 3,
-        cmyk=tags.get(262) == 5,
-        floating=tags.get(339, 1) == 3,
+        height=_first(tags, 257, 0),
+        width=_first(tags, 256, 0),
+        channels=_first(tags, 277, 1),
+        bits=_first(tags, 258, 1),
+        palette=_first(tags, 262, 1) == 3,
+        cmyk=_first(tags, 262, 1) == 5,
+        floating=_first(tags, 339, 1) == 3,
         format="TIFF",
-        orientation=tags.get(274, 1),
+        orientation=_first(tags, 274, 1),
     )
 
 
@@ -254,36 +254,14 @@ def _exif_orientation(exif: object) -> int:
     if not isinstance(exif, bytes):
         return 1
     try:
-        orientation = _tiff_tags(io.BytesIO(exif.removeprefix(b"Exif\0\0"))).get(274, 1)
+        orientation = _first(tiff_tags(io.BytesIO(exif.removeprefix(b"Exif\0\0")))[0], 274, 1)
     except (ValueError, struct.error):
         return 1
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _tiff_tags(file: BinaryIO) -> dict[int, int]:
-    """Return the first number of every whole-numbered tag in the first directory of a TIFF or BigTIFF."""
-    start = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None:
-        raise ValueError("has no byte order")
-    big = struct.unpack_from(order + "H", start, 2)[0] == 43
-    file.seek(struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)[0])
-    count_format, entry_format, inline = (order + "Q", order + "HHQ", 8) if big else (order + "H", order + "HHI", 4)
-    count = struct.unpack(count_format, file.read(struct.calcsize(count_format)))[0]
-    entry_size = struct.calcsize(entry_format) + inline
-    entries = file.read(entry_size * min(count, 4096))
-    tags = {}
-    for place in range(0, len(entries) - entry_size + 1, entry_size):
-        tag, kind, amount = struct.unpack_from(entry_format, entries, place)
-        if kind not in _TIFF_NUMBERS or not amount:
-            continue
-        number = order + _TIFF_NUMBERS[kind]
-        value = entries[place + entry_size - inline : place + entry_size]
-        if amount * struct.calcsize(number) > inline:  # the numbers lie elsewhere
-            file.seek(struct.unpack(order + ("Q" if big else "I"), value)[0])
-            value = file.read(struct.calcsize(number))
-        tags[tag] = struct.unpack_from(number, value)[0]
-    return tags
+def _first(tags: Tags, tag: int, otherwise: int) -> int:
+    return tags.get(tag, (otherwise,))[0]
 
 
 _READERS: dict[str, Callable[[BinaryIO], Header]] = {

@@ -9,12 +9,14 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, PicturePairs, Stage
+from hdtrans.config import Data, SideBySide, Stage, Unpaired
+from hdtrans.data.contents import classes_wanted, file_channels, odd_width
 from hdtrans.data.dataset import check_sizes
-from hdtrans.data.folders import SampleFiles
+from hdtrans.data.folders import SampleFiles, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.header import Header, probe, shown
 from hdtrans.data.label_ids import LabelIdError, advice, check_label_ids
+from hdtrans.data.layouts import files_for
 from hdtrans.data.read import instance_problem, label_problem, picture_problem, read_label
 
 _MOST_SHOWN = 20
@@ -29,7 +31,7 @@ Problem = tuple[str, str]  # where, and what
 def preflight(
     files: Sequence[SampleFiles],
     fields: Iterable[str],
-    data: LabelMaps | PicturePairs,
+    data: Data,
     stages: Sequence[Stage] = (),
 ) -> None:
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
@@ -45,17 +47,19 @@ def preflight(
             kind, crops that do not fit, ids that are no class, another number of classes than `data.labels`. The first
             20 are listed.
     """
-    wanted = set(fields)
+    wanted = set(files_for(data, fields))
+    labels, ignore = classes_wanted(data), data.ignore
+    if isinstance(data, Unpaired):  # each file by itself, and once
+        files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
     problems = _class_problems(data)
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
         checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
         problems += chain.from_iterable(by_sample)
-        if isinstance(data, LabelMaps) and "label" in wanted:
+        if labels is not None and "label" in wanted:
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
             sound = [files[place].paths["label"] for place in places if not by_sample[place]]
-            labels, ignore = data.labels, data.ignore
             problems += _label_problems(list(threads.map(lambda path: _label_error(path, labels, ignore), sound)))
     if problems:
         lines = _grouped(problems)
@@ -78,34 +82,35 @@ def _grouped(problems: Sequence[Problem]) -> list[str]:
     return lines
 
 
-def class_table(data: LabelMaps | PicturePairs) -> ClassTable | None:
+def class_table(data: Data) -> ClassTable | None:
     """Return the classes of label maps: from dataset.json in the root, else Cityscapes' if there are 35, else numbered.
 
-    None for picture pairs. Raises UserError if dataset.json is there and not sound.
+    None where there are no classes. Raises UserError if dataset.json is there and not sound.
     """
-    if not isinstance(data, LabelMaps):
+    labels = classes_wanted(data)
+    if labels is None:
         return None
     file = data.root / _CLASS_FILE
     if file.exists():
         return ClassTable.read(file)
-    if data.labels == len(CITYSCAPES):
+    if labels == len(CITYSCAPES):
         return replace(CITYSCAPES, ignore=data.ignore)
-    return ClassTable.generic(data.labels, data.ignore)
+    return ClassTable.generic(labels, data.ignore)
 
 
-def _class_problems(data: LabelMaps | PicturePairs) -> list[Problem]:
+def _class_problems(data: Data) -> list[Problem]:
     try:
         table = class_table(data)
     except UserError as error:
         return [("data.root", str(error))]
-    if table is None or not isinstance(data, LabelMaps) or len(table) == data.labels:
+    if table is None or len(table) == classes_wanted(data):
         return []
-    words = f"is {data.labels}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
+    words = f"is {classes_wanted(data)}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
     return [("data.labels", f"{words}; set data.labels={len(table)}, or correct the file")]
 
 
 def _header_problems(
-    sample: SampleFiles, fields: Collection[str], data: LabelMaps | PicturePairs, stages: Sequence[Stage]
+    sample: SampleFiles, fields: Collection[str], data: Data, stages: Sequence[Stage]
 ) -> list[Problem]:
     """Return what the headers of one sample tell."""
     problems = []
@@ -119,7 +124,7 @@ def _header_problems(
             continue
         if problem := _kind_problem(field, header, data):
             problems.append((shown(path), problem))
-        sizes[field] = (header.height, header.width)
+        sizes[field] = (header.height, header.width // 2 if field == "pair" else header.width)
     if problems:
         return problems
     try:
@@ -135,13 +140,13 @@ def _split(error: UserError, path: str) -> Problem:
     return shown(path), str(error).removeprefix(f"{shown(path)}: ")
 
 
-def _kind_problem(field: str, header: Header, data: LabelMaps | PicturePairs) -> str:
+def _kind_problem(field: str, header: Header, data: Data) -> str:
     if field == "label":
         return label_problem(header)
     if field == "instance":
         return instance_problem(header)
-    source_channels = data.source_channels if isinstance(data, PicturePairs) else 3
-    return picture_problem(header, source_channels if field == "source" else 3)
+    problem = picture_problem(header, file_channels(data, field))
+    return problem or (odd_width(header.width) if isinstance(data, SideBySide) else "")
 
 
 def _geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:

@@ -34,8 +34,9 @@ from hdtrans.data.header import (
     read_header,
     shown,
 )
+from hdtrans.data.tiff import read_tiff
 
-__all__ = ["EXTENSIONS", "Header", "probe", "read_instance", "read_label", "read_picture"]
+__all__ = ["EXTENSIONS", "Header", "probe", "read_instance", "read_label", "read_picture", "with_channels"]
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +52,7 @@ _PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "BMP": BmpImageFile,
     "WEBP": WebPImageFile,
 }
+_MOST_OF_OPENCV = 4  # channels
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends the coded pixels: no stuffing, fill or restart
 
 
@@ -130,7 +132,7 @@ def read_picture(path: FilePath, channels: int = 3) -> npt.NDArray[np.uint8 | np
     picture = _decode(path, data, header, as_ids=False)
     if picture.ndim == 2:
         picture = picture[..., None]
-    return _in_range(path, _with_channels(path, picture, channels))
+    return _in_range(path, with_channels(picture, channels))
 
 
 def picture_problem(header: Header, channels: int) -> str:
@@ -139,8 +141,8 @@ def picture_problem(header: Header, channels: int) -> str:
     if found == channels or (channels in (1, 3) and found in (1, 2, 3, 4)):
         return ""
     return (
-        f"has {found} channel(s), but {channels} are wanted (data.source_channels for the pictures that go in, 3 for "
-        "the pictures that come out)"
+        f"has {found} channel(s), but {channels} are wanted (data.source_channels for the pictures that go in, "
+        "data.photo_channels for those that come out)"
     )
 
 
@@ -162,6 +164,8 @@ def _decode(path: FilePath, data: bytes, header: Header, as_ids: bool) -> Array:
             array = _decode_npy(data)
         elif header.format == "PNM":
             array = _decode_pnm(data, as_ids)
+        elif header.format == "TIFF" and header.channels > _MOST_OF_OPENCV and not header.cmyk:
+            array = read_tiff(data)
         elif (as_ids and (header.palette or header.format == "BMP")) or header.cmyk:
             array = _decode_pillow(data, header, as_ids)
         else:
@@ -288,8 +292,8 @@ def _ids(path: FilePath, header: Header, array: Array) -> Array:
     return array.astype(np.uint8) if array.dtype == np.int8 else array
 
 
-def _with_channels(path: FilePath, picture: Array, channels: int) -> Array:
-    """Return the picture with the number of channels that is asked for."""
+def with_channels(picture: Array, channels: int) -> Array:
+    """Return an (H, W, C) picture with the number of channels that is asked for, by the rules of `read_picture`."""
     found = picture.shape[2]
     if found in (2, 4) and channels in (1, 3):
         picture = picture[..., : found - 1]

@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config import PicturePairs, Recipe, Stage, method_module
+from hdtrans.config import Pictures, Recipe, Stage, method_module
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, Scaler, choose_precision
@@ -150,8 +150,8 @@ def _batch(recipe: Recipe, stage: Stage) -> Batch:
         if name in ("label", "instance"):
             fields[name] = torch.zeros(size, dtype=torch.uint8 if name == "label" else torch.int32)
         else:
-            source = name == "source" and isinstance(recipe.data, PicturePairs)
-            channels = recipe.data.source_channels if source else 3  # type: ignore[union-attr]
+            source = name == "source" and isinstance(recipe.data, Pictures)
+            channels = recipe.data.source_channels if source else recipe.data.photo_channels  # type: ignore[union-attr]
             fields[name] = torch.zeros((size[0], channels, *size[1:]), dtype=torch.uint8)
     return Batch(("",) * size[0], (0,) * size[0], **fields)
 

@@ -1,6 +1,7 @@
 """From a recipe to a trained run: find the data, build the networks, continue or start, train."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.config import Recipe, method_module
 from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.preflight import class_table, preflight
+from hdtrans.data.validation import hold_back
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.optim import stage_images
@@ -59,6 +62,7 @@ def train(recipe: Recipe) -> Path:
             lambda number: _stills(recipe, found, number),
             found.classes,
             _identity(recipe, found),
+            partial(viewable, recipe.data),
         )
         if reporter is not None:
             for line in [*found.warnings, initialised, _greeting(found, state)]:
@@ -109,20 +113,27 @@ def _find(recipe: Recipe) -> Found:
     fields = sorted(recipe.method.reads(data))
     files = find_samples(data, data.train, fields)
     preflight(files, fields, data, recipe.stages)
+    files, held_back = hold_back(data, files, fields)
     classes = class_table(data)
     folder = claim(recipe)
     warnings: list[str] = []
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
+    if resume is None and checkpoints.files():
+        raise UserError(
+            f"{folder}: none of its checkpoints is whole, so the run cannot go on:\n  " + "\n  ".join(warnings) + "\n"
+            "Start a new run in another folder (out=FOLDER)"
+        )
     count = recipe.training.sample_count
     try:
         inputs = [field for field in fields if field != "photo"]
         still_files = find_samples(data, data.test, inputs, optional=["photo"])[:count]
         preflight(still_files, fields, data, recipe.stages)
     except UserError as error:
-        still_files = files[:count]
-        if any(data.root.glob(f"{data.test}_*")):
-            warnings.append(f"warning: sample grids show training files, for the test files cannot be used: {error}")
+        still_files = (held_back or files)[:count]
+        if any(data.root.glob(f"{data.test}*")):
+            instead = "files held back" if held_back else "training files"
+            warnings.append(f"warning: sample grids show {instead}, for the test files cannot be used: {error}")
     return Found(files, still_files, classes, folder, resume, warnings)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml, yaml_text
-from hdtrans.config import Recipe
+from hdtrans.config import Recipe, check_recipe
 
 # What may change when a run is continued, besides a longer last stage. A batch_size may change with the number of
 # processes: the trainer holds their product.
@@ -34,7 +34,7 @@ def claim(recipe: Recipe) -> Path:
     values = recipe.model_dump(mode="json")
     if any((folder / "checkpoints").glob("images_*.pt")) and file.is_file():
         was = read_yaml(file.read_text(encoding="utf-8"), str(file))
-        changes = differences(was, values)
+        changes = differences(_resolved(was, str(file)), values)
         if changes:
             raise UserError(
                 f"{folder}: holds a run of another recipe, which this one cannot continue:\n  "
@@ -45,6 +45,14 @@ def claim(recipe: Recipe) -> Path:
         raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")
     write_text(file, yaml_text(values))
     return folder
+
+
+def _resolved(values: Any, where: str) -> Any:
+    """Return the values of a recipe with those keys, at their defaults, that there were none of when it was written."""
+    try:
+        return check_recipe(values, where).model_dump(mode="json")
+    except UserError:
+        return values
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Sample grids: what the networks make of a few fixed inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,17 @@ from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Draw
 
 Columns = dict[str, list[npt.NDArray[np.uint8]]]
+Viewable = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @torch.no_grad()
 def sample_pictures(
-    work: StageTraining, networks: nn.ModuleDict, stills: Sequence[Batch], images_seen: int, classes: ClassTable | None
+    work: StageTraining,
+    networks: nn.ModuleDict,
+    stills: Sequence[Batch],
+    images_seen: int,
+    classes: ClassTable | None,
+    viewable: Viewable = dict,
 ) -> tuple[list[str], Columns]:
     """Return the names of the samples and the columns of the grid, each picture (H, W, 3) uint8.
 
@@ -27,6 +33,7 @@ def sample_pictures(
         stills: the samples, one by one, so that memory holds one.
         images_seen: by the whole run.
         classes: the colours of label maps.
+        viewable: turns columns that show nothing as they are into some that do.
     """
     networks.eval()
     device = next(networks.parameters()).device
@@ -36,7 +43,7 @@ def sample_pictures(
         draw = Draw(images_seen, work.training.seed, batch.counters, range(slot, slot + 1), work.precision.compute)
         with work.precision.autocast():
             pictures = work.method.pictures(networks, batch, draw)
-        for name, picture in pictures.items():
+        for name, picture in viewable(pictures).items():
             columns.setdefault(name, []).append(to_rgb(picture[0], classes))
     return [name for still in stills for name in still.names], columns
 

@@ -27,7 +27,7 @@ from hdtrans.engine.meter import Meter
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
 from hdtrans.engine.report import Reporter
-from hdtrans.engine.samples import sample_pictures
+from hdtrans.engine.samples import Viewable, sample_pictures
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Method
 
@@ -47,6 +47,7 @@ class Trainer:
         make_stills: returns the samples of a stage's sample grids, by its number, each a batch of one.
         classes: names and colours of label maps.
         identity: plain values that go into every checkpoint (recipe, classes, version).
+        viewable: turns columns of a sample grid that show nothing as they are into some that do.
 
     Attributes:
         stage_number: of the stage at work.
@@ -67,6 +68,7 @@ class Trainer:
         make_stills: Callable[[int], Sequence[Batch]] = lambda stage_number: (),
         classes: ClassTable | None = None,
         identity: dict[str, Any] | None = None,
+        viewable: Viewable = dict,
     ) -> None:
         self.networks = networks
         self.make_method = make_method
@@ -79,6 +81,7 @@ class Trainer:
         self.make_stills = make_stills
         self.classes = classes
         self.identity = identity or {}
+        self.viewable = viewable
         self.precision = choose_precision(training.precision, self.processes.device)
         self.precision.prepare(networks, self.processes.device)
         self.ema = None
@@ -212,7 +215,7 @@ class Trainer:
             return
         if stills:
             networks = nn.ModuleDict({**self.networks, **(self.ema.networks if self.ema else {})})
-            names, columns = sample_pictures(work, networks, stills, self.images_seen, self.classes)
+            names, columns = sample_pictures(work, networks, stills, self.images_seen, self.classes, self.viewable)
             self.reporter.samples(self.images_seen, work.stage.name, names, columns)
             work.train_mode()
         self.reporter.page()

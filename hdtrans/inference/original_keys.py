@@ -42,6 +42,43 @@ def pix2pixhd_discriminator(networks: Mapping[str, nn.Module], scales: int, feat
     return keys
 
 
+def unet(name: str, network: nn.Module) -> Keys:
+    """Return the keys of `UnetGenerator`, a nest of blocks, for our U-Net called `name`."""
+    levels = len(list(network.get_submodule("encoder").children()))
+    first, last = f"{name}.encoder.0.convolution", f"{name}.decoder.{levels - 1}.convolution"
+    keys = {first: "model.model.0", last: "model.model.3"}
+    block = "model.model.1.model"
+    for level in range(1, levels):
+        innermost = level == levels - 1
+        rising = 3 if innermost else 5
+        encoder, decoder = f"{name}.encoder.{level}", f"{name}.decoder.{levels - 1 - level}"
+        keys |= {f"{encoder}.convolution": f"{block}.1", f"{decoder}.convolution": f"{block}.{rising}"}
+        keys[f"{decoder}.norm.batch"] = f"{block}.{rising + 1}"
+        if not innermost:
+            keys[f"{encoder}.norm.batch"] = f"{block}.2"
+        block += ".3.model"
+    return keys
+
+
+def resnet(name: str, network: nn.Module) -> Keys:
+    """Return the keys of `ResnetGenerator`, for our ResNet called `name`."""
+    keys, index = _sequence(f"{name}.segments", network.get_submodule("segments"), "model", first=1)
+    return {**keys, f"{name}.last.convolution": f"model.{index + 1}"}
+
+
+def discriminator(name: str, network: nn.Module) -> Keys:
+    """Return the keys of `NLayerDiscriminator` or `PixelDiscriminator`, for our discriminator called `name`."""
+    segments = network.get_submodule("segments")
+    first = segments.get_submodule("0.convolution")
+    original = "net" if getattr(first, "kernel_size", None) == (1, 1) else "model"
+    keys, index = {}, 0
+    for place in range(len(list(segments.children()))):
+        keys[f"{name}.segments.{place}.convolution"] = f"{original}.{index}"
+        keys[f"{name}.segments.{place}.norm.batch"] = f"{original}.{index + 1}"
+        index += 3 if place else 2
+    return keys
+
+
 def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return `original`'s weights under our names.
 
@@ -84,7 +121,7 @@ def _sequence(ours: str, modules: nn.Module, original: str, first: int) -> tuple
     for place, module in enumerate(modules.children()):
         name = f"{ours}.{place}"
         if hasattr(module, "first"):
-            for part, at in (("first", 1), ("second", 5)):
+            for part, at in (("first", 1), ("second", 5 if getattr(module, "dropout", None) is None else 6)):
                 keys[f"{name}.{part}.convolution"] = f"{original}.{index}.conv_block.{at}"
                 keys[f"{name}.{part}.norm.batch"] = f"{original}.{index}.conv_block.{at + 1}"
             index += 1

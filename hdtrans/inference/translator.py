@@ -11,15 +11,16 @@ from torch import nn
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, Recipe, check_recipe, method_module
-from hdtrans.data.batch import as_bytes
+from hdtrans.config import LabelMaps, Pictures, Recipe, check_recipe, method_module
+from hdtrans.data.contents import ready_source, result_of
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
+from hdtrans.methods.base import Method
 
 Map = npt.NDArray[Any]
-Picture = npt.NDArray[np.uint8]
+Picture = npt.NDArray[Any]
 
 
 class Translator:
@@ -31,11 +32,20 @@ class Translator:
         reads: what a call needs: `label` or `source`, and `instance` where the model sees instance boundaries.
         images_seen: by the training until then.
         weights: the SHA-256 of the checkpoint, and whether averages are used.
+        route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
+        noisy: whether the picture varies with the seed of a call.
 
     Example: `Translator.load("runs/city")(label=cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
     """
 
-    def __init__(self, checkpoint: Path, device: str = "auto", precision: str = "auto", averaged: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        device: str = "auto",
+        precision: str = "auto",
+        averaged: bool = True,
+        route: str = "",
+    ) -> None:
         """Read a model from a checkpoint; see `load`."""
         state = load(checkpoint)
         self.images_seen: int = state["images_seen"]
@@ -45,12 +55,19 @@ class Translator:
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
         self.device = choose_device(device)
         self._precision = choose_precision(precision, self.device)
-        self._module = _restore(self.recipe, state, averaged).eval().requires_grad_(False)
+        networks, method = _restore(self.recipe, state, averaged)
+        self.route, self.noisy = _route(route, method), method.noisy
+        self._module = method.translator(networks, self.route).eval().requires_grad_(False)
         self._precision.prepare(self._module, self.device)
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "auto", precision: str = "auto", averaged: bool = True
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        precision: str = "auto",
+        averaged: bool = True,
+        route: str = "",
     ) -> "Translator":
         """Load a run folder (its latest checkpoint) or a checkpoint file.
 
@@ -59,20 +76,28 @@ class Translator:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `auto` (bf16 where the GPU has it), `fp32`, `bf16`, `fp16` or `fp64`.
             averaged: use the averaged weights where the checkpoint has them.
+            route: the direction, of a method that has several; the first one if empty.
 
         Raises:
-            UserError: there is no such checkpoint, or it cannot be used.
+            UserError: there is no such checkpoint, or it cannot be used, or has no such direction.
         """
-        return cls(find_checkpoint(Path(path)), device, precision, averaged)
+        return cls(find_checkpoint(Path(path)), device, precision, averaged, route)
 
     @torch.inference_mode()
-    def __call__(self, label: Map | None = None, instance: Map | None = None, source: Map | None = None) -> Picture:
-        """Translate one input; return the picture, (H, W, 3) uint8 RGB in [0, 255], of the input's size.
+    def __call__(
+        self, label: Map | None = None, instance: Map | None = None, source: Map | None = None, seed: int = 0
+    ) -> Picture:
+        """Translate one input; return the picture, (H, W, C) uint8 in [0, 255], of the input's size.
+
+        C is `data.photo_channels` (in the direction BtoA `data.source_channels`), 3 for RGB. Colourisation gives RGB,
+        and where classes are wanted the result is a map of ids, (H, W) uint8, or int32 for more than 256.
 
         Args:
             label: (H, W) integer class ids.
             instance: (H, W) integer instance ids.
-            source: (H, W, C) the input picture: uint8, int32 in [0, 65535], or float32 in [-1, 1].
+            source: (H, W, C) the input picture: uint8, int32 in [0, 65535], or float32 in [-1, 1]. For colourisation
+                grey or RGB whole numbers, or float32 lightness L/50-1.
+            seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture.
 
         Raises:
             UserError: an input is missing, has another size than the other, or holds ids that are no class.
@@ -84,9 +109,11 @@ class Translator:
             told = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
             raise UserError(f"the inputs have different sizes: {told}")
         tensors = {name: _tensor(name, array).to(self.device) for name, array in inputs.items()}
+        if self.noisy:
+            tensors["seeds"] = torch.tensor([seed], device=self.device)
         with self._precision.autocast():
             picture = self._module(**tensors)
-        return np.ascontiguousarray(as_bytes(picture[0]).cpu().numpy().transpose(1, 2, 0))
+        return result_of(self.recipe.data, inputs.get("source"), picture[0])
 
     def _checked(self, name: str, array: Map | None) -> Map:
         if array is None:
@@ -96,13 +123,27 @@ class Translator:
             kind = "(H, W, C) numbers" if name == "source" else "(H, W) integers"
             raise UserError(f"{name}: has shape {array.shape} and type {array.dtype}; {kind} are wanted")
         data = self.recipe.data
+        if name == "source" and isinstance(data, Pictures):
+            array = ready_source(data, array)
+            channels = data.photo_channels if self.route == "BtoA" else data.source_channels
+            if array.shape[2] != channels:
+                raise UserError(f"source: has {array.shape[2]} channel(s), but this model reads {channels}")
         if name == "label" and isinstance(data, LabelMaps):
             check_label_ids(array, data.labels, data.ignore, "label")
         return array
 
 
-def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> nn.Module:
-    """Return the module that translates, with a checkpoint's weights, without drawing random ones first."""
+def _route(route: str, method: Method) -> str:
+    """Return the direction asked for, or the first."""
+    if route in method.routes or not route:
+        return route or method.routes[0]
+    if len(method.routes) == 1:
+        raise UserError(f"--direction {route}: this model translates in one direction alone; leave it out")
+    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.routes)}")
+
+
+def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:
+    """Return networks with a checkpoint's weights, without drawing random ones first, and the method over them."""
     module = method_module(recipe.method.kind)
     with torch.device("meta"):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
@@ -111,8 +152,7 @@ def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> nn.Mod
         weights |= state["ema"]
     networks.load_state_dict(weights, assign=True)
     stage = recipe.stages[state["stage"]]
-    translator: nn.Module = module.build(recipe.method, recipe.data, stage, networks).translator(networks)
-    return translator
+    return networks, module.build(recipe.method, recipe.data, stage, networks)
 
 
 def _tensor(name: str, array: Map) -> torch.Tensor:

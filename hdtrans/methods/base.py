@@ -41,7 +41,19 @@ class Draw:
 
     def generators(self, purpose: int) -> list[torch.Generator]:
         """Return one CPU generator for each sample, the same whatever the number of processes and workers."""
-        return [torch.Generator().manual_seed(_mix(self.seed, self.images_seen + slot, purpose)) for slot in self.slots]
+        return [torch.Generator().manual_seed(seed) for seed in self._seeds(purpose)]
+
+    def seeds(self, purpose: int) -> Tensor:
+        """Return what seeds `generators`, (B,) int64, for networks that make their noise themselves on the device."""
+        return torch.tensor(self._seeds(purpose), dtype=torch.int64)
+
+    def shares(self, purpose: int, like: Tensor) -> Tensor:
+        """Return a random number in [0, 1) for each sample, (B,), of the type and on the device of `like`."""
+        numbers = [torch.rand((), generator=g, device="cpu", dtype=torch.float64) for g in self.generators(purpose)]
+        return torch.stack(numbers).to(like)
+
+    def _seeds(self, purpose: int) -> list[int]:
+        return [_mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
 
 
 def _mix(*numbers: int) -> int:
@@ -100,6 +112,7 @@ class Method:
         state: what else is saved and restored.
         routes: the directions in which it translates.
         helpers: fixed networks of the losses; moved to the device, neither saved nor trained.
+        noisy: whether what it translates to varies with a seed; then the module of `translator` takes `seeds` too.
     """
 
     networks: nn.ModuleDict
@@ -109,6 +122,7 @@ class Method:
     state: dict[str, Stateful] = field(default_factory=dict)
     routes: tuple[str, ...] = ("",)
     helpers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    noisy: bool = False
 
     def load_helpers(self, weights: bool = True) -> None:
         """Fill `helpers` before training; without `weights`, only their architecture (to count what they cost)."""
@@ -118,12 +132,17 @@ class Method:
         raise NotImplementedError
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1]."""
+        """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1].
+
+        What goes in, where it is a picture, is `source`, in every route. Of a `noisy` method it takes `seeds`, (B,)
+        int64, as well; without them every picture has the same one.
+        """
         raise NotImplementedError
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Return the columns of a sample grid: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1]."""
         raise NotImplementedError
+
 
 
 def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:

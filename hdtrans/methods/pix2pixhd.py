@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, PositiveInt, field_serializer, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config import LabelMaps, MethodSection, PicturePairs, Section, Stage
+from hdtrans.config import Data, LabelMaps, MethodSection, Pictures, Section, Stage, Unpaired
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
@@ -123,22 +123,26 @@ class Config(MethodSection):
             raise ValueError(f"train names no discriminator; there are {', '.join(scales)}")
         return stage.model_copy(update={"output": output, "train": tuple(train)})
 
-    def reads(self, data: LabelMaps | PicturePairs) -> frozenset[str]:
+    def reads(self, data: Data) -> frozenset[str]:
         """Return the fields of such data that are read."""
-        if isinstance(data, PicturePairs) and self.condition.boundary == "labels":
+        if isinstance(data, Pictures) and self.condition.boundary == "labels":
             raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
-        fields = {"photo", "source" if isinstance(data, PicturePairs) else "label"}
+        if isinstance(data, Unpaired):
+            raise ValueError("data.kind: unpaired has no true picture for an input, as pix2pixhd needs; use cyclegan")
+        if data.photo_channels != 3 and self.perceptual.kind != "none" and self.perceptual.weight:
+            raise ValueError(f"method.perceptual sees 3 channels, the data has {data.photo_channels}; use kind: none")
+        fields = {"photo", "source" if isinstance(data, Pictures) else "label"}
         return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" else set()))
 
-    def channels(self, data: LabelMaps | PicturePairs) -> Condition:
+    def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
         labels = data.labels if isinstance(data, LabelMaps) else 0
-        source_channels = data.source_channels if isinstance(data, PicturePairs) else 0
+        source_channels = data.source_channels if isinstance(data, Pictures) else 0
         ignore = data.ignore if isinstance(data, LabelMaps) else None
         return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary)
 
 
-def build_networks(config: Config, data: LabelMaps | PicturePairs, seed: int = 0) -> nn.ModuleDict:
+def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
     """Return every network of every stage, its weights drawn from `seed`."""
     generator, discriminator = config.generator, config.discriminator
     channels = config.channels(data).channels
@@ -149,18 +153,18 @@ def build_networks(config: Config, data: LabelMaps | PicturePairs, seed: int = 0
     }
     networks: dict[str, nn.Module] = {
         "trunk": Trunk(channels, generator.width, generator.downsamples, generator.blocks, **common),
-        "head": Head(generator.width),
+        "head": Head(generator.width, data.photo_channels),
     }
     for n in range(1, generator.enhancers + 1):
         width, finest = generator.width // 2**n, n == generator.enhancers
         networks[f"enhancer{n}"] = Enhancer(
-            channels, width, generator.enhancer_blocks, out_channels=3 if finest else None, **common
+            channels, width, generator.enhancer_blocks, out_channels=data.photo_channels if finest else None, **common
         )
         if not finest:
-            networks[f"enhancer{n}_head"] = Head(width)
+            networks[f"enhancer{n}_head"] = Head(width, data.photo_channels)
     for n in range(discriminator.scales):
         networks[f"scale{n}"] = PatchDiscriminator(
-            channels + 3, discriminator.width, discriminator.layers, discriminator.norm
+            channels + data.photo_channels, discriminator.width, discriminator.layers, discriminator.norm
         )
     for name, network in networks.items():
         initialise(network, name, seed)
@@ -215,7 +219,7 @@ class Pix2pixHD(Method):
     def __init__(
         self,
         config: Config,
-        data: LabelMaps | PicturePairs,
+        data: Data,
         stage: Stage,
         networks: nn.ModuleDict,
         perceptual: nn.Module | None = None,
@@ -306,6 +310,6 @@ class Pix2pixHD(Method):
         return multiscale(nets, self.scales, torch.cat([condition, picture], 1))
 
 
-def build(config: Config, data: LabelMaps | PicturePairs, stage: Stage, networks: nn.ModuleDict) -> Pix2pixHD:
+def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pixHD:
     """Return pix2pixHD as it is in one stage, over networks from `build_networks`."""
     return Pix2pixHD(config, data, stage, networks)

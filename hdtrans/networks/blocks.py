@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 NormKind = Literal["instance", "batch", "none"]
 Activation = Literal["relu", "leaky_relu", "tanh", "none"]
 Upsampling = Literal["deconv", "resize"]
-Statistics = tuple[Tensor, Tensor]
+Statistics = tuple[Tensor, Tensor] | Literal["image"]
 
 
 class Pad(nn.Module):
@@ -64,8 +64,16 @@ class Norm(nn.Module):
         self.batch = nn.BatchNorm2d(channels, eps=self.epsilon) if kind == "batch" else None
 
     def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
-        """Normalise by the statistics of `x`, or by `statistics`: mean and variance, each (B or 1, C, 1, 1)."""
-        if statistics is not None:
+        """Normalise by the statistics that the kind has of itself, or by `statistics`.
+
+        Args:
+            x: what to normalise.
+            statistics: mean and variance, each (B or 1, C, 1, 1); or `image`, those of each picture for itself, which
+                batch norm too then takes.
+        """
+        if isinstance(statistics, str) and self.batch is not None:
+            x = F.instance_norm(x, weight=self.batch.weight, bias=self.batch.bias, eps=self.epsilon)
+        elif statistics is not None and not isinstance(statistics, str):
             mean, variance = statistics
             x = (x - mean) * torch.rsqrt(variance + self.epsilon)
             if self.batch is not None:
@@ -115,48 +123,99 @@ class Segment(nn.Module):
 class ResizeConvolution(nn.Module):
     """Double the size by nearest neighbour, then convolve 3x3 (Odena et al., 2016): no checkerboards."""
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__()
         self.pad = Pad(1, "reflect")
-        self.convolution = nn.Conv2d(channels, out_channels, 3)
+        self.convolution = nn.Conv2d(channels, out_channels, 3, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolution(self.pad(F.interpolate(x, scale_factor=2, mode="nearest")))
 
 
-def same(channels: int, out_channels: int, kernel: int, norm: NormKind, activation: Activation) -> Segment:
+class Dropout(nn.Module):
+    """Set half of the features to zero and double the others (Srivastava et al., 2014), as noise that is handed in.
+
+    A feature's fate follows from its picture's seed, the layer and its place alone: it is the same on every device, in
+    every precision and batch, and nothing random is hidden in the module.
+
+    Args:
+        layer: sets apart the dropouts of one network.
+    """
+
+    def __init__(self, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.stream = (layer * _ODD + 2**63) % 2**64 - 2**63  # as int64 wraps around
+
+    def forward(self, x: Tensor, seeds: Tensor | None = None) -> Tensor:
+        """Drop features of (B, C, H, W) by `seeds`, (B,) int64; without seeds, return `x` as it is."""
+        if seeds is None:
+            return x
+        places = torch.arange(x[0].numel(), device=x.device)
+        streams = _scramble(seeds.to(x.device) + self.stream)
+        kept = _scramble(streams[:, None] + places * _ODD) < 0
+        return x * (2 * kept.view(x.shape).to(x.dtype))
+
+    def extra_repr(self) -> str:
+        return f"layer {self.layer}"
+
+
+_ODD = 0x9E3779B97F4A7C15 - 2**64
+
+
+def _scramble(x: Tensor) -> Tensor:
+    """Mix the 64 bits of int64 numbers (the finaliser of SplitMix64, Steele et al., 2014)."""
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * (0xBF58476D1CE4E5B9 - 2**64)
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * (0x94D049BB133111EB - 2**64)
+    return x ^ ((x >> 31) & (2**33 - 1))
+
+
+def same(
+    channels: int, out_channels: int, kernel: int, norm: NormKind, activation: Activation, bias: bool = True
+) -> Segment:
     """Return a segment that keeps the size, padding by reflection."""
-    convolution = nn.Conv2d(channels, out_channels, kernel)
+    convolution = nn.Conv2d(channels, out_channels, kernel, bias=bias)
     half = kernel // 2
     return Segment(Pad(half, "reflect"), convolution, Norm(out_channels, norm, activation), half, Fraction(1))
 
 
-def down(channels: int, out_channels: int, norm: NormKind) -> Segment:
+def down(channels: int, out_channels: int, norm: NormKind, bias: bool = True) -> Segment:
     """Return a segment that halves the size (3x3, stride 2, zero padding, ReLU)."""
-    convolution = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+    convolution = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1, bias=bias)
     return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, "relu"), 1, Fraction(1, 2))
 
 
-def up(channels: int, out_channels: int, norm: NormKind, upsampling: Upsampling) -> Segment:
+def up(channels: int, out_channels: int, norm: NormKind, upsampling: Upsampling, bias: bool = True) -> Segment:
     """Return a segment that doubles the size, by transposed convolution (the original) or resize-convolution."""
     convolution: nn.Module
     if upsampling == "deconv":
-        convolution = nn.ConvTranspose2d(channels, out_channels, 3, stride=2, padding=1, output_padding=1)
+        convolution = nn.ConvTranspose2d(channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)
     else:
-        convolution = ResizeConvolution(channels, out_channels)
+        convolution = ResizeConvolution(channels, out_channels, bias)
     return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, "relu"), 1, Fraction(2))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 segments and the identity, without an activation after the sum (Johnson et al., 2016)."""
+    """Two 3x3 segments and the identity, without an activation after the sum (Johnson et al., 2016).
 
-    def __init__(self, channels: int, norm: NormKind) -> None:
+    Args:
+        channels: in and out.
+        norm: of both segments.
+        bias: whether the convolutions have one.
+        dropout: between the two, or None.
+    """
+
+    def __init__(self, channels: int, norm: NormKind, bias: bool = True, dropout: Dropout | None = None) -> None:
         super().__init__()
-        self.first = same(channels, channels, 3, norm, "relu")
-        self.second = same(channels, channels, 3, norm, "none")
+        self.first = same(channels, channels, 3, norm, "relu", bias)
+        self.dropout = dropout
+        self.second = same(channels, channels, 3, norm, "none", bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x))
+    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+        features = self.first(x, statistics)
+        if self.dropout is not None:
+            features = self.dropout(features, seeds)
+        return x + self.second(features, statistics)
 
 
 class Segments(nn.ModuleList):
@@ -170,10 +229,11 @@ class Segments(nn.ModuleList):
         super().__init__(modules)
         self.recompute = recompute
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
         for module in self:
+            noise = (seeds,) if isinstance(module, ResidualBlock) else ()
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(module, x, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(module, x, statistics, *noise, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = module(x)
+                x = module(x, statistics, *noise)
         return x

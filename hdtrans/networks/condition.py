@@ -83,10 +83,10 @@ class Condition(nn.Module):
         return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"
 
 
-def pad_to_stride(x: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column of (..., H, W) until both are multiples of `stride`, and two strides at least."""
+def pad_to_stride(x: Tensor, stride: int, least: int = 2) -> Tensor:
+    """Repeat the last row and column of (..., H, W) until both are multiples of `stride`, and `least` strides."""
     height, width = x.shape[-2:]
-    padded_height, padded_width = (max(2 * stride, -(-length // stride) * stride) for length in (height, width))
+    padded_height, padded_width = (max(least * stride, -(-length // stride) * stride) for length in (height, width))
     if padded_height > height:
         x = x.index_select(-2, torch.arange(padded_height, device=x.device).clamp_(max=height - 1))
     if padded_width > width:

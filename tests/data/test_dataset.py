@@ -87,6 +87,7 @@ class TestTrainingSamples:
         assert len(samples) == 5
         epochs = [[samples[5 * epoch + place].name for place in range(5)] for epoch in range(3)]
         assert all(sorted(epoch) == list("01234") for epoch in epochs)
+        assert len({tuple(epoch) for epoch in epochs}) == 3, "each in an order of its own"
 
     def test_follows_from_seed_and_counter(self, data):
         assert equal(training(data)[17], training(data)[17])

@@ -194,7 +194,3 @@ class TestRealData:
 
     def test_clothing(self):
         assert len(find_samples(maps(SHARED / "data" / "ccp"), "train", FIELDS)) == 540
-
-    def test_facades_have_another_layout(self):
-        with pytest.raises(UserError, match=r"train_A/, train_B/ not found.*There is testA/, testB/, trainA/, trainB/"):
-            find_samples(pairs(SHARED / "data" / "facades"), "train", ("source", "photo"))

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config import Adam, Ema, Stage, Training
+from hdtrans.config import Adam, Ema, PicturePairs, Size, Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.trainer import Trainer
-from hdtrans.methods import pix2pixhd
+from hdtrans.methods import cyclegan, pix2pix, pix2pixhd
 from hdtrans.methods.base import Method
-from tests.engine.toys import TOYS, ToySamples, toy_method, toy_networks, toy_stages
+from tests.engine.toys import HEIGHT, TOYS, WIDTH, ToySamples, toy_method, toy_networks, toy_stages
 from tests.methods.small import DATA, RandomFeatures, SmallStreets, small_config, small_stages
 
+TOY_SIZE = Size(height=HEIGHT, width=WIDTH)
 COUNT = 5  # training files: batches of 2 run across the edges of epochs
 
 
@@ -37,7 +38,7 @@ class Subject:
 
 
 def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = COUNT) -> Subject:
-    """Return a toy with two stages, or a small pix2pixHD with three, each time anew."""
+    """Return a toy or a small pix2pix or CycleGAN with two stages, or a small pix2pixHD with three, each time anew."""
     if name in TOYS:
         networks = toy_networks(name)
         return Subject(
@@ -46,6 +47,8 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
             lambda number: ToySamples(count, number),
             toy_stages(epochs, epochs, batch_size=batch_size),
         )
+    if name in PICTURE_METHODS:
+        return _picture_method(name, batch_size, epochs, count)
     assert name == "pix2pixhd"
     config = small_config()
     networks, stages = pix2pixhd.build_networks(config, DATA), small_stages(config, batch_size, epochs)
@@ -55,6 +58,46 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
         lambda stage: pix2pixhd.Pix2pixHD(config, DATA, stage, networks, RandomFeatures()),
         lambda number: SmallStreets(count, sizes[number].height, sizes[number].width, number),  # type: ignore[union-attr]
         stages,
+    )
+
+
+# What a process draws for itself is in here: dropout, a gradient penalty, history pools.
+PICTURE_METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "pix2pix": (
+        pix2pix,
+        {
+            "generator": {"kind": "resnet", "width": 4, "downsamples": 1, "blocks": 1, "norm": "instance"},
+            "discriminator": {"width": 4, "layers": 1, "norm": "instance"},
+            "adversarial": {"kind": "wgangp"},
+        },
+    ),
+    "cyclegan": (
+        cyclegan,
+        {
+            "generator": {"width": 4, "downsamples": 1, "blocks": 1},
+            "discriminator": {"width": 4, "layers": 1},
+            "pool": {"size": 2},
+        },
+    ),
+}
+
+
+def _picture_method(name: str, batch_size: int, epochs: float, count: int) -> Subject:
+    module, values = PICTURE_METHODS[name]
+    config, data = module.Config.model_validate(values), PicturePairs(kind="picture_pairs", root=".")
+    networks = module.build_networks(config, data)
+    for parameter in networks.parameters():
+        parameter.data *= 3  # from very small weights, rounding grows to something else within 20 steps
+    return Subject(
+        networks,
+        lambda stage: module.build(config, data, stage, networks),
+        lambda number: ToySamples(count, number),
+        [
+            config.complete(
+                Stage(name=f"stage{n}", size=TOY_SIZE, epochs=epochs, batch_size=batch_size, learning_rate=0.002)
+            )
+            for n in range(2)
+        ],
     )
 
 

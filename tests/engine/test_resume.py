@@ -13,6 +13,7 @@ from hdtrans.common.errors import Stopped, UserError
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.engine.runs import (
+    PICTURE_METHODS,
     Interrupted,
     Notes,
     fingerprint,
@@ -23,8 +24,8 @@ from tests.engine.runs import (
 )
 from tests.engine.toys import TOYS
 
-STEPS = {"pix2pixhd": 3 + 3 + 6, **dict.fromkeys(TOYS, 3 + 3)}  # of all stages
-BOUNDARIES = {"pix2pixhd": (3, 6), **dict.fromkeys(TOYS, (3,))}
+STEPS = {"pix2pixhd": 3 + 3 + 6, **dict.fromkeys((*TOYS, *PICTURE_METHODS), 3 + 3)}  # of all stages
+BOUNDARIES = {"pix2pixhd": (3, 6), **dict.fromkeys((*TOYS, *PICTURE_METHODS), (3,))}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,9 @@ Uninterrupted = Callable[[str], tuple[Path, str]]
 
 
 def points(name: str) -> list[int]:
-    """Return steps after which to stop: every one for the toys, a choice with all boundaries for pix2pixHD."""
+    """Return steps after which to stop: every one for the toys, a choice for the others, boundaries among them."""
+    if name in PICTURE_METHODS:
+        return [2, 3, 5]
     return list(range(1, STEPS[name] + 1)) if name in TOYS else [1, 2, 3, 4, 6, 8, 12]
 
 

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from hdtrans.engine import checkpoint
@@ -111,9 +113,46 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = recipe(tmp_path, city, tmp_path / "whole")
     finish(whole)
 
-    runs = [tmp_path / "killed", tmp_path / "whole"]
+    hold_equal([tmp_path / "killed", tmp_path / "whole"], steps=90, grids=6)
+
+
+PICTURES = {
+    "pix2pix": {"kind": "resnet", "width": 8, "downsamples": 1, "blocks": 2},  # with dropout and batch norm
+    "cyclegan": {"width": 8, "downsamples": 1, "blocks": 2},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", PICTURES)
+def test_a_killed_run_of_pictures_ends_as_one_that_was_not(method: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for folder, count in (("trainA", 5), ("trainB", 5), ("testA", 1), ("testB", 1)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for k in range(count):
+            picture = noise.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            assert cv2.imwrite(str(tmp_path / "data" / folder / f"{k}.png"), picture)
+    files = []
+    for name in ("killed", "whole"):
+        values = small_recipe(
+            tmp_path,
+            tmp_path / name,
+            data={"kind": "unpaired" if method == "cyclegan" else "picture_pairs", "root": str(tmp_path / "data")},
+            method={"kind": method, "generator": PICTURES[method], "discriminator": {"width": 8, "layers": 2}},
+            stages=[{"size": "24x16", "geometry": "crop", "epochs": 24, "batch_size": 2}],
+        )
+        values["training"] |= {"workers": 1, "log_every": 1, "save_every": 14, "sample_every": 60}
+        files.append(write_recipe(tmp_path / f"{name}.yaml", values))
+    for images in (20, 70):
+        assert kill_at(files[0], tmp_path / "killed", images)["images"] < 120, "the run was faster than this test"
+    finish(files[0])
+    finish(files[1])
+    hold_equal([tmp_path / "killed", tmp_path / "whole"], steps=60, grids=2)
+
+
+def hold_equal(runs: list[Path], steps: int, grids: int) -> None:
+    """Assert that two runs told the same losses, and left the same checkpoints and sample grids."""
     assert losses(runs[0]) == losses(runs[1])
-    assert len(losses(runs[0])) == 90
+    assert len(losses(runs[0])) == steps
     files = [Checkpoints(run, 2).files() for run in runs]
     assert [file.name for file in files[0]] == [file.name for file in files[1]]
     for pair in zip(*files, strict=True):
@@ -121,7 +160,7 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
         for state in states:
             del state["recipe"]["name"], state["recipe"]["out"]
         assert fingerprint(states[0]) == fingerprint(states[1]), pair[0].name
-    grids = [{grid.name: grid.read_bytes() for grid in (run / "samples").glob("*.png")} for run in runs]
-    assert len(grids[0]) == 6
-    assert grids[0] == grids[1]
+    shown = [{grid.name: grid.read_bytes() for grid in (run / "samples").glob("*.png")} for run in runs]
+    assert len(shown[0]) == grids
+    assert shown[0] == shown[1]
     assert not list((runs[0] / "checkpoints").glob(".*.part")), "what a killed process left"

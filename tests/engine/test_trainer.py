@@ -25,7 +25,7 @@ from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Draw, Losses, Nets, Phase
-from tests.engine.runs import COUNT, Notes, Subject, final_state, make_trainer, section, subject
+from tests.engine.runs import COUNT, PICTURE_METHODS, Notes, Subject, final_state, make_trainer, section, subject
 from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
@@ -128,7 +128,7 @@ def test_the_critic_is_clipped_after_its_penalty_alone() -> None:
     assert inside == [True, False, True, False, True] * 2
 
 
-@pytest.mark.parametrize("name", [*TOYS, "pix2pixhd"])
+@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, "pix2pixhd"])
 def test_losses_fall_or_stay_sound(name: str) -> None:
     notes = Notes()
     make_trainer(subject(name, epochs=6), section(log_every=1), notes=notes).run()
@@ -394,7 +394,7 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
 # Precisions
 
 
-@pytest.mark.parametrize("name", [*TOYS, "pix2pixhd"])
+@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, "pix2pixhd"])
 @pytest.mark.parametrize(
     ("precision", "computes"), [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp64", torch.float64)]
 )
@@ -408,7 +408,7 @@ def test_precisions_train(name: str, precision: str, computes: torch.dtype, tmp_
     make_trainer(what, section(precision=precision, log_every=1), tmp_path, notes := Notes()).run()
     wanted = torch.float64 if precision == "fp64" else torch.float32
     assert {p.dtype for p in what.networks.parameters()} == {wanted}
-    assert seen == ({computes, torch.float32} if name == "penalised" and precision != "fp64" else {computes})
+    assert seen == ({computes, torch.float32} if name in ("penalised", "pix2pix") and precision != "fp64" else {computes})
     assert all(math.isfinite(value) for record in notes.records for key, value in record.items() if "/" in key)
     if precision != "fp64":
         assert moved(before, snapshot(what.networks)) == set(what.networks)

@@ -1,14 +1,26 @@
 """Our networks with the originals' weights give the originals' outputs."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
-from hdtrans.inference.original_keys import pix2pixhd_discriminator, pix2pixhd_generator, rename
+from hdtrans.inference.original_keys import (
+    Keys,
+    discriminator,
+    pix2pixhd_discriminator,
+    pix2pixhd_generator,
+    rename,
+    resnet,
+    unet,
+)
 from hdtrans.networks.condition import Condition
-from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
+from hdtrans.networks.discriminators import PatchDiscriminator, PixelDiscriminator, multiscale
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine
-from tests.golden_files import Golden
+from hdtrans.networks.resnet import ResNet
+from hdtrans.networks.unet import UNet
+from tests.golden_files import Golden, shared
 
 TOLERANCE = 1e-4
 
@@ -75,3 +87,57 @@ def test_label_encoding() -> None:
     x = condition(golden["input/label"], golden["input/instance"][:, 0])
     assert torch.equal(x[:, :labels], golden["output/onehot"])
     assert torch.equal(x[:, labels:], golden["output/edges"])
+
+
+def hold(golden: Golden, network: nn.Module, keys: Keys, letter: str) -> None:
+    """Give a network called `x` the original's weights, and compare what it makes in evaluation mode."""
+    networks = nn.ModuleDict({"x": network}).eval()
+    networks.load_state_dict(rename(networks.state_dict(), keys, golden.under(f"state/{letter}")))
+    with torch.no_grad():
+        output = network(golden["input/x"])
+    worst = difference(output if letter == "G" else output[-1], golden["output/y"])
+    print(f"{worst:.1e}")
+    assert worst < TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["unet_256", "unet_128_instance"])
+def test_unet(name: str) -> None:
+    golden = Golden("pix2pix", f"{name}.npz")
+    c = golden.config
+    network = UNet(c["input_nc"], c["output_nc"], c["ngf"], c["num_downs"], c["norm"])
+    hold(golden, network, unet("x", network), "G")
+
+
+@pytest.mark.parametrize("name", ["resnet_6blocks", "resnet_9blocks", "resnet_6blocks_dropout_eval"])
+def test_resnet(name: str) -> None:
+    golden = Golden("cyclegan", f"{name}.npz")
+    c = golden.config
+    network = ResNet(c["input_nc"], c["output_nc"], c["ngf"], 2, c["n_blocks"], c["norm"], c["dropout"])
+    hold(golden, network, resnet("x", network), "G")
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_patch_discriminator(layers: int) -> None:
+    golden = Golden("pix2pix", f"patch_discriminator_{layers}.npz")
+    c = golden.config
+    width = c["ndf"]
+    network = PatchDiscriminator(c["input_nc"], width, c["n_layers"], c["norm"], 1, 8 * width, bias=False)
+    hold(golden, network, discriminator("x", network), "D")
+
+
+def test_pixel_discriminator() -> None:
+    golden = Golden("pix2pix", "pixel_discriminator.npz")
+    network = PixelDiscriminator(golden.config["input_nc"], golden.config["ndf"], golden.config["norm"])
+    hold(golden, network, discriminator("x", network), "D")
+
+
+@pytest.mark.parametrize("letter", ["G", "D"])
+def test_a_published_cyclegan_has_the_keys_expected_of_it(letter: str) -> None:
+    file = shared("data", "weights", "truncated_cyclegan", f"latest_net_{letter}_A_keys.json")
+    shapes = json.loads(file.read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        published = {key: torch.empty(shape) for key, shape in shapes.items()}
+        generator, judge = ResNet(3), PatchDiscriminator(3, padding=1)
+    network, keys = (generator, resnet("x", generator)) if letter == "G" else (judge, discriminator("x", judge))
+    ours = nn.ModuleDict({"x": network}).state_dict()
+    assert set(rename(ours, keys, published)) == set(ours)

@@ -1,0 +1,117 @@
+"""Pictures made from pictures and maps: edges, grey, Lab, low resolution, boundaries, a channel for each class.
+
+Training, sample grids and inference all make them here. Pictures are (H, W, C): uint8 in [0, 255], int32 in [0, 65535],
+or float32 in [-1, 1].
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.config import Edges, Grey, Lab, LowResolution, Photos
+from hdtrans.data.geometry import scale_picture
+from hdtrans.data.read import with_channels
+
+Array = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+LARGEST_AB = 110.0
+"""What the colours a and b are divided by; those of sRGB reach 108."""
+
+
+def channels_read(data: Photos) -> int:
+    """Return how many channels of a photo's file are read."""
+    return 3 if isinstance(data.input, Lab) else data.photo_channels
+
+
+def split_photo(data: Photos, photo: Array) -> tuple[Array, Array]:
+    """Make the input from a photo; return it and what is wanted.
+
+    Args:
+        data: says what the input is.
+        photo: with `channels_read(data)` channels.
+    """
+    if isinstance(data.input, Edges):
+        return edges(photo, data.input.low, data.input.high, data.input.blur), photo
+    if isinstance(data.input, Grey):
+        return with_channels(photo, 1), photo
+    if isinstance(data.input, Lab):
+        return lab_of(photo)
+    return low_resolution(photo, data.input.factor), photo
+
+
+def ready_source(data: Photos, picture: Array) -> Array:
+    """Return what goes in where it is there already: a drawing, a grey picture, a small picture to be made larger."""
+    if isinstance(data.input, LowResolution):
+        height, width = picture.shape[:2]
+        return scale_picture(picture, height * data.input.factor, width * data.input.factor)
+    return lab_of(picture)[0] if isinstance(data.input, Lab) else with_channels(picture, 1)
+
+
+def edges(photo: Array, low: float = 100, high: float = 200, blur: float = 1) -> Bytes:
+    """Draw the edges of a photo (Canny, 1986): (H, W, 1) uint8, 0 on a line and 255 elsewhere.
+
+    Args:
+        photo: of 1 or 3 channels.
+        low, high: thresholds of the gradient (its Euclidean length, by Sobel) of the grey photo, in 8-bit levels.
+        blur: the standard deviation in pixels of the Gaussian that smoothes the photo before; 0 for none.
+    """
+    grey = np.ascontiguousarray(with_channels(eight_bit(photo), 1)[..., 0])
+    if blur:
+        grey = cv2.GaussianBlur(grey, (0, 0), blur)
+    lines = cv2.Canny(grey, low, high, L2gradient=True)
+    return np.asarray(255 - lines[..., None], np.uint8)
+
+
+def low_resolution(photo: Array, factor: int) -> Array:
+    """Make a photo `factor` times smaller, antialiased, and bring it back to its size, bicubic; its type stays."""
+    height, width = photo.shape[:2]
+    small = scale_picture(photo, max(1, round(height / factor)), max(1, round(width / factor)))
+    return scale_picture(small, height, width)
+
+
+def lab_of(photo: Array) -> tuple[Floats, Floats]:
+    """Return lightness and colours of an sRGB photo in CIE Lab (D65): (H, W, 1) L/50-1 and (H, W, 2) ab/110."""
+    if np.issubdtype(photo.dtype, np.floating):
+        unit = (photo.astype(np.float32) + 1) / 2
+    else:
+        unit = photo.astype(np.float32) / (255 if photo.dtype == np.uint8 else 65535)
+    lab = cv2.cvtColor(np.ascontiguousarray(with_channels(unit, 3)), cv2.COLOR_RGB2Lab)
+    lightness = np.clip(lab[..., :1] / 50 - 1, -1, 1)
+    return lightness.astype(np.float32), np.clip(lab[..., 1:] / LARGEST_AB, -1, 1).astype(np.float32)
+
+
+def rgb_of(lightness: Floats, colours: Floats) -> Bytes:
+    """Return the sRGB picture, (H, W, 3) uint8, of L/50-1 and ab/110; what sRGB cannot show is cut off."""
+    lab = np.concatenate([(lightness + 1) * 50, colours * LARGEST_AB], axis=2).astype(np.float32)
+    return np.asarray(np.rint(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1) * 255), np.uint8)
+
+
+def boundaries(ids: Array) -> Bytes:
+    """Return (H, W, 1) uint8: 255 where an id differs from one beside, above or below, on both pixels; else 0.
+
+    Example: `boundaries(np.array([[1, 1, 2]]))[..., 0]` gives `[[0, 255, 255]]`.
+    """
+    found = np.zeros(ids.shape, bool)
+    across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
+    found[:, 1:] |= across
+    found[:, :-1] |= across
+    found[1:] |= down
+    found[:-1] |= down
+    return np.asarray(found[..., None] * np.uint8(255), np.uint8)
+
+
+def one_hot(label: Array, labels: int) -> Bytes:
+    """Return (H, W, labels) uint8: 255 in the channel of each pixel's class, else 0; other ids have no channel."""
+    return np.asarray((label[..., None] == np.arange(labels)) * np.uint8(255), np.uint8)
+
+
+def eight_bit(picture: Array) -> Bytes:
+    """Return a picture as uint8, rounded."""
+    if picture.dtype == np.uint8:
+        return picture
+    scaled = (picture + 1) * 127.5 if np.issubdtype(picture.dtype, np.floating) else picture / 257
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)

@@ -1,0 +1,67 @@
+"""Which folders and files each kind of data has, and which of them a field of a batch is made from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hdtrans.common.errors import UserError
+from hdtrans.config import Data, LabelMaps, Photos, PhotosToMaps, PicturePairs, SideBySide, Unpaired
+
+LABEL_FOLDERS = {"label": "_label", "instance": "_inst", "photo": "_img"}
+"""The endings of the folders of label maps."""
+
+
+def files_for(data: Data, fields: Iterable[str]) -> list[str]:
+    """Return which files of a sample the fields of a batch are made from.
+
+    Files are `label`, `instance`, `source` and `photo`, as the fields they become, and `pair`, a picture that holds
+    both sides beside each other.
+
+    Raises:
+        UserError: such data have no such field.
+    """
+    wanted = set(fields)
+    if unknown := wanted - data.fields:
+        has = ", ".join(name for name in ("label", "source", "photo", "instance") if name in data.fields)
+        raise UserError(f"data.kind: {data.kind} has {has}, but {', '.join(sorted(unknown))} is asked for")
+    if isinstance(data, SideBySide):
+        wanted = {"pair"}
+    elif isinstance(data, Photos):
+        wanted = {"photo"}
+    elif isinstance(data, PhotosToMaps) and "photo" in wanted:
+        wanted = wanted - {"photo"} | {"instance" if data.target == "instance_boundaries" else "label"}
+    return [name for name in ("label", "instance", "source", "photo", "pair") if name in wanted]
+
+
+def folder_names(data: Data, split: str) -> dict[str, str]:
+    """Return the folder in `data.root` of each file of a sample.
+
+    Folders of A and B are named `train_A/` and `train_B/`, or `trainA/` and `trainB/`: whichever are there.
+
+    Raises:
+        UserError: both are there.
+    """
+    if isinstance(data, LabelMaps):
+        return {name: f"{split}{ending}" for name, ending in LABEL_FOLDERS.items()}
+    if isinstance(data, PhotosToMaps):
+        return {"source": f"{split}_img", "label": f"{split}_label", "instance": f"{split}_inst"}
+    if isinstance(data, SideBySide):
+        return {"pair": split}
+    if isinstance(data, Photos):
+        return {"photo": split}
+    assert isinstance(data, PicturePairs | Unpaired)
+    sides = _sides(data.root, split, isinstance(data, Unpaired))
+    if isinstance(data, Unpaired):
+        return sides
+    if data.direction == "BtoA":
+        sides = {"source": sides["photo"], "photo": sides["source"]}
+    return sides | {"instance": f"{split}_inst"}
+
+
+def _sides(root: Path, split: str, joined: bool) -> dict[str, str]:
+    """Return the folders of A and B that are there; where there are none, those expected (`joined`: trainA)."""
+    styles = [{"source": f"{split}_A", "photo": f"{split}_B"}, {"source": f"{split}A", "photo": f"{split}B"}]
+    there = [style for style in styles if any((root / folder).is_dir() for folder in style.values())]
+    if len(there) > 1:
+        found = ", ".join(f"{name}/" for style in there for name in style.values() if (root / name).is_dir())
+        raise UserError(f"data.root {root}: has {found}: which are the two sides? Move those away that are not")
+    return there[0] if there else styles[joined]

@@ -1,0 +1,60 @@
+"""Results as files and as something to look at, whatever their channels."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import write_bytes
+from hdtrans.data.derived import eight_bit
+
+Array = npt.NDArray[Any]
+
+
+def file_ending(channels: int, ending: str) -> str:
+    """Return how the names of results end: as asked for with 1 or 3 channels, `png` with 4, else `npy`.
+
+    Args:
+        channels: of the results; 0 for maps of class ids.
+        ending: `png` or `jpg`, as asked for.
+
+    Raises:
+        UserError: class ids or 4 channels are asked for as JPEG.
+    """
+    if channels in (1, 3):
+        return ending
+    if channels in (0, 4) and ending == "jpg":
+        raise UserError(f"--format jpg: {'changes class ids' if channels == 0 else 'has no 4 channels'}; leave it out")
+    return "png" if channels in (0, 4) else "npy"
+
+
+def write_result(target: Path, result: Array) -> None:
+    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) uint8 as picture or, if named so, `.npy`."""
+    if target.suffix == ".npy":
+        file = io.BytesIO()
+        np.save(file, result)
+        write_bytes(target, file.getvalue())
+        return
+    if result.ndim == 2 and result.dtype != np.uint8:
+        result = result.astype(np.uint16)
+    elif result.ndim == 3 and result.shape[2] >= 3:
+        result = np.ascontiguousarray(result[..., [2, 1, 0, 3][: result.shape[2]]])  # blue first, for OpenCV
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 4]
+    done, data = cv2.imencode(target.suffix, result, options)
+    assert done, f"the encoder refused {result.dtype} {result.shape}"
+    write_bytes(target, data.tobytes())
+
+
+def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[np.uint8]:
+    """Return a map of ids in its colours, or a picture of any type and channels, as (H, W, 3) uint8 RGB."""
+    if array.ndim == 2:
+        return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
+    picture = eight_bit(array)
+    if picture.shape[2] < 3:
+        return np.repeat(picture[..., :1], 3, 2)
+    return np.ascontiguousarray(picture[..., :3])

@@ -1,0 +1,337 @@
+"""CycleGAN (Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", 2017).
+
+Two generators that undo each other, and a discriminator for the pictures of each side. Both generators step first,
+then both discriminators, which see a history of generated pictures. Side A is `source` in a batch, side B is `photo`.
+Networks: `generator_AtoB`, `generator_BtoA`, `discriminator_A` (it judges pictures of A) and `discriminator_B`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, Tag, model_validator
+from torch import Tensor, nn
+
+from hdtrans.common.network_sections import (
+    Norm,
+    PatchSection,
+    PixelSection,
+    ResNetSection,
+    TranslateSection,
+    UNetSection,
+    kind_or,
+    refuse_batch_norm,
+)
+from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage
+from hdtrans.data.batch import Batch, as_floats
+from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
+from hdtrans.losses.pictures import l1_loss
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.networks.build import build_discriminator, build_generator
+from hdtrans.networks.condition import pad_to_stride
+from hdtrans.networks.initialise import initialise
+
+GENERATORS = {"AtoB": "generator_AtoB", "BtoA": "generator_BtoA"}
+DISCRIMINATORS = {"A": "discriminator_A", "B": "discriminator_B"}
+NETWORKS = (*GENERATORS.values(), *DISCRIMINATORS.values())
+# What random numbers are for: the dropout of each of six passes, then the pools and penalties of A and B.
+FORTH, BACK, FORTH_AGAIN, BACK_AGAIN, SAME_A, SAME_B, POOL_A, POOL_B, PENALTY_A, PENALTY_B = range(10)
+Weight = Annotated[float, Field(ge=0)]
+
+
+class UNetConfig(UNetSection):
+    """A U-Net, as in pix2pix."""
+
+    norm: Norm = "instance"
+    dropout: bool = False
+
+
+class ResNetConfig(ResNetSection):
+    """The paper's generator."""
+
+    norm: Norm = "instance"
+    dropout: bool = False
+
+
+class PatchConfig(PatchSection):
+    """The paper's discriminator of patches."""
+
+    norm: Norm = "instance"
+
+
+class PixelConfig(PixelSection):
+    """A discriminator of single pixels."""
+
+    norm: Norm = "instance"
+
+
+GeneratorConfig = Annotated[
+    Annotated[UNetConfig, Tag("unet")] | Annotated[ResNetConfig, Tag("resnet")], kind_or("resnet")
+]
+DiscriminatorConfig = Annotated[
+    Annotated[PatchConfig, Tag("patch")] | Annotated[PixelConfig, Tag("pixel")], kind_or("patch")
+]
+
+
+class AdversarialConfig(Section):
+    """The adversarial loss, what it counts for the generators, and what the gradient penalty counts with `wgangp`."""
+
+    kind: CriticKind = "lsgan"
+    weight: Weight = 1.0
+    penalty: Weight = 10.0
+
+
+class CycleConfig(Section):
+    """The distance of a picture to what becomes of it there and back: of A by way of B (`weight_a`), and of B."""
+
+    weight_a: Weight = 10.0
+    weight_b: Weight = 10.0
+
+
+class IdentityConfig(Section):
+    """The distance of a picture to what the generator of its own side makes of it, as a share of the cycle weights."""
+
+    weight: Weight = 0.5
+
+
+class PoolConfig(Section):
+    """The history of generated pictures: how many are kept for each place in the batch of all processes; 0 is none."""
+
+    size: Annotated[int, Field(ge=0, le=1000)] = 50
+
+
+class Config(MethodSection):
+    """The section `method` of a CycleGAN recipe."""
+
+    kind: Literal["cyclegan"] = "cyclegan"
+    generator: GeneratorConfig = ResNetConfig()
+    discriminator: DiscriminatorConfig = PatchConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    cycle: CycleConfig = CycleConfig()
+    identity: IdentityConfig = IdentityConfig()
+    pool: PoolConfig = PoolConfig()
+    translate: TranslateSection = TranslateSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        refuse_batch_norm(self.adversarial.kind, self.discriminator.norm)
+        return self
+
+    def complete(self, stage: Stage) -> Stage:
+        """Fill in `output` and `train`: both sides are made, and all four networks train together."""
+        check_names("output", [stage.output or "both"], ["both"])
+        train = stage.train or NETWORKS
+        check_names("train", train, NETWORKS)
+        if sorted(train) != sorted(NETWORKS):
+            raise ValueError(f"train is {', '.join(NETWORKS)}: none trains without the others; leave it out")
+        if self.adversarial.kind == "wgangp" and stage.geometry in ("none", "scale_width"):
+            raise ValueError(
+                f"geometry: {stage.geometry} leaves pictures of A and of B in sizes of their own, and "
+                "adversarial.kind: wgangp looks between them; choose another geometry"
+            )
+        return stage.model_copy(update={"output": "both", "train": tuple(train)})
+
+    def reads(self, data: Data) -> frozenset[str]:
+        """Return the fields of such data that are read."""
+        if isinstance(data, LabelMaps):
+            raise ValueError("data.kind: label_maps has no pictures to come back to; cyclegan takes unpaired pictures")
+        if self.identity.weight and data.source_channels != data.photo_channels:
+            raise ValueError(
+                f"method.identity: A has {data.source_channels} channels and B {data.photo_channels}, so that no "
+                "picture goes through the other side's generator; give method.identity.weight=0"
+            )
+        return frozenset({"source", "photo"})
+
+
+def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
+    """Return all four networks, their weights drawn from `seed`."""
+    assert not isinstance(data, LabelMaps)
+    a, b = data.source_channels, data.photo_channels
+    networks = {
+        "generator_AtoB": build_generator(config.generator, a, b),
+        "generator_BtoA": build_generator(config.generator, b, a),
+        "discriminator_A": build_discriminator(config.discriminator, a),
+        "discriminator_B": build_discriminator(config.discriminator, b),
+    }
+    for name, network in networks.items():
+        initialise(network, name, seed, zero_biases=True)
+    return nn.ModuleDict(networks)
+
+
+class Pool:
+    """Generated pictures of before, some for each slot of the global batch (Shrivastava et al., 2017, section 2.3).
+
+    Args:
+        size: pictures kept for each slot.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.kept: dict[str, list[Tensor]] = {}
+
+    def exchange(self, fakes: Tensor, draw: Draw, purpose: int) -> list[Tensor]:
+        """Return for each slot its new picture or, every other time once the pool is full, an old one it replaces."""
+        if self.size == 0:
+            return list(fakes)
+        return [
+            self._of_slot(self.kept.setdefault(str(slot), []), fake, generator)
+            for slot, fake, generator in zip(draw.slots, fakes, draw.generators(purpose), strict=True)
+        ]
+
+    def _of_slot(self, kept: list[Tensor], fake: Tensor, generator: torch.Generator) -> Tensor:
+        if len(kept) < self.size:
+            kept.append(fake.clone())
+            return fake
+        chance = torch.rand((), generator=generator, device="cpu")
+        place = int(torch.randint(self.size, (), generator=generator, device="cpu"))
+        if chance < 0.5:
+            return fake
+        old, kept[place] = kept[place].to(fake), fake.clone()
+        return old
+
+    def state_dict(self, slots: range) -> dict[str, Any]:
+        return {str(slot): [x.cpu() for x in self.kept[str(slot)]] for slot in slots if str(slot) in self.kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.kept = {slot: list(kept) for slot, kept in state.items()}
+
+
+@dataclass
+class Shared:
+    """What both phases use, each (B, C, H, W) in [-1, 1]: the true pictures and what the generators make of them.
+
+    Attributes:
+        a, b: the true pictures.
+        fake_a, fake_b: each made of a true picture of the other side, with its graph.
+    """
+
+    a: Tensor
+    b: Tensor
+    fake_a: Tensor
+    fake_b: Tensor
+
+
+class Translator(nn.Module):
+    """A picture of one side to one of the other, of any size: (B, C, H, W) -> (B, C, H, W) in [-1, 1]."""
+
+    def __init__(self, generator: nn.Module, stride: tuple[int, int], how: TranslateSection) -> None:
+        super().__init__()
+        self.generator = generator
+        self.stride = stride
+        self.how = how
+
+    def forward(self, source: Tensor, seeds: Tensor | None = None) -> Tensor:
+        x = as_floats(source, next(self.generator.parameters()).dtype)
+        if seeds is None:
+            seeds = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        noise = seeds if self.how.dropout else None
+        statistics = "image" if self.how.norm == "image" else None
+        return _any_size(self.generator, x, self.stride, statistics, noise)
+
+
+def _any_size(generator: nn.Module, x: Tensor, stride: tuple[int, int], *arguments: Any) -> Tensor:
+    """Let a generator work at a size it can work at, and return its picture at the size of `x`."""
+    height, width = x.shape[-2:]
+    return generator(pad_to_stride(x, *stride), *arguments)[..., :height, :width]
+
+
+class CycleGAN(Method):
+    """CycleGAN, the same in every stage."""
+
+    def __init__(self, config: Config, data: Data, networks: nn.ModuleDict) -> None:
+        self.config = config
+        self.stride = config.generator.stride
+        self.pools = {"A": Pool(config.pool.size), "B": Pool(config.pool.size)}
+        super().__init__(
+            networks,
+            phases=(
+                Phase("generators", tuple(GENERATORS.values()), self.generator_losses),
+                Phase("discriminators", tuple(DISCRIMINATORS.values()), self.discriminator_losses),
+            ),
+            reads=config.reads(data),
+            averaged=tuple(GENERATORS.values()),
+            state=dict(self.pools),
+            routes=tuple(GENERATORS),
+            noisy=config.generator.dropout and config.translate.dropout,
+        )
+
+    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
+        assert batch.source is not None and batch.photo is not None
+        a, b = as_floats(batch.source, draw.dtype), as_floats(batch.photo, draw.dtype)
+        fake_b = self._generate(nets, "AtoB", a, draw, FORTH)
+        return Shared(a, b, self._generate(nets, "BtoA", b, draw, BACK), fake_b)
+
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return the losses of equation 3 and the identity loss of section 5.2, weighted."""
+        config, kind, losses = self.config, self.config.adversarial.kind, {}
+        weights = {"A": config.cycle.weight_a, "B": config.cycle.weight_b}
+        for side, fake in (("A", shared.fake_a), ("B", shared.fake_b)):
+            judged = nets[DISCRIMINATORS[side]](fake)
+            losses[f"adversarial_{side}"] = config.adversarial.weight * generator_loss(kind, judged[-1:])
+        passes = (
+            ("A", "BtoA", shared.a, shared.fake_b, BACK_AGAIN, SAME_A),
+            ("B", "AtoB", shared.b, shared.fake_a, FORTH_AGAIN, SAME_B),
+        )
+        for side, route, real, fake, purpose, _ in passes:
+            if weights[side]:
+                cycle = self._generate(nets, route, fake, draw, purpose)
+                losses[f"cycle_{side}"] = weights[side] * l1_loss(cycle, real)
+        for side, route, real, _, _, purpose in passes:
+            if weights[side] and config.identity.weight:
+                weight = weights[side] * config.identity.weight
+                same = self._generate(nets, route, real, draw, purpose)
+                losses[f"identity_{side}"] = weight * l1_loss(same, real)
+        return losses
+
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return, for each side, half the sum of the losses on true and on generated pictures, old ones among them."""
+        losses: Losses = {}
+        sides = (
+            ("A", shared.a, shared.fake_a, POOL_A, PENALTY_A),
+            ("B", shared.b, shared.fake_b, POOL_B, PENALTY_B),
+        )
+        for side, real, new, pool, purpose in sides:
+            fakes = self.pools[side].exchange(new.detach(), draw, pool)
+            losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, real, fakes, draw, purpose)
+        return losses
+
+    def _discriminate(
+        self, network: nn.Module, side: str, real: Tensor, fakes: list[Tensor], draw: Draw, purpose: int
+    ) -> Losses:
+        """Return the losses of one discriminator; a slot's old picture may have another size than its new one."""
+        config = self.config.adversarial
+        equal = all(fake.shape == fakes[0].shape for fake in fakes)
+        groups = [torch.stack(fakes)] if equal else [fake[None] for fake in fakes]
+        losses = {
+            f"real_{side}": 0.5 * real_loss(config.kind, network(real)[-1:]),
+            f"fake_{side}": 0.5 * fake_loss(config.kind, [network(x)[-1] for x in groups]) / len(groups),
+        }
+        if config.kind == "wgangp":
+            with draw.fp32():
+                dtype = torch.promote_types(draw.dtype, torch.float32)
+                pair = real.to(dtype), groups[0].to(dtype)
+                penalty = gradient_penalty(lambda x: network(x)[-1], *pair, draw.shares(purpose, pair[0]))
+            losses[f"penalty_{side}"] = 0.5 * config.penalty * penalty
+        return losses
+
+    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+        return Translator(networks[GENERATORS[route or "AtoB"]], self.stride, self.config.translate)
+
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        columns = {}
+        routes = (("A", "B", batch.source, "AtoB", "BtoA"), ("B", "A", batch.photo, "BtoA", "AtoB"))
+        for side, other, given, there, back in routes:
+            if given is not None:
+                columns[side] = as_floats(given, torch.float32)
+                columns[f"{side} to {other}"] = made = self.translator(nets, there)(given)
+                columns[f"{side} to {other} to {side}"] = self.translator(nets, back)(made)
+        return columns
+
+    def _generate(self, nets: Nets, route: str, x: Tensor, draw: Draw, purpose: int) -> Tensor:
+        seeds = draw.seeds(purpose).to(x.device) if self.config.generator.dropout else None
+        return _any_size(nets[GENERATORS[route]], x, self.stride, None, seeds)
+
+
+def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> CycleGAN:
+    """Return CycleGAN over networks from `build_networks`."""
+    return CycleGAN(config, data, networks)

@@ -1,0 +1,254 @@
+"""pix2pix (Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017).
+
+A generator against one discriminator, held to the true picture by an L1 loss. One forward pass of the generator serves
+both phases; the discriminator steps first, and the generator then faces the updated one. Networks: `generator` and
+`discriminator`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, Tag, model_validator
+from torch import Tensor, nn
+
+from hdtrans.common.network_sections import (
+    PatchSection,
+    PixelSection,
+    ResNetSection,
+    TranslateSection,
+    UNetSection,
+    kind_or,
+    refuse_batch_norm,
+)
+from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage, Unpaired
+from hdtrans.data.batch import Batch, as_floats
+from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
+from hdtrans.losses.pictures import l1_loss
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.networks.build import build_discriminator, build_generator
+from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
+from hdtrans.networks.initialise import initialise
+
+NETWORKS = ("generator", "discriminator")
+DROPOUT, PENALTY = range(2)  # what random numbers are for
+Weight = Annotated[float, Field(ge=0)]
+
+
+class ConditionConfig(Section):
+    """What the networks see beside the one-hot labels or the input picture."""
+
+    boundary: Boundary = "none"
+    ignored: Ignored = "zeros"
+
+
+GeneratorConfig = Annotated[
+    Annotated[UNetSection, Tag("unet")] | Annotated[ResNetSection, Tag("resnet")], kind_or("unet")
+]
+DiscriminatorConfig = Annotated[
+    Annotated[PatchSection, Tag("patch")] | Annotated[PixelSection, Tag("pixel")], kind_or("patch")
+]
+
+
+class AdversarialConfig(Section):
+    """The adversarial loss, what it counts for the generator, and what the gradient penalty counts with `wgangp`."""
+
+    kind: CriticKind = "vanilla"
+    weight: Weight = 1.0
+    penalty: Weight = 10.0
+
+
+class L1Config(Section):
+    """The distance to the true picture."""
+
+    weight: Weight = 100.0
+
+
+class Config(MethodSection):
+    """The section `method` of a pix2pix recipe."""
+
+    kind: Literal["pix2pix"] = "pix2pix"
+    condition: ConditionConfig = ConditionConfig()
+    generator: GeneratorConfig = UNetSection()
+    discriminator: DiscriminatorConfig = PatchSection()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    l1: L1Config = L1Config()
+    translate: TranslateSection = TranslateSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        refuse_batch_norm(self.adversarial.kind, self.discriminator.norm)
+        return self
+
+    def complete(self, stage: Stage) -> Stage:
+        """Fill in `output` and `train`: there is one generator, and both networks train together."""
+        check_names("output", [stage.output or "generator"], ["generator"])
+        train = stage.train or NETWORKS
+        check_names("train", train, NETWORKS)
+        if sorted(train) != sorted(NETWORKS):
+            raise ValueError(f"train is {', '.join(NETWORKS)}: neither trains without the other; leave it out")
+        return stage.model_copy(update={"output": "generator", "train": tuple(train)})
+
+    def reads(self, data: Data) -> frozenset[str]:
+        """Return the fields of such data that are read."""
+        if isinstance(data, Unpaired):
+            raise ValueError("data.kind: unpaired has no true picture for an input, which pix2pix needs; use cyclegan")
+        if not isinstance(data, LabelMaps) and self.condition.boundary == "labels":
+            raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
+        fields = {"photo", "label" if isinstance(data, LabelMaps) else "source"}
+        fields |= {"instance"} if self.condition.boundary == "instance" else set()
+        if not fields <= data.fields:
+            raise ValueError(f"method.condition.boundary: instance needs instance maps, and {data.kind} has none")
+        return frozenset(fields)
+
+    def channels(self, data: Data) -> Condition:
+        """Return the module that makes the condition from such data."""
+        if isinstance(data, LabelMaps):
+            return Condition(data.labels, 0, data.ignore, self.condition.ignored, self.condition.boundary)
+        return Condition(0, data.source_channels, None, self.condition.ignored, self.condition.boundary)
+
+
+def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
+    """Return both networks, their weights drawn from `seed`."""
+    channels = config.channels(data).channels
+    networks = {
+        "generator": build_generator(config.generator, channels, data.photo_channels),
+        "discriminator": build_discriminator(config.discriminator, channels + data.photo_channels),
+    }
+    for name, network in networks.items():
+        initialise(network, name, seed, zero_biases=True)
+    return nn.ModuleDict(networks)
+
+
+@dataclass
+class Shared:
+    """What both phases use.
+
+    Attributes:
+        condition: (B, C, H, W).
+        photo: (B, C, H, W) in [-1, 1], the true picture.
+        fake: (B, C, H, W) in [-1, 1], the generated one, with its graph.
+    """
+
+    condition: Tensor
+    photo: Tensor
+    fake: Tensor
+
+
+class PaddedCondition(nn.Module):
+    """Maps or a picture of any size to a condition of a size the generator can work at.
+
+    Args:
+        condition: what makes it.
+        stride: height and width become multiples of the first number, and at least the second times it.
+    """
+
+    def __init__(self, condition: Condition, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.condition = condition
+        self.stride = stride
+
+    def forward(
+        self, label: Tensor | None, instance: Tensor | None, source: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        maps = [None if x is None else pad_to_stride(x, *self.stride) for x in (label, instance)]
+        picture = None if source is None else as_floats(pad_to_stride(source, *self.stride), dtype)
+        return self.condition(*maps, picture, dtype=dtype)
+
+
+class Translator(nn.Module):
+    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, C, H, W) in [-1, 1]."""
+
+    def __init__(self, condition: PaddedCondition, generator: nn.Module, how: TranslateSection) -> None:
+        super().__init__()
+        self.condition = condition
+        self.generator = generator
+        self.how = how
+
+    def forward(
+        self,
+        label: Tensor | None = None,
+        instance: Tensor | None = None,
+        source: Tensor | None = None,
+        seeds: Tensor | None = None,
+    ) -> Tensor:
+        given = next(x for x in (label, source) if x is not None)
+        height, width = given.shape[-2:]
+        condition = self.condition(label, instance, source, next(self.generator.parameters()).dtype)
+        if seeds is None:
+            seeds = torch.zeros(len(given), dtype=torch.int64, device=given.device)
+        noise = seeds if self.how.dropout else None
+        statistics = "image" if self.how.norm == "image" else None
+        return self.generator(condition, statistics, noise)[..., :height, :width]
+
+
+class Pix2pix(Method):
+    """pix2pix, the same in every stage."""
+
+    def __init__(self, config: Config, data: Data, networks: nn.ModuleDict) -> None:
+        self.config = config
+        self.condition = PaddedCondition(config.channels(data), config.generator.stride)
+        super().__init__(
+            networks,
+            phases=(
+                Phase("discriminator", ("discriminator",), self.discriminator_losses),
+                Phase("generator", ("generator",), self.generator_losses),
+            ),
+            reads=config.reads(data),
+            averaged=("generator",),
+            noisy=config.generator.dropout and config.translate.dropout,
+        )
+
+    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
+        assert batch.photo is not None
+        photo = as_floats(batch.photo, draw.dtype)
+        height, width = photo.shape[-2:]
+        condition = self.condition(batch.label, batch.instance, batch.source, draw.dtype)
+        seeds = draw.seeds(DROPOUT).to(photo.device) if self.config.generator.dropout else None
+        fake = nets["generator"](condition, seeds=seeds)[..., :height, :width]
+        return Shared(condition[..., :height, :width], photo, fake)
+
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return half the sum of the losses on generated and on true pictures (section 3.3).
+
+        The generated ones come first, and never in one batch with the true ones: batch norm makes both matter.
+        """
+        kind, discriminator = self.config.adversarial.kind, nets["discriminator"]
+        fake = torch.cat([shared.condition, shared.fake.detach()], 1)
+        real = torch.cat([shared.condition, shared.photo], 1)
+        losses = {"fake": 0.5 * fake_loss(kind, discriminator(fake)[-1:])}
+        losses["real"] = 0.5 * real_loss(kind, discriminator(real)[-1:])
+        if kind == "wgangp":
+            with draw.fp32():
+                dtype = torch.promote_types(draw.dtype, torch.float32)
+                pairs = real.to(dtype), fake.to(dtype)
+                penalty = gradient_penalty(lambda x: discriminator(x)[-1], *pairs, draw.shares(PENALTY, pairs[0]))
+            losses["penalty"] = 0.5 * self.config.adversarial.penalty * penalty
+        return losses
+
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+        """Return the two losses of equation 4, weighted."""
+        config = self.config
+        judged = nets["discriminator"](torch.cat([shared.condition, shared.fake], 1))
+        losses = {"adversarial": config.adversarial.weight * generator_loss(config.adversarial.kind, judged[-1:])}
+        if config.l1.weight:
+            losses["l1"] = config.l1.weight * l1_loss(shared.fake, shared.photo)
+        return losses
+
+    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+        return Translator(self.condition, networks["generator"], self.config.translate)
+
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        inputs: dict[str, Any] = {"label": batch.label, "instance": batch.instance, "source": batch.source}
+        result = self.translator(nets)(**{name: x for name, x in inputs.items() if name in self.reads})
+        columns = {"label": batch.label, "source": batch.source, "result": result, "photo": batch.photo}
+        return {
+            name: picture if name == "label" else as_floats(picture, torch.float32)
+            for name, picture in columns.items()
+            if picture is not None
+        }
+
+
+def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pix:
+    """Return pix2pix over networks from `build_networks`."""
+    return Pix2pix(config, data, networks)

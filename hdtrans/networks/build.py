@@ -1,0 +1,34 @@
+"""From a section of a recipe to the generator or the discriminator that it names."""
+
+from torch import nn
+
+from hdtrans.common.network_sections import PatchSection, PixelSection, ResNetSection, UNetSection
+from hdtrans.networks.discriminators import PatchDiscriminator, PixelDiscriminator
+from hdtrans.networks.resnet import ResNet
+from hdtrans.networks.unet import UNet
+
+
+def build_generator(section: UNetSection | ResNetSection, channels: int, out_channels: int) -> nn.Module:
+    """Return a generator: `forward(x, statistics, seeds)`, as in `UNet` and `ResNet`."""
+    if isinstance(section, UNetSection):
+        return UNet(channels, out_channels, section.width, section.downsamples, section.norm, section.dropout)
+    return ResNet(
+        channels,
+        out_channels,
+        section.width,
+        section.downsamples,
+        section.blocks,
+        section.norm,
+        section.dropout,
+        section.upsampling,
+        section.recompute,
+    )
+
+
+def build_discriminator(section: PatchSection | PixelSection, channels: int) -> nn.Module:
+    """Return a discriminator as pix2pix and CycleGAN have it: (B, channels, H, W) -> its feature maps."""
+    bias = section.norm == "instance"
+    if isinstance(section, PixelSection):
+        return PixelDiscriminator(channels, section.width, section.norm, bias)
+    widest = 8 * section.width
+    return PatchDiscriminator(channels, section.width, section.layers, section.norm, 1, widest, bias)

@@ -1,0 +1,63 @@
+"""The ResNet generator of CycleGAN (Zhu et al., 2017, section 4 and 7.2; Johnson et al., 2016)."""
+
+import itertools
+
+from torch import Tensor, nn
+
+from hdtrans.networks.blocks import Dropout, NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
+
+
+class ResNet(nn.Module):
+    """Halve the size a few times, refine in residual blocks, double it again.
+
+    (B, channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W must be multiples of 2**downsamples, and at
+    least two of them.
+
+    Args:
+        channels: of the condition.
+        out_channels: of the picture.
+        width: channels at full size; they double with each halving.
+        downsamples: how often the size is halved.
+        blocks: residual blocks at the smallest size; 9 for pictures of 256x256, 6 for 128x128.
+        norm: of all layers but the last. Only with `instance` do they have biases, as in the original.
+        dropout: drop features inside the residual blocks, where `forward` gets seeds.
+        upsampling: transposed convolutions (the original) or resize-convolutions.
+        recompute: keep less for the backward pass and compute it again.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int = 3,
+        width: int = 64,
+        downsamples: int = 2,
+        blocks: int = 9,
+        norm: NormKind = "instance",
+        dropout: bool = False,
+        upsampling: Upsampling = "deconv",
+        recompute: bool = False,
+    ) -> None:
+        super().__init__()
+        bias = norm == "instance"
+        widths = [width * 2**level for level in range(downsamples + 1)]
+        drops = [Dropout(place) if dropout else None for place in range(blocks)]
+        self.segments = Segments(
+            [
+                same(channels, width, 7, norm, "relu", bias),
+                *(down(fine, coarse, norm, bias) for fine, coarse in itertools.pairwise(widths)),
+                *(ResidualBlock(widths[-1], norm, bias, drop) for drop in drops),
+                *(up(2 * fine, fine, norm, upsampling, bias) for fine in reversed(widths[:-1])),
+            ],
+            recompute,
+        )
+        self.last = same(width, out_channels, 7, "none", "tanh")
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+        """Return the picture.
+
+        Args:
+            x: the condition.
+            statistics: `image`, to normalise by each picture's own; None, by those the norms have of themselves.
+            seeds: (B,) int64, the noise of the dropout; None drops nothing.
+        """
+        return self.last(self.segments(x, statistics, seeds))

@@ -1,0 +1,80 @@
+"""The U-Net of pix2pix (Isola et al., 2017, section 3.2.1 and 6.1.1; Ronneberger et al., 2015)."""
+
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hdtrans.networks.blocks import Activation, Dropout, Norm, NormKind, Pad, Segment, Statistics
+
+
+class UNet(nn.Module):
+    """Halve the size until little is left and double it again, with a short cut at each size.
+
+    (B, channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W must be multiples of 2**downsamples.
+
+    Args:
+        channels: of the condition.
+        out_channels: of the picture.
+        width: channels at half the size; they double with each halving, up to 8 times as many.
+        downsamples: 8 for pictures of 256x256 ("U-Net 256"), 7 for 128x128.
+        norm: of all layers but the first, the innermost and the last. Only with `instance` do they have biases, as in
+            the original.
+        dropout: drop features of the innermost layers of full width, where `forward` gets seeds.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int = 3,
+        width: int = 64,
+        downsamples: int = 8,
+        norm: NormKind = "batch",
+        dropout: bool = True,
+    ) -> None:
+        super().__init__()
+        bias, last = norm == "instance", downsamples - 1
+        widths = [width * 2 ** min(level, 3) for level in range(downsamples)]
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()  # from the innermost outwards
+        self.dropouts = nn.ModuleDict()  # by the place in the decoder after which they come
+        for level in range(downsamples):
+            ends = level in (0, last)
+            activation: Activation = "relu" if level == last else "leaky_relu"
+            convolution = nn.Conv2d(widths[level - 1] if level else channels, widths[level], 4, 2, 1, bias=bias)
+            self.encoder.append(_segment(convolution, Norm(widths[level], "none" if ends else norm, activation)))
+        for place, level in enumerate(reversed(range(downsamples))):
+            seen = widths[level] if level == last else 2 * widths[level]
+            made = widths[level - 1] if level else out_channels
+            transposed = nn.ConvTranspose2d(seen, made, 4, 2, 1, bias=bias or level == 0)
+            finish = Norm(made, norm, "relu") if level else Norm(made, "none", "tanh")
+            self.decoder.append(_segment(transposed, finish))
+            if dropout and 4 <= level < last:
+                self.dropouts[str(place)] = Dropout(place)
+
+    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+        """Return the picture.
+
+        Args:
+            x: the condition.
+            statistics: `image`, to normalise by each picture's own; None, by those the norms have of themselves.
+            seeds: (B,) int64, the noise of the dropout; None drops nothing.
+        """
+        kept = []
+        for segment in self.encoder:
+            x = segment(x, statistics)
+            kept.append(x)
+        for place, segment in enumerate(self.decoder):
+            if place:
+                # What is kept went through a leaky ReLU; a ReLU after it is one before it.
+                x = torch.cat([F.relu(kept[-1 - place]), x], 1)
+            x = segment(x, statistics)
+            if str(place) in self.dropouts:
+                x = self.dropouts[str(place)](x, seeds)
+        return x
+
+
+def _segment(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> Segment:
+    scale = Fraction(2) if isinstance(convolution, nn.ConvTranspose2d) else Fraction(1, 2)
+    return Segment(Pad(0, "zero"), convolution, norm, 1, scale)

@@ -1,0 +1,26 @@
+"""Batches: what is stacked keeps its meaning."""
+
+import pytest
+import torch
+
+from hdtrans.data.batch import Sample, as_floats, collate
+
+
+def grey(value, dtype):
+    """Return a picture of one pixel."""
+    return torch.full((1, 1, 1), value, dtype=dtype)
+
+
+@pytest.mark.parametrize("field", ["source", "photo"])
+def test_pictures_of_different_depth_keep_their_brightness(field):
+    pictures = [grey(51, torch.uint8), grey(13107, torch.int32), grey(-0.6, torch.float32)]
+    for count, dtype in ((1, torch.uint8), (2, torch.int32), (3, torch.float32)):
+        batch = getattr(collate([Sample("a", 0, **{field: picture}) for picture in pictures[:count]]), field)
+        assert batch.dtype == dtype
+        assert as_floats(batch, torch.float64).flatten().tolist() == pytest.approx([-0.6] * count, abs=1e-6)
+
+
+def test_ids_of_different_width_stay():
+    labels = [torch.tensor([[200]], dtype=torch.uint8), torch.tensor([[300]], dtype=torch.int32)]
+    batch = collate([Sample("a", 0, label=label) for label in labels])
+    assert batch.label.flatten().tolist() == [200, 300]
