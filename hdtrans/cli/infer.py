@@ -23,8 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="where pictures and index.html go")
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the pictures (default: png)")
     parser.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both (default: AtoB)")
-    parser.add_argument("--ready", action="store_true", help="the inputs are what goes into the model: not photos to "
-                        "make edges or a smaller picture from, not two sides beside each other")
+    parser.add_argument(
+        "--ready",
+        action="store_true",
+        help="the inputs are what goes into the model: not photos to make edges or a smaller picture from, not two sides",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")

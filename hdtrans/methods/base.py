@@ -144,7 +144,6 @@ class Method:
         raise NotImplementedError
 
 
-
 def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:
     """Raise UserError if one of `given` is not `allowed`."""
     wrong = [name for name in given if name not in allowed]

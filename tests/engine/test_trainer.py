@@ -408,7 +408,9 @@ def test_precisions_train(name: str, precision: str, computes: torch.dtype, tmp_
     make_trainer(what, section(precision=precision, log_every=1), tmp_path, notes := Notes()).run()
     wanted = torch.float64 if precision == "fp64" else torch.float32
     assert {p.dtype for p in what.networks.parameters()} == {wanted}
-    assert seen == ({computes, torch.float32} if name in ("penalised", "pix2pix") and precision != "fp64" else {computes})
+    assert seen == (
+        {computes, torch.float32} if name in ("penalised", "pix2pix") and precision != "fp64" else {computes}
+    )
     assert all(math.isfinite(value) for record in notes.records for key, value in record.items() if "/" in key)
     if precision != "fp64":
         assert moved(before, snapshot(what.networks)) == set(what.networks)
