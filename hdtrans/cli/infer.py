@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--ready",
         action="store_true",
-        help="the inputs are what goes into the model: not photos to make edges or a smaller picture from, not two sides",
+        help="the inputs are what goes into the model: no photos to make edges or small pictures from, no two sides",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
