@@ -143,3 +143,17 @@ def test_broken_test_files_are_told_and_training_files_shown(
     assert train(recipe) == 0
     assert "sample grids show training files" in capsys.readouterr().err
     assert list((tmp_path / "run/samples").glob("*.png"))
+
+
+def test_the_demo_recipe_trains_its_stages_goes_on_and_translates(tmp_path: Path) -> None:
+    """The smoke recipe with its own networks and stages, two batches each."""
+    city = toy_data(tmp_path / "city", train_count=4, test_count=1)
+    short = ["stages.global.epochs=2", "stages.enhancer.epochs=1", "stages.joint.epochs=1"]
+    given = ["pix2pixhd_toycity", f"data.root={city}", f"out={tmp_path / 'run'}", *short, "training.workers=0"]
+    assert train(*given, "stages.joint.decay_epochs=0") == 0
+    assert last(tmp_path / "run")["images_seen"] == 16
+    assert train(*given, "stages.joint.decay_epochs=1") == 0
+    assert last(tmp_path / "run")["images_seen"] == 20
+    out = tmp_path / "out"
+    assert run_tool("infer", [str(tmp_path / "run"), "--input", str(city / "test_label"), "--out", str(out)]) == 0
+    assert [file.name for file in out.glob("*.png")] == ["00000.png"]
