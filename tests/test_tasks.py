@@ -1,5 +1,6 @@
 """The everyday tasks, each by its own recipe: made small, trained on a folder of the user's, continued, translated."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -52,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task(name: str, root: Path, tmp_path: Path) -> None:
+def test_a_task(name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides, inputs, options, shape = TASKS[name]
     given = [name, f"data.root={root}", f"out={tmp_path / 'run'}", *overrides]
     assert run_tool("train", [*given, "stages.0.epochs=1", "--dry-run"]) == 0
@@ -65,6 +66,18 @@ def test_a_task(name: str, root: Path, tmp_path: Path) -> None:
     assert run_tool("infer", command) == 0
     result = cv2.imread(str(tmp_path / "out" / "0.png"), cv2.IMREAD_UNCHANGED)
     assert result.shape == shape and result.dtype == np.uint8
+
+    strange = tmp_path / "strange"  # an odd size, and a file that is cut off
+    strange.mkdir()
+    given = cv2.imread(str(root / inputs / "0.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(strange / "odd.png"), given[:19, :38])
+    (strange / "cut.png").write_bytes((strange / "odd.png").read_bytes()[:60])
+    command = [command[0], "--input", str(strange), "--out", str(tmp_path / "odd"), *options]
+    assert run_tool("infer", command) == 1
+    assert re.search(r"cut\.png: .*is cut off", capsys.readouterr().out)
+    result = cv2.imread(str(tmp_path / "odd" / "odd.png"), cv2.IMREAD_UNCHANGED)
+    assert result.shape == (19 * shape[0] // 24, 38 * shape[1] // 40, *shape[2:])
+    assert (tmp_path / "odd" / "index.html").read_text(encoding="utf-8").count("odd.png") >= 1
 
 
 def test_a_run_of_before_a_key_was_there_goes_on(root: Path, tmp_path: Path) -> None:

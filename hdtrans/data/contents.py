@@ -100,7 +100,7 @@ def read_source(data: Data, path: str, route: str = "", ready: bool = False) -> 
         data: what the model was trained on. For `side_by_side` the file holds both sides, for `photos` it is the photo
             that the input is made from; else it is the input.
         path: of the file.
-        route: `BtoA` reads what unpaired data have as `photo`.
+        route: `BtoA` takes what such data have as `photo` for the input; what they have as `source` is then the truth.
         ready: the file is the input itself: one side, a drawing, a small picture to be made larger.
 
     Returns:
@@ -108,8 +108,9 @@ def read_source(data: Data, path: str, route: str = "", ready: bool = False) -> 
     """
     if holds_truth(data, ready):
         arrays = read_files(data, {"pair" if isinstance(data, SideBySide) else "photo": path})
-        return make_fields(data, arrays, {"source"})["source"], arrays["photo"]
-    if isinstance(data, Photos):
+        source = make_fields(data, arrays, {"source"})["source"]
+        return (arrays["photo"], source) if route == "BtoA" else (source, arrays["photo"])
+    if isinstance(data, Photos) and route != "BtoA":
         channels = 3 if isinstance(data.input, Lab) else data.source_channels
         return derived.ready_source(data, read_picture(path, channels)), None
     return read_picture(path, file_channels(data, "photo" if route == "BtoA" else "source")), None

@@ -22,7 +22,7 @@ from hdtrans.common.network_sections import (
     kind_or,
     refuse_batch_norm,
 )
-from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage
+from hdtrans.config import Data, Lab, LabelMaps, MethodSection, Photos, PhotosToMaps, Section, Stage
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
@@ -133,8 +133,12 @@ class Config(MethodSection):
 
     def reads(self, data: Data) -> frozenset[str]:
         """Return the fields of such data that are read."""
-        if isinstance(data, LabelMaps):
-            raise ValueError("data.kind: label_maps has no pictures to come back to; cyclegan takes unpaired pictures")
+        maps = isinstance(data, LabelMaps | PhotosToMaps)
+        if maps or (isinstance(data, Photos) and isinstance(data.input, Lab)):
+            what = f"data.kind: {data.kind}" if maps else "data.input: {kind: lab}"
+            raise ValueError(
+                f"{what} has no two sides of pictures, which cyclegan needs; use pix2pix, or unpaired data"
+            )
         if self.identity.weight and data.source_channels != data.photo_channels:
             raise ValueError(
                 f"method.identity: A has {data.source_channels} channels and B {data.photo_channels}, so that no "

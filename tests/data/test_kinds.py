@@ -146,6 +146,13 @@ class TestSideBySide:
         sample = still(section("side_by_side", root, direction="BtoA"))
         assert sample.source[:, 3, 4].tolist() == [5, 4, 3] and sample.photo[:, 3, 3].tolist() == [255, 0, 0]
 
+    @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+    def test_the_direction_of_a_model_that_has_both(self, root, direction):
+        data, path = section("side_by_side", root, direction=direction), str(next((root / "train").iterdir()))
+        forth, back = read_source(data, path, "AtoB"), read_source(data, path, "BtoA")
+        assert np.array_equal(forth[0], back[1]) and np.array_equal(forth[1], back[0])
+        assert not np.array_equal(*forth)
+
     def test_one_grey_side(self, root):
         sample = still(section("side_by_side", root, source_channels=1))
         assert sample.source.shape == (1, 12, 16) and sample.photo.shape == (3, 12, 16)
@@ -308,6 +315,14 @@ class TestPhotos:
         data = section("photos", root, input={"kind": "low_resolution", "factor": 4})
         array, truth = read_source(data, str(root / "train" / "0.png"), ready=True)
         assert array.shape == (48, 64, 3) and truth is None
+
+    def test_the_other_direction(self, root):
+        data, path = section("photos", root, input={"kind": "edges"}), str(root / "train" / "0.png")
+        drawing, photo = read_source(data, path)
+        source, truth = read_source(data, path, "BtoA")
+        assert np.array_equal(source, photo) and np.array_equal(truth, drawing)
+        array, truth = read_source(data, path, "BtoA", ready=True)
+        assert np.array_equal(array, photo) and truth is None
 
     def test_colours_come_back(self, root):
         data = section("photos", root, input={"kind": "lab"})

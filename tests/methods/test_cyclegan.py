@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config import Data, LabelMaps, Size, Stage, Unpaired
+from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, Size, Stage, Unpaired
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
@@ -124,8 +124,13 @@ def test_a_penalty_needs_pictures_of_one_size(geometry: str) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     config = small_config()
-    with pytest.raises(ValueError, match="label_maps has no pictures"):
-        config.reads(LabelMaps(root=".", labels=3))
+    for data in (
+        LabelMaps(root=".", labels=3),
+        PhotosToMaps(kind="photos_to_maps", root=".", target="label_boundaries"),
+        Photos(kind="photos", root=".", input=Lab(kind="lab")),
+    ):
+        with pytest.raises(ValueError, match="has no two sides of pictures"):
+            config.reads(data)
     two = Unpaired(kind="unpaired", root=".", source_channels=1)
     with pytest.raises(ValueError, match=r"method\.identity\.weight=0"):
         config.reads(two)
