@@ -133,12 +133,9 @@ class Config(MethodSection):
 
     def reads(self, data: Data) -> frozenset[str]:
         """Return the fields of such data that are read."""
-        maps = isinstance(data, LabelMaps | PhotosToMaps)
-        if maps or (isinstance(data, Photos) and isinstance(data.input, Lab)):
-            what = f"data.kind: {data.kind}" if maps else "data.input: {kind: lab}"
-            raise ValueError(
-                f"{what} has no two sides of pictures, which cyclegan needs; use pix2pix, or unpaired data"
-            )
+        if isinstance(data, LabelMaps | PhotosToMaps) or (isinstance(data, Photos) and isinstance(data.input, Lab)):
+            what = "data.input: {kind: lab}" if isinstance(data, Photos) else f"data.kind: {data.kind}"
+            raise ValueError(f"{what} has no two sides of pictures, as cyclegan needs; use pix2pix or unpaired data")
         if self.identity.weight and data.source_channels != data.photo_channels:
             raise ValueError(
                 f"method.identity: A has {data.source_channels} channels and B {data.photo_channels}, so that no "
