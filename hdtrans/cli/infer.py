@@ -13,7 +13,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "checkpoint. Inputs whose picture is there already are passed over, so the command can be run again.",
     )
     parser.add_argument("model", type=Path, help="a run folder (its latest checkpoint is taken) or a checkpoint file")
-    parser.add_argument("--input", "--labels", type=Path, required=True, help="a folder of inputs, or one file")
+    parser.add_argument(
+        "--input",
+        "--labels",
+        nargs="+",
+        required=True,
+        metavar="INPUT",
+        help="a folder; or files, patterns ('maps/*.png'), lists (@FILE, one name a line), - for a list on stdin",
+    )
     parser.add_argument(
         "--instances",
         type=Path,
@@ -32,14 +39,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
     parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    parser.add_argument("--batch-size", type=int, default=1, help="inputs of one size translated at once (default: 1)")
+    parser.add_argument("--video", type=float, metavar="FPS", help="also make DIR/video.mp4 of all results, in order")
     given = parser.parse_args(arguments)
 
-    from hdtrans.inference.folder import Folders, translate_folder
+    if given.batch_size < 1:
+        parser.error(f"--batch-size {given.batch_size}: must be 1 or more")
+    if given.video is not None and not 1 <= given.video <= 1000:
+        parser.error(f"--video {given.video:g}: frames per second are from 1 to 1000")
+
+    from hdtrans.engine.distributed import start_processes
+    from hdtrans.inference.folder import translate_folder
+    from hdtrans.inference.inputs import Folders, find_inputs
     from hdtrans.inference.translator import Translator
 
-    folders = Folders(given.input, given.instances, given.truth, given.out, given.seed, given.ready)
+    inputs = find_inputs(given.input)
+    folders = Folders(inputs, given.instances, given.truth, given.out, given.seed, given.ready)
     folders.check()
-    translator = Translator.load(given.model, given.device, given.precision, not given.no_ema, given.direction)
-    report = translate_folder(translator, folders, given.format)
-    print(report.text())
-    return 1 if report.failed else 0
+    with start_processes(given.device) as processes:
+        translator = Translator.load(
+            given.model, str(processes.device), given.precision, not given.no_ema, given.direction
+        )
+        report = translate_folder(translator, folders, given.format, given.batch_size, given.video, processes)
+    if processes.first:
+        print(report.text())
+    return 1 if report.failed and processes.first else 0

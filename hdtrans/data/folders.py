@@ -88,13 +88,13 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
     roots = {name: os.fspath(folder.path) for name, folder in folders.items()}
     return [
         SampleFiles(key, {name: os.path.join(roots[name], places[name][key]) for name in folders})
-        for key in sorted(keys[next(iter(folders))], key=_natural)
+        for key in sorted(keys[next(iter(folders))], key=natural)
     ]
 
 
 def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
     """Return one sample for each file of a folder, in natural order."""
-    files = sorted(folder.files, key=_natural)
+    files = sorted(folder.files, key=natural)
     return [SampleFiles(os.path.splitext(f)[0], {name: os.path.join(os.fspath(folder.path), f)}) for f in files]
 
 
@@ -113,19 +113,20 @@ def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
     return samples
 
 
-def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
+def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[SampleFiles]:
     """Return a sample for every file of the field `lead`, with those partners that the other fields have for it.
 
-    Samples are named as the file of `lead`, without its extension; partners are found as in `find_samples`.
+    Samples are named as the file of `lead`, without its extension; partners are found as in `find_samples`. They come
+    in natural order of their names, those of files in the order of the files.
 
     Args:
         lead: the field whose files all become samples.
-        places: for each field a folder, searched with its sub-folders, or one file.
+        places: for each field a folder, searched with its sub-folders, or one file, or several.
 
     Raises:
         UserError: `lead` has no pictures, or two files of the same name but for the extension.
     """
-    folders = {field: _scan(place) if place.is_dir() else _single(place) for field, place in places.items()}
+    folders = {field: _folder_of(place) for field, place in places.items()}
     if not folders[lead].files:
         raise UserError(_nothing_found(folders[lead]))
     stems = [os.path.splitext(file)[0] for file in folders[lead].files]
@@ -143,11 +144,17 @@ def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
             if alone or key in found[field]:
                 paths[field] = next(iter(found[field].values())) if alone else found[field][key]
         samples.append(SampleFiles(stem, paths))
-    return sorted(samples, key=lambda sample: _natural(sample.name))
+    return samples if isinstance(places[lead], Sequence) else sorted(samples, key=lambda sample: natural(sample.name))
 
 
-def _single(file: Path) -> _Folder:
-    return _Folder(file.parent, (file.name,), Counter())
+def _folder_of(place: Path | Sequence[Path]) -> _Folder:
+    """Return the pictures in a folder, or the files given, relative to the folder that holds them all."""
+    if isinstance(place, Path) and place.is_dir():
+        return _scan(place)
+    files = [place] if isinstance(place, Path) else place
+    parents = {file.parent for file in files}
+    parent = parents.pop() if len(parents) == 1 else Path(os.path.commonpath([os.path.abspath(p) for p in parents]))
+    return _Folder(parent, tuple(os.path.relpath(file, parent) for file in files), Counter())
 
 
 def _check_root(data: Data) -> None:
@@ -258,7 +265,7 @@ def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
     if not twins:
         return
     lines = []
-    for twin in sorted(twins, key=_natural)[:_MOST_SHOWN]:
+    for twin in sorted(twins, key=natural)[:_MOST_SHOWN]:
         files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
         lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.path / file) for file in files))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
@@ -279,7 +286,7 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
         "sub-folder and name, without extension and without the ending of their kind:"
     ]
     for field, folder in folders.items():
-        lacking = sorted(everything - files[field].keys(), key=_natural)
+        lacking = sorted(everything - files[field].keys(), key=natural)
         if not lacking:
             continue
         lines.append(f"  {folder.path.name}/ ({field}) lacks the partner of {len(lacking)} file(s):")
@@ -294,7 +301,7 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
     raise UserError("\n".join(lines))
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts numbers inside names by their value."""
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that sorts numbers inside names by their value: `a2` before `a10`."""
     parts = re.split("([0-9]+)", name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

@@ -1,6 +1,12 @@
-"""Translate a folder: every input, whole pictures, nothing twice, and one bad file stops no other."""
+"""Translate a folder: every input, whole pictures, nothing twice, and one bad file stops no other.
+
+Threads read ahead and write behind while the model works; processes that torchrun started share the inputs.
+"""
 
 import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,74 +16,23 @@ from tqdm import tqdm
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
-from hdtrans.config import Pictures
 from hdtrans.data.contents import holds_truth, read_source, result_channels
-from hdtrans.data.folders import SampleFiles, partners_of
-from hdtrans.data.read import read_instance, read_label
+from hdtrans.data.folders import SampleFiles
+from hdtrans.data.read import read_instance, read_label, read_picture
+from hdtrans.engine.distributed import Processes
+from hdtrans.inference.inputs import Folders
+from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.results import file_ending, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
+from hdtrans.inference.video import write_video
 
 _HOW_READ = {
     "side_by_side": "inputs were read as pictures that hold both sides; give --ready for those that hold one",
     "photos": "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge",
 }
 _NOTE = "inference.json"  # says which model made the pictures of a folder
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where inputs are and results go.
-
-    Attributes:
-        inputs: label maps, or pictures; a folder or one file.
-        instances: their instance maps; None looks beside `*_label` for `*_inst`, where the model needs them.
-        truth: true pictures to show beside the results, or None.
-        out: the folder of the results.
-        seed: of the noise, where the model has some.
-        ready: the inputs are what goes into the network, where the training folder holds what that is made from.
-    """
-
-    inputs: Path
-    instances: Path | None
-    truth: Path | None
-    out: Path
-    seed: int = 0
-    ready: bool = False
-
-    def check(self) -> None:
-        """Raise UserError if an input is not there, or a result would overwrite an input."""
-        named = {"--input": self.inputs, "--instances": self.instances, "--truth": self.truth}
-        for option, path in named.items():
-            if path is not None and not path.exists():
-                raise UserError(f"{option} {path}: there is no such file or folder")
-            if path is not None and path.resolve() == self.out.resolve():
-                raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
-        if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out}: is a file; give a folder")
-
-    def samples(self, translator: Translator) -> list[SampleFiles]:
-        """Return the inputs, each with its instance map and true picture, paired by name."""
-        name = "source" if isinstance(translator.recipe.data, Pictures) else "label"
-        folders = {name: self.inputs}
-        if "instance" in translator.reads:
-            folders["instance"] = self._instances()
-        if self.truth is not None:
-            folders["photo"] = self.truth
-        return partners_of(name, folders)
-
-    def _instances(self) -> Path:
-        if self.instances is not None:
-            return self.instances
-        folder = self.inputs if self.inputs.is_dir() else self.inputs.parent
-        beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
-        if folder.name.endswith("_label") and beside.is_dir():
-            return beside
-        raise UserError(
-            "this model was trained with instance maps and needs them: give --instances FOLDER "
-            f"(looked for {beside.name}/ beside {folder.name}/)"
-        )
+_THREADS = 2  # that read, and as many that write
+_FAILURES = (UserError, OSError, MemoryError)
 
 
 @dataclass
@@ -88,49 +43,235 @@ class Outcome:
     made: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    memory: int = 0  # bytes, of the process that used most
     note: str = ""
+
+    def add(self, other: "Outcome") -> None:
+        """Count what another process did as well."""
+        self.made += other.made
+        self.passed_over += other.passed_over
+        self.failed |= other.failed
+        self.memory = max(self.memory, other.memory)
 
     def text(self) -> str:
         """Return a few lines for people: counts, every failure, and where the gallery is."""
         lines = [f"{len(self.made)} made, {len(self.passed_over)} there already, {len(self.failed)} failed"]
-        lines += [f"  {name}: {reason}" for name, reason in self.failed.items()]
+        lines += [f"  {name}: {reason}" for name, reason in sorted(self.failed.items())]
         lines += [self.note] if self.note else []
+        lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
         return "\n".join([*lines, f"gallery: {self.page}"])
 
 
-def translate_folder(translator: Translator, folders: Folders, ending: str = "png") -> Outcome:
+@dataclass(frozen=True)
+class _Read:
+    """One input as it was read: what the model needs, and the true picture where there is one."""
+
+    sample: SampleFiles
+    inputs: dict[str, Any]
+    truth: Picture | None
+
+    @property
+    def size(self) -> tuple[tuple[int, ...], ...]:
+        """What the inputs of one batch have in common."""
+        return tuple((array.shape, array.dtype.str) for array in self.inputs.values())
+
+
+def translate_folder(
+    translator: Translator,
+    folders: Folders,
+    ending: str = "png",
+    batch_size: int = 1,
+    frames_per_second: float | None = None,
+    processes: Processes | None = None,
+) -> Outcome:
     """Translate every input into `out`, then write `index.html` with inputs, results and true pictures.
 
-    A picture whose input has not changed since is not made again.
+    A picture whose input has not changed since is not made again. Several processes share the work.
+
+    Args:
+        translator: the model.
+        folders: the inputs, and where results go.
+        ending: of the results, `png` or `jpg`.
+        batch_size: how many inputs of one size, at most, are translated together.
+        frames_per_second: of a video of all results, `video.mp4` in `out`; None for no video.
+        processes: that share the inputs; None for this one alone.
 
     Raises:
         UserError: there are no inputs, or `out` holds the pictures of another model or something else.
     """
-    samples = folders.samples(translator)
-    data = translator.recipe.data
-    if folders.truth is not None and holds_truth(data, folders.ready):
-        raise UserError(f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready")
-    ending = file_ending(result_channels(data, translator.route), ending)
-    _claim(folders, translator, ending)
-    outcome = Outcome(folders.out / "index.html", note=_HOW_READ[data.kind] if holds_truth(data, folders.ready) else "")
-    rows = []
-    for sample in tqdm(samples, unit=" pictures", disable=None):
-        target = folders.out / f"{sample.name}.{ending}"
-        thumbnails = folders.out / "thumbnails"
+    processes = processes or Processes()
+    job = _Job(translator, folders, ending, batch_size)
+    processes.on_first(lambda: _claim(folders, translator, job.ending))
+    try:
+        job.run(job.samples[processes.rank :: processes.world], processes.first)
+    except KeyboardInterrupt:
+        if processes.first:
+            job.write_page()
+        raise
+    job.outcome.memory = peak_memory(translator.device)
+    for other in processes.gather(job.outcome)[1:]:
+        job.outcome.add(other)
+    if processes.first:
+        job.write_page()
+        if frames_per_second is not None:
+            job.write_video(frames_per_second)
+    return job.outcome
+
+
+class _Job:
+    """One process's share of a folder."""
+
+    def __init__(self, translator: Translator, folders: Folders, ending: str, batch_size: int) -> None:
+        data = translator.recipe.data
+        self.translator, self.folders, self.batch_size = translator, folders, batch_size
+        self.samples = folders.samples(translator.recipe, translator.reads)
+        self.holds_truth = holds_truth(data, folders.ready)
+        if folders.truth is not None and self.holds_truth:
+            raise UserError(
+                f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready"
+            )
+        self.ending = file_ending(result_channels(data, translator.route), ending)
+        note = _HOW_READ[data.kind] if self.holds_truth else ""
+        self.outcome = Outcome(folders.out / "index.html", note=note)
+
+    def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
+        """Translate samples; what was finished when this is interrupted stays."""
+        with (
+            tqdm(total=len(samples), unit=" pictures", disable=None if show else True) as bar,
+            ThreadPoolExecutor(_THREADS) as readers,
+            ThreadPoolExecutor(_THREADS) as writers,
+        ):
+            writing: deque[tuple[SampleFiles, Future[None]]] = deque()
+            try:
+                for batch in self._batches(readers, samples, bar):
+                    results = self._translate(batch)
+                    for read, result in zip(batch, results, strict=True):
+                        writing.append((read.sample, writers.submit(self._write, read, result)))
+                    while len(writing) > 2 * self.batch_size:
+                        self._finish(*writing.popleft(), bar)
+            finally:
+                for sample, future in writing:
+                    self._finish(sample, future, bar)
+
+    def _batches(
+        self, readers: ThreadPoolExecutor, samples: Sequence[SampleFiles], bar: "tqdm[Any]"
+    ) -> Iterator[list[_Read]]:
+        """Yield what was read, neighbours of one size together; failures and what is there already are noted."""
+        ahead: deque[tuple[SampleFiles, Future[_Read]]] = deque()
+        pending = iter(samples)
+        batch: list[_Read] = []
+        while True:
+            while len(ahead) <= 2 * self.batch_size and (sample := next(pending, None)) is not None:
+                if _is_done(self.target(sample), sample):
+                    self.outcome.passed_over.append(sample.name)
+                    bar.update()
+                else:
+                    ahead.append((sample, readers.submit(self._read, sample)))
+            if not ahead:
+                break
+            sample, future = ahead.popleft()
+            try:
+                read = future.result()
+            except _FAILURES as error:
+                self._fail(sample, error, bar)
+                continue
+            if batch and (len(batch) == self.batch_size or read.size != batch[0].size):
+                yield batch
+                batch = []
+            batch.append(read)
+        if batch:
+            yield batch
+
+    def _read(self, sample: SampleFiles) -> _Read:
+        inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
+        if "photo" in sample.paths:
+            channels = result_channels(self.translator.recipe.data, self.translator.route)
+            truth = read_picture(sample.paths["photo"], channels) if channels else read_label(sample.paths["photo"])
+        return _Read(sample, self.translator.checked(**inputs), truth)
+
+    def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
+        """Translate a batch; where there is too little memory for all, each input by itself."""
         try:
-            if not _is_done(target, sample):
-                _translate(translator, folders, sample, target)
-                outcome.made.append(sample.name)
-            else:
-                outcome.passed_over.append(sample.name)
-            rows.append(_row(sample, target, thumbnails))
-        except (UserError, OSError, MemoryError) as error:
-            outcome.failed[sample.name] = str(error) or "out of memory"
-    given = "label map" if "label" in translator.reads else "input"
-    with_truth = folders.truth is not None or holds_truth(data, folders.ready)
-    columns = [given, "result", *(["truth"] if with_truth else [])]
-    pages.write_gallery(folders.out, f"{translator.recipe.name}: {len(rows)} pictures", columns, rows)
-    return outcome
+            return [*self.translator.translate([read.inputs for read in batch], self.folders.seed)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                height, width = next(iter(batch[0].inputs.values())).shape[:2]
+                return [UserError(f"there is too little memory for {width}x{height}")]
+        return [result for read in batch for result in self._translate([read])]
+
+    def _write(self, read: _Read, result: Picture | Exception) -> None:
+        """Write thumbnails, then the picture, so that one that is there has its thumbnails."""
+        if isinstance(result, Exception):
+            raise result
+        given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
+        for kind, picture in {"input": given, "result": result, "truth": read.truth}.items():
+            if picture is not None:
+                pages.write_thumbnail(self._thumbnail(read.sample, kind), to_look_at(picture, self.translator.classes))
+        write_result(self.target(read.sample), result)
+
+    def _finish(self, sample: SampleFiles, future: "Future[None]", bar: "tqdm[Any]") -> None:
+        try:
+            future.result()
+        except _FAILURES as error:
+            self._fail(sample, error, bar)
+        else:
+            self.outcome.made.append(sample.name)
+            bar.update()
+
+    def _fail(self, sample: SampleFiles, error: BaseException, bar: "tqdm[Any]") -> None:
+        self.outcome.failed[sample.name] = str(error) or "out of memory"
+        bar.update()
+
+    def write_page(self) -> None:
+        """Write `index.html` with every picture that is there, of all processes."""
+        rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
+        given = "label map" if "label" in self.translator.reads else "input"
+        columns = [given, "result", *(["truth"] if self.folders.truth is not None or self.holds_truth else [])]
+        shown = [row for row in rows if row]
+        name = self.translator.recipe.name
+        pages.write_gallery(self.folders.out, f"{name}: {len(shown)} pictures", columns, shown)
+
+    def _row(self, sample: SampleFiles) -> pages.GalleryRow | None:
+        """Return a row of the gallery, None where there is no result.
+
+        A thumbnail leads to the file, but for label maps, which show little as they are.
+        """
+        target = self.target(sample)
+        if not target.is_file():
+            return None
+        small = self._thumbnail(sample, "input").resolve()
+        given = Path(sample.paths["source"]).resolve() if "source" in sample.paths else small
+        row: list[pages.Picture | None] = [
+            pages.Picture(given, small),
+            pages.Picture(target.resolve(), self._thumbnail(sample, "result").resolve()),
+        ]
+        if self.folders.truth is not None or self.holds_truth:
+            truth = self._thumbnail(sample, "truth").resolve()
+            whole = Path(sample.paths["photo"]).resolve() if "photo" in sample.paths else truth
+            there = whole.is_file()
+            row.append(pages.Picture(whole, truth if truth.is_file() else None) if there else None)
+        return pages.GalleryRow(sample.name, row)
+
+    def write_video(self, frames_per_second: float) -> None:
+        """Write all results as the frames of a video."""
+        translator = self.translator
+        is_map = not result_channels(translator.recipe.data, translator.route)
+        files = [file for file in map(self.target, self.samples) if file.is_file()]
+        write_video(
+            self.folders.out,
+            files,
+            frames_per_second,
+            lambda file: to_look_at(read_label(file) if is_map else read_picture(file), translator.classes),
+        )
+
+    def target(self, sample: SampleFiles) -> Path:
+        """Return the file of a sample's result."""
+        return self.folders.out / f"{sample.name}.{self.ending}"
+
+    def _thumbnail(self, sample: SampleFiles, kind: str) -> Path:
+        return self.folders.out / "thumbnails" / f"{sample.name}_{kind}.jpg"
 
 
 def read_inputs(
@@ -150,36 +291,6 @@ def read_inputs(
     if "instance" in translator.reads:
         inputs["instance"] = read_instance(sample.paths["instance"])
     return inputs, truth
-
-
-def _translate(translator: Translator, folders: Folders, sample: SampleFiles, target: Path) -> None:
-    inputs, truth = read_inputs(translator, sample, folders.ready)
-    result = translator(**inputs, seed=folders.seed)
-    shown = {"input": inputs["label"] if "label" in inputs else inputs["source"], "result": result, "truth": truth}
-    for kind, picture in shown.items():
-        if picture is not None:
-            small = to_look_at(picture, translator.classes)
-            pages.write_thumbnail(_thumbnail(folders.out / "thumbnails", sample, kind), small)
-    write_result(target, result)
-
-
-def _row(sample: SampleFiles, target: Path, thumbnails: Path) -> pages.GalleryRow:
-    """Return a row of the gallery; a thumbnail leads to the file, but for label maps, which show little as they are."""
-    small = _thumbnail(thumbnails, sample, "input").resolve()
-    given = Path(sample.paths["source"]).resolve() if "source" in sample.paths else small
-    pictures = [
-        pages.Picture(given, small),
-        pages.Picture(target.resolve(), _thumbnail(thumbnails, sample, "result").resolve()),
-    ]
-    if (truth := _thumbnail(thumbnails, sample, "truth").resolve()).is_file():
-        pictures.append(pages.Picture(truth, truth))
-    elif "photo" in sample.paths:
-        pictures.append(pages.Picture(Path(sample.paths["photo"]).resolve()))
-    return pages.GalleryRow(sample.name, pictures)
-
-
-def _thumbnail(folder: Path, sample: SampleFiles, kind: str) -> Path:
-    return folder / f"{sample.name}_{kind}.jpg"
 
 
 def _is_done(target: Path, sample: SampleFiles) -> bool:

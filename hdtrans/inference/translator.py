@@ -1,6 +1,6 @@
 """The Translator: a checkpoint in, then numpy in and numpy out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,6 @@ class Translator:
         """
         return cls(find_checkpoint(Path(path)), device, precision, averaged, route)
 
-    @torch.inference_mode()
     def __call__(
         self, label: Map | None = None, instance: Map | None = None, source: Map | None = None, seed: int = 0
     ) -> Picture:
@@ -102,18 +101,35 @@ class Translator:
         Raises:
             UserError: an input is missing, has another size than the other, or holds ids that are no class.
         """
-        given = {"label": label, "instance": instance, "source": source}
-        inputs = {name: self._checked(name, given[name]) for name in sorted(self.reads)}
+        return self.translate([self.checked(label=label, instance=instance, source=source)], seed)[0]
+
+    def checked(self, **given: Map | None) -> dict[str, Map]:
+        """Return what the model reads of one input, ready for `translate`.
+
+        Raises:
+            UserError: as a call does.
+        """
+        inputs = {name: self._checked(name, given.get(name)) for name in sorted(self.reads)}
         sizes = {name: array.shape[:2] for name, array in inputs.items()}
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
             raise UserError(f"the inputs have different sizes: {told}")
-        tensors = {name: _tensor(name, array).to(self.device) for name, array in inputs.items()}
+        return inputs
+
+    @torch.inference_mode()
+    def translate(self, batch: Sequence[Mapping[str, Map]], seed: int = 0) -> list[Picture]:
+        """Translate inputs of one size together; each is as `checked` gives it, each picture as a call gives it."""
+        tensors = {
+            name: torch.cat([_tensor(name, inputs[name]) for inputs in batch]).to(self.device) for name in batch[0]
+        }
         if self.noisy:
-            tensors["seeds"] = torch.tensor([seed], device=self.device)
+            tensors["seeds"] = torch.full((len(batch),), seed, device=self.device)
         with self._precision.autocast():
-            picture = self._module(**tensors)
-        return result_of(self.recipe.data, inputs.get("source"), picture[0])
+            pictures = self._module(**tensors)
+        return [
+            result_of(self.recipe.data, inputs.get("source"), picture)
+            for inputs, picture in zip(batch, pictures, strict=True)
+        ]
 
     def _checked(self, name: str, array: Map | None) -> Map:
         if array is None:

@@ -1,0 +1,121 @@
+"""Which files are translated: a folder, some files, a pattern, a list, or names that come in on standard input."""
+
+import glob
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from hdtrans.common.errors import UserError
+from hdtrans.config import Pictures, Recipe
+from hdtrans.data.folders import SampleFiles, natural, partners_of
+
+
+def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
+    """Return the folder, or the files in their order, that `--input` names.
+
+    Args:
+        given: one folder; or any number of files, patterns (`maps/*.png`, with `**` for sub-folders; in natural order),
+            lists (`@FILE`: one name a line) and `-` for a list on standard input.
+        standard_input: where `-` reads.
+
+    Raises:
+        UserError: something is not there, a pattern matches nothing, or a folder is one of several.
+    """
+    if len(given) == 1 and Path(given[0]).is_dir():
+        return Path(given[0])
+    files = [Path(name) for entry in given for name in _expanded(entry, standard_input)]
+    for file in files:
+        if not file.exists():
+            raise UserError(f"--input {file}: there is no such file or folder")
+        if file.is_dir():
+            raise UserError(f"--input {file}: is a folder; give one folder alone, or files ({file}/* are those in it)")
+    if not files:
+        raise UserError(f"--input {' '.join(given)}: names no file")
+    return list(dict.fromkeys(files))
+
+
+def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
+    """Yield the names that one argument stands for."""
+    if entry == "-":
+        yield from _lines(standard_input)
+    elif entry.startswith("@") and not Path(entry).exists():
+        try:
+            with open(entry[1:], encoding="utf-8") as file:
+                yield from _lines(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--input {entry}: cannot be read as a list of file names: {error}") from error
+    elif any(sign in entry for sign in "*?[") and not Path(entry).exists():
+        found = sorted(glob.glob(entry, recursive=True), key=natural)
+        if not found:
+            raise UserError(f"--input {entry}: no file matches")
+        yield from found
+    else:
+        yield entry
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    return (line for line in map(str.strip, file) if line)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where inputs are and results go.
+
+    Attributes:
+        inputs: label maps, or pictures: a folder, or files in their order.
+        instances: their instance maps; None looks beside `*_label` for `*_inst`, where the model needs them.
+        truth: true pictures to show beside the results, or None.
+        out: the folder of the results.
+        seed: of the noise, where the model has some.
+        ready: the inputs are what goes into the network, where the training folder holds what that is made from.
+    """
+
+    inputs: Path | list[Path]
+    instances: Path | None
+    truth: Path | None
+    out: Path
+    seed: int = 0
+    ready: bool = False
+
+    def check(self) -> None:
+        """Raise UserError if an input is not there, or a result would overwrite an input."""
+        folder = self.inputs if isinstance(self.inputs, Path) else None
+        named = {"--input": folder, "--instances": self.instances, "--truth": self.truth}
+        for option, path in named.items():
+            if path is not None and not path.exists():
+                raise UserError(f"{option} {path}: there is no such file or folder")
+            if path is not None and path.resolve() == self.out.resolve():
+                raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out}: is a file; give a folder")
+
+    def samples(self, recipe: Recipe, reads: frozenset[str]) -> list[SampleFiles]:
+        """Return the inputs, each with its instance map and true picture, paired by name.
+
+        Args:
+            recipe: of the model.
+            reads: what the model needs of a sample.
+        """
+        name = "source" if isinstance(recipe.data, Pictures) else "label"
+        folders: dict[str, Path | list[Path]] = {name: self.inputs}
+        if "instance" in reads:
+            folders["instance"] = self._instances()
+        if self.truth is not None:
+            folders["photo"] = self.truth
+        return partners_of(name, folders)
+
+    def _instances(self) -> Path:
+        if self.instances is not None:
+            return self.instances
+        folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
+        beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
+        if folder.name.endswith("_label") and beside.is_dir():
+            return beside
+        raise UserError(
+            "this model was trained with instance maps and needs them: give --instances FOLDER "
+            f"(looked for {beside.name}/ beside {folder.name}/)"
+        )
