@@ -1,0 +1,159 @@
+"""Many inputs: lists and patterns, batches, several processes, a video, and an interrupted run."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hdtrans.cli import run_tool
+from hdtrans.common.errors import UserError
+from hdtrans.inference.folder import translate_folder
+from hdtrans.inference.inputs import Folders, find_inputs
+from hdtrans.inference.translator import Translator
+from tests.small_runs import small_recipe, toy_data, train_values
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `run`, a model of label maps, and `maps`, seven of them, two of another size."""
+    folder = tmp_path_factory.mktemp("throughput")
+    values = small_recipe(toy_data(folder / "city"), folder / "run")
+    values["method"]["condition"] = {"boundary": "none"}
+    train_values(values)
+    (folder / "maps").mkdir()
+    noise = np.random.default_rng(0)
+    for number in (1, 2, 3, 8, 9, 10, 11):
+        size = (16, 24) if number in (2, 9) else (20, 24)
+        cv2.imwrite(str(folder / "maps" / f"f{number}.png"), noise.integers(0, 19, size, dtype=np.uint8))
+    return folder
+
+
+def infer(*arguments: object) -> int:
+    return run_tool("infer", [str(a) for a in arguments])
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("*.png")}
+
+
+def test_inputs_are_named_in_many_ways(place: Path, tmp_path: Path) -> None:
+    maps = place / "maps"
+    assert find_inputs([str(maps)]) == maps
+    in_order = [maps / f"f{number}.png" for number in (1, 2, 3, 8, 9, 10, 11)]
+    assert find_inputs([f"{maps}/*.png"]) == in_order
+    listed = io.StringIO(f"{maps}/f9.png\n\n  {maps}/f1.png\n{maps}/f9.png\n")
+    assert find_inputs(["-"], listed) == [maps / "f9.png", maps / "f1.png"]
+    (tmp_path / "list.txt").write_text(f"{maps}/f3.png\n")
+    assert find_inputs([f"@{tmp_path}/list.txt", f"{maps}/f2.png"]) == [maps / "f3.png", maps / "f2.png"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["{maps}/f1.png", "{maps}"], "is a folder; give one folder alone"),
+        (["{maps}/*.jpg"], "no file matches"),
+        (["{maps}/g.png"], "there is no such file"),
+        (["@{maps}/no.txt"], "cannot be read as a list"),
+        (["-"], "names no file"),
+    ],
+)
+def test_inputs_that_are_none(place: Path, given: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        find_inputs([entry.format(maps=place / "maps") for entry in given], io.StringIO())
+
+
+def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
+    files = [place / "maps" / f"f{number}.png" for number in (11, 10, 9, 8, 3, 2, 1)]
+    assert infer(place / "run", "--input", *files, "--out", tmp_path / "four", "--batch-size", 4) == 0
+    one, four = made(tmp_path / "one"), made(tmp_path / "four")
+    assert one.keys() == four.keys() and len(one) == 7
+    for name in one:
+        first, second = (cv2.imread(str(tmp_path / out / name)).astype(int) for out in ("one", "four"))
+        assert np.abs(first - second).max() <= 1, name
+    assert "7 made" in capsys.readouterr().out
+    page = (tmp_path / "four" / "index.html").read_text()
+    assert page.index("f11.png") < page.index("f9.png") < page.index("f1.png"), "files keep the order they are given in"
+
+
+def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -> None:
+    translator = Translator.load(place / "run")
+    whole, sizes = translator.translate, []
+
+    def little_memory(batch: list[Any], seed: int = 0) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 1 or batch[0]["label"].shape == (16, 24):
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return whole(batch, seed)
+
+    translator.translate = little_memory  # type: ignore[method-assign]
+    folders = Folders(place / "maps", None, None, tmp_path / "out")
+    outcome = translate_folder(translator, folders, batch_size=8)
+    assert len(outcome.made) == 5 and max(sizes) > 1
+    assert set(outcome.failed.values()) == {"there is too little memory for 24x16"}
+
+
+def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(ROOT / "tools" / "infer.py"), str(place / "run"), "--input", str(place / "maps"), "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "two")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("7 made, 0 there already, 0 failed") == 1
+    assert made(tmp_path / "two") == made(tmp_path / "one")
+    assert (tmp_path / "two" / "index.html").read_text().count("<figure>") == 14
+
+
+def test_a_video_of_frames_in_their_order(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps, out = place / "maps", tmp_path / "out"
+    assert infer(place / "run", "--input", maps, "--out", out, "--video", 25) == 2
+    assert "frames have one size" in capsys.readouterr().err
+    assert len(made(out)) == 7 and not list(out.glob("*.mp4")) and not list(out.glob(".*"))
+    frames = [maps / f"f{number}.png" for number in (1, 3, 8, 10)]
+    assert infer(place / "run", "--input", *frames, "--out", out, "--video", 25) == 0
+    video = cv2.VideoCapture(str(out / "video.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == 25 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    for file in frames:
+        frame = video.read()[1].astype(int)
+        distances = {other.name: np.abs(frame - cv2.imread(str(out / other.name))).mean() for other in frames}
+        assert min(distances, key=lambda name: distances[name]) == file.name
+
+
+def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path) -> None:
+    inputs = tmp_path / "maps"
+    inputs.mkdir()
+    for number in range(300):
+        os.link(place / "maps" / "f1.png", inputs / f"{number}.png")
+    command = [sys.executable, str(ROOT / "tools" / "infer.py"), str(place / "run"), "--input", str(inputs)]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not made(tmp_path / "out") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in told, told
+    pictures = made(tmp_path / "out")
+    assert 0 < len(pictures) < 300, "the run was faster than this test"
+    assert all(cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None for data in pictures.values())
+    assert (tmp_path / "out" / "index.html").read_text().count("<figure>") == 2 * len(pictures)
+    assert not list((tmp_path / "out").rglob("*.part"))
