@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from hdtrans.engine.distributed import start_processes
     from hdtrans.inference.folder import translate_folder
-    from hdtrans.inference.inputs import Folders, find_inputs
+    from hdtrans.inference.files import Folders, find_inputs
     from hdtrans.inference.translator import Translator
 
     inputs = find_inputs(given.input)

@@ -20,7 +20,7 @@ from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.engine.distributed import Processes
-from hdtrans.inference.inputs import Folders
+from hdtrans.inference.files import Folders
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.results import file_ending, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
