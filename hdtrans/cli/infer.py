@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
     parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     given = parser.parse_args(arguments)
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     folders = Folders(given.input, given.instances, given.truth, given.out, given.seed, given.ready)
     folders.check()
-    translator = Translator.load(given.model, given.device, given.precision, not given.no_ema, given.direction)
+    translator = Translator.load(given.model, given.device, given.dtype, not given.no_ema, given.direction)
     report = translate_folder(translator, folders, given.format)
     print(report.text())
     return 1 if report.failed else 0

@@ -14,7 +14,7 @@ from hdtrans.config import Pictures
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.read import read_instance, read_label
-from hdtrans.inference.results import file_ending, to_look_at, write_result
+from hdtrans.inference.results import ODDITIES, file_ending, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
 
 _HOW_READ = {
@@ -88,12 +88,16 @@ class Outcome:
     made: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, list[str]] = field(default_factory=dict)  # names by what is odd about their pictures
     note: str = ""
 
     def text(self) -> str:
         """Return a few lines for people: counts, every failure, and where the gallery is."""
         lines = [f"{len(self.made)} made, {len(self.passed_over)} there already, {len(self.failed)} failed"]
         lines += [f"  {name}: {reason}" for name, reason in self.failed.items()]
+        for odd, meaning in ODDITIES.items():
+            if names := self.odd.get(odd):
+                lines.append(f"warning: {len(names)} of them {odd} (first: {names[0]}): {meaning}")
         lines += [self.note] if self.note else []
         return "\n".join([*lines, f"gallery: {self.page}"])
 
@@ -119,7 +123,8 @@ def translate_folder(translator: Translator, folders: Folders, ending: str = "pn
         thumbnails = folders.out / "thumbnails"
         try:
             if not _is_done(target, sample):
-                _translate(translator, folders, sample, target)
+                odd = _translate(translator, folders, sample, target)
+                outcome.odd.setdefault(odd, []).append(sample.name)
                 outcome.made.append(sample.name)
             else:
                 outcome.passed_over.append(sample.name)
@@ -152,15 +157,18 @@ def read_inputs(
     return inputs, truth
 
 
-def _translate(translator: Translator, folders: Folders, sample: SampleFiles, target: Path) -> None:
+def _translate(translator: Translator, folders: Folders, sample: SampleFiles, target: Path) -> str:
+    """Write the picture of a sample and its thumbnails; return what is odd about it, or ''."""
     inputs, truth = read_inputs(translator, sample, folders.ready)
-    result = translator(**inputs, seed=folders.seed)
-    shown = {"input": inputs["label"] if "label" in inputs else inputs["source"], "result": result, "truth": truth}
+    given = inputs["label"] if "label" in inputs else inputs["source"]
+    result, odd = translator.translate(given, inputs.get("instance"), folders.seed)
+    shown = {"input": given, "result": result, "truth": truth}
     for kind, picture in shown.items():
         if picture is not None:
             small = to_look_at(picture, translator.classes)
             pages.write_thumbnail(_thumbnail(folders.out / "thumbnails", sample, kind), small)
     write_result(target, result)
+    return odd
 
 
 def _row(sample: SampleFiles, target: Path, thumbnails: Path) -> pages.GalleryRow:
