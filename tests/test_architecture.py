@@ -18,7 +18,7 @@ METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - 
 
 # A room, and the modules of the package it may import besides its own. A module includes what lies under it.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "__init__": (),
+    "__init__": ("inference.translator",),
     "__main__": ("cli",),
     "common": (),
     "config": ("common",),
@@ -107,7 +107,7 @@ def findings(source: str, file: str) -> list[str]:
 
 def imports(tree: ast.Module, file: str) -> Iterator[Import]:
     """Yield what a file imports, relative imports made absolute; of `from a import b` the full `a.b`."""
-    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
+    late = {id(n) for f in ast.walk(tree) if _runs_late(f) for n in ast.walk(f)}
     package = file.removesuffix(".py").removesuffix("/__init__").split("/")
     if not file.endswith("__init__.py"):
         package = package[:-1]
@@ -121,6 +121,12 @@ def imports(tree: ast.Module, file: str) -> Iterator[Import]:
         else:
             continue
         yield from (Import(name, node.lineno, id(node) in late) for name in names)
+
+
+def _runs_late(node: ast.AST) -> bool:
+    """Whether what stands in here runs after the import of its file, or never."""
+    never = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return never or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _of_imports(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
@@ -367,6 +373,7 @@ def test_the_line_is_told() -> None:
             "from hdtrans.engine.distributed import Processes\nimport torch\nnet = torch.nn.ReLU().eval()",
         ),
         ("hdtrans/cli/x.py", "def _f():\n    from hdtrans.engine.run import train"),
+        ("hdtrans/networks/perceptual.py", "if TYPE_CHECKING:\n    import torchvision"),
         ("tools/x.py", "import sys\nfrom pathlib import Path\nfrom hdtrans.cli import run_tool"),
     ],
 )

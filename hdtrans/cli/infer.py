@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
     parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     parser.add_argument("--batch-size", type=int, default=1, help="inputs of one size translated at once (default: 1)")
     parser.add_argument("--video", type=float, metavar="FPS", help="also make DIR/video.mp4 of all results, in order")
@@ -49,17 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--video {given.video:g}: frames per second are from 1 to 1000")
 
     from hdtrans.engine.distributed import start_processes
-    from hdtrans.inference.folder import translate_folder
     from hdtrans.inference.files import Folders, find_inputs
+    from hdtrans.inference.folder import translate_folder
     from hdtrans.inference.translator import Translator
 
     inputs = find_inputs(given.input)
     folders = Folders(inputs, given.instances, given.truth, given.out, given.seed, given.ready)
     folders.check()
     with start_processes(given.device) as processes:
-        translator = Translator.load(
-            given.model, str(processes.device), given.precision, not given.no_ema, given.direction
-        )
+        translator = Translator.load(given.model, str(processes.device), given.dtype, not given.no_ema, given.direction)
         report = translate_folder(translator, folders, given.format, given.batch_size, given.video, processes)
     if processes.first:
         print(report.text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["NonFiniteError", "Stopped", "UserError", "nearest"]
+__all__ = ["NonFiniteError", "PictureWarning", "Stopped", "UserError", "nearest"]
 
 
 class UserError(ValueError):
@@ -23,6 +23,10 @@ class NonFiniteError(RuntimeError):
     """Training met a NaN or an infinity: the message names the loss or the network and the images seen."""
 
     exit_code = 3
+
+
+class PictureWarning(UserWarning):
+    """A picture was made, but it shows nothing: it is of one colour, or nearly all black and white."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

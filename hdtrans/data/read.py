@@ -36,7 +36,16 @@ from hdtrans.data.header import (
 )
 from hdtrans.data.tiff import read_tiff
 
-__all__ = ["EXTENSIONS", "Header", "probe", "read_instance", "read_label", "read_picture", "with_channels"]
+__all__ = [
+    "EXTENSIONS",
+    "Header",
+    "as_picture",
+    "probe",
+    "read_instance",
+    "read_label",
+    "read_picture",
+    "with_channels",
+]
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +62,7 @@ _PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "WEBP": WebPImageFile,
 }
 _MOST_OF_OPENCV = 4  # channels
+_PICTURE_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64")  # of arrays that a caller gives
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends the coded pixels: no stuffing, fill or restart
 
 
@@ -132,12 +142,35 @@ def read_picture(path: FilePath, channels: int = 3) -> npt.NDArray[np.uint8 | np
     picture = _decode(path, data, header, as_ids=False)
     if picture.ndim == 2:
         picture = picture[..., None]
-    return _in_range(path, with_channels(picture, channels))
+    return _in_range(shown(path), with_channels(picture, channels))
+
+
+def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+    """Return an array as `read_picture` returns a file: (H, W) or (H, W, C), uint8, uint16, int32 or floats.
+
+    Raises:
+        UserError: naming `where`: another type or number of channels, values out of range or not finite.
+    """
+    if array.ndim not in (2, 3) or not array.size or array.dtype.name not in _PICTURE_TYPES:
+        raise UserError(
+            f"{where}: has shape {array.shape} and type {array.dtype}; a picture is (H, W) or (H, W, C), and uint8, "
+            "uint16, int32 from 0 to 65535, or floating point in [-1, 1]"
+        )
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+    picture = array[..., None] if array.ndim == 2 else array
+    if problem := channels_problem(picture.shape[2], channels):
+        raise UserError(f"{where}: {problem}")
+    return _in_range(where, with_channels(picture, channels))
 
 
 def picture_problem(header: Header, channels: int) -> str:
     """Say why a file with this header cannot be a picture of so many channels, or ''."""
-    found = 3 if header.palette else header.channels
+    return channels_problem(3 if header.palette else header.channels, channels)
+
+
+def channels_problem(found: int, channels: int) -> str:
+    """Say why a picture of `found` channels cannot be one of `channels`, or ''."""
     if found == channels or (channels in (1, 3) and found in (1, 2, 3, 4)):
         return ""
     return (
@@ -308,7 +341,7 @@ def with_channels(picture: Array, channels: int) -> Array:
     return np.ascontiguousarray(picture)
 
 
-def _in_range(path: FilePath, picture: Array) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+def _in_range(where: str, picture: Array) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
     """Return the picture as uint8, int32 or float32 after checking its values."""
     if picture.dtype == np.uint8:
         return picture
@@ -318,13 +351,13 @@ def _in_range(path: FilePath, picture: Array) -> npt.NDArray[np.uint8 | np.int32
     if picture.dtype.kind == "f":
         if not (lowest >= -1 and highest <= 1):
             raise UserError(
-                f"{shown(path)}: holds floating point values from {lowest:g} to {highest:g}; floating point pictures "
+                f"{where}: holds floating point values from {lowest:g} to {highest:g}; floating point pictures "
                 "must lie in [-1, 1], where -1 is black and 1 is white. Scale it, or write it with 8 or 16 bits"
             )
         return picture.astype(np.float32, copy=False)
     if picture.dtype == np.bool_ or lowest < 0 or highest > 65535:
         raise UserError(
-            f"{shown(path)}: holds {picture.dtype} values from {lowest} to {highest}; a picture holds 8 bits, 16 bits "
+            f"{where}: holds {picture.dtype} values from {lowest} to {highest}; a picture holds 8 bits, 16 bits "
             "(0 to 65535) or floating point numbers in [-1, 1]"
         )
     return picture.astype(np.int32)

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, nearest
 
 Scaler = torch.amp.GradScaler
+NAMES = ("fp32", "bf16", "fp16", "fp64")
+_TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,16 @@ class Precision:
         networks.to(device=device, dtype=self.weights)
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
-    """Return the precision of this name; `auto` is bf16 on GPUs that have it in hardware, and fp32 elsewhere."""
+def choose_precision(name: str | torch.dtype, device: torch.device) -> Precision:
+    """Return the precision of this name or type; `auto` is bf16 on GPUs that have it in hardware, else fp32."""
+    name = _TYPES.get(name, str(name)) if isinstance(name, torch.dtype) else name
+    if name not in ("auto", *NAMES):
+        raise UserError(f"{name!r} is no precision; there are auto, {', '.join(NAMES)}.{nearest(name, NAMES)}")
     if name == "auto":
         has_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         name = "bf16" if has_bf16 else "fp32"
     if name == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
-        raise UserError("precision bf16: this GPU has no bf16 in hardware (it came with Ampere); use fp16 or fp32")
+        raise UserError("bf16: this GPU has no bf16 in hardware (it came with Ampere); use fp16 or fp32")
     return Precision(name, device.type)
 
 

@@ -22,7 +22,7 @@ from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.files import Folders
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
-from hdtrans.inference.results import file_ending, to_look_at, write_result
+from hdtrans.inference.results import ODDITIES, file_ending, oddity, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
 from hdtrans.inference.video import write_video
 
@@ -43,6 +43,7 @@ class Outcome:
     made: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, list[str]] = field(default_factory=dict)  # names by what is odd about their pictures
     memory: int = 0  # bytes, of the process that used most
     note: str = ""
 
@@ -51,12 +52,16 @@ class Outcome:
         self.made += other.made
         self.passed_over += other.passed_over
         self.failed |= other.failed
+        for what, names in other.odd.items():
+            self.odd.setdefault(what, []).extend(names)
         self.memory = max(self.memory, other.memory)
 
     def text(self) -> str:
         """Return a few lines for people: counts, every failure, and where the gallery is."""
         lines = [f"{len(self.made)} made, {len(self.passed_over)} there already, {len(self.failed)} failed"]
         lines += [f"  {name}: {reason}" for name, reason in sorted(self.failed.items())]
+        for odd, names in self.odd.items():
+            lines.append(f"warning: {len(names)} of them {odd} (first: {names[0]}): {ODDITIES[odd]}")
         lines += [self.note] if self.note else []
         lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
         return "\n".join([*lines, f"gallery: {self.page}"])
@@ -141,7 +146,7 @@ class _Job:
             ThreadPoolExecutor(_THREADS) as readers,
             ThreadPoolExecutor(_THREADS) as writers,
         ):
-            writing: deque[tuple[SampleFiles, Future[None]]] = deque()
+            writing: deque[tuple[SampleFiles, Future[str]]] = deque()
             try:
                 for batch in self._batches(readers, samples, bar):
                     results = self._translate(batch)
@@ -187,7 +192,8 @@ class _Job:
         if "photo" in sample.paths:
             channels = result_channels(self.translator.recipe.data, self.translator.route)
             truth = read_picture(sample.paths["photo"], channels) if channels else read_label(sample.paths["photo"])
-        return _Read(sample, self.translator.checked(**inputs), truth)
+        given = inputs["label"] if "label" in inputs else inputs["source"]
+        return _Read(sample, self.translator.check(given, inputs.get("instance")), truth)
 
     def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
         """Translate a batch; where there is too little memory for all, each input by itself."""
@@ -201,8 +207,8 @@ class _Job:
                 return [UserError(f"there is too little memory for {width}x{height}")]
         return [result for read in batch for result in self._translate([read])]
 
-    def _write(self, read: _Read, result: Picture | Exception) -> None:
-        """Write thumbnails, then the picture, so that one that is there has its thumbnails."""
+    def _write(self, read: _Read, result: Picture | Exception) -> str:
+        """Write thumbnails, then the picture, so that one that is there has its thumbnails; return what is odd."""
         if isinstance(result, Exception):
             raise result
         given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
@@ -210,14 +216,17 @@ class _Job:
             if picture is not None:
                 pages.write_thumbnail(self._thumbnail(read.sample, kind), to_look_at(picture, self.translator.classes))
         write_result(self.target(read.sample), result)
+        return oddity(self.translator.recipe.data, result)
 
-    def _finish(self, sample: SampleFiles, future: "Future[None]", bar: "tqdm[Any]") -> None:
+    def _finish(self, sample: SampleFiles, future: "Future[str]", bar: "tqdm[Any]") -> None:
         try:
-            future.result()
+            odd = future.result()
         except _FAILURES as error:
             self._fail(sample, error, bar)
         else:
             self.outcome.made.append(sample.name)
+            if odd:
+                self.outcome.odd.setdefault(odd, []).append(sample.name)
             bar.update()
 
     def _fail(self, sample: SampleFiles, error: BaseException, bar: "tqdm[Any]") -> None:

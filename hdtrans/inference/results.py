@@ -11,9 +11,18 @@ import numpy.typing as npt
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
+from hdtrans.config import Data, PhotosToMaps
 from hdtrans.data.derived import eight_bit
 
 Array = npt.NDArray[Any]
+
+ODDITIES = {
+    "of one colour": "all pixels are the same; the input may be empty, or the weights spoilt",
+    "nearly all black and white": "right for drawings and masks; a photo has not what the model knows from training",
+}
+"""What may be odd about a result, and what it may mean."""
+
+_SATURATED = 0.99  # the share of values that are 0 or 255
 
 
 def file_ending(channels: int, ending: str) -> str:
@@ -58,3 +67,15 @@ def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[n
     if picture.shape[2] < 3:
         return np.repeat(picture[..., :1], 3, 2)
     return np.ascontiguousarray(picture[..., :3])
+
+
+def oddity(data: Data, result: Array) -> str:
+    """Say what is odd about a result that shows nothing: a key of `ODDITIES`, or ''."""
+    if result.shape[0] * result.shape[1] == 1:
+        return ""
+    if (result[0] == result[0, 0]).all() and (result == result[0, 0]).all():
+        return "of one colour"
+    if result.dtype != np.uint8 or isinstance(data, PhotosToMaps):
+        return ""
+    extreme = np.count_nonzero(result + np.uint8(1) < 2)  # 255 wraps around to 0
+    return "nearly all black and white" if extreme > _SATURATED * result.size else ""

@@ -1,22 +1,23 @@
 """The Translator: a checkpoint in, then numpy in and numpy out."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, Pictures, Recipe, check_recipe, method_module
-from hdtrans.data.contents import ready_source, result_of
-from hdtrans.data.label_ids import check_label_ids
+from hdtrans.common.errors import PictureWarning, UserError
+from hdtrans.config import Recipe, check_recipe, method_module
+from hdtrans.data.contents import result_of
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
+from hdtrans.inference.inputs import as_tensor, check_inputs
+from hdtrans.inference.results import ODDITIES, oddity
 from hdtrans.methods.base import Method
 
 Map = npt.NDArray[Any]
@@ -35,14 +36,14 @@ class Translator:
         route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
         noisy: whether the picture varies with the seed of a call.
 
-    Example: `Translator.load("runs/city")(label=cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
+    Example: `Translator.load("runs/city")(cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
     """
 
     def __init__(
         self,
         checkpoint: Path,
         device: str = "auto",
-        precision: str = "auto",
+        dtype: str | torch.dtype = "auto",
         averaged: bool = True,
         route: str = "",
     ) -> None:
@@ -54,10 +55,14 @@ class Translator:
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
         self.device = choose_device(device)
-        self._precision = choose_precision(precision, self.device)
+        self._precision = choose_precision(dtype, self.device)
         networks, method = _restore(self.recipe, state, averaged)
         self.route, self.noisy = _route(route, method), method.noisy
         self._module = method.translator(networks, self.route).eval().requires_grad_(False)
+        if any(weight.is_meta for weight in self._module.parameters()):
+            there = ", ".join(sorted({key.split(".")[0] for key in state["networks"]}))
+            what = f" in the direction {self.route}" if self.route else ""
+            raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
         self._precision.prepare(self._module, self.device)
 
     @classmethod
@@ -65,7 +70,7 @@ class Translator:
         cls,
         path: str | Path,
         device: str = "auto",
-        precision: str = "auto",
+        dtype: str | torch.dtype = "auto",
         averaged: bool = True,
         route: str = "",
     ) -> "Translator":
@@ -74,79 +79,60 @@ class Translator:
         Args:
             path: the folder or file.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            precision: `auto` (bf16 where the GPU has it), `fp32`, `bf16`, `fp16` or `fp64`.
+            dtype: what the networks compute in: `auto` (bf16 where the GPU has it, else fp32), `fp32`, `bf16`,
+                `fp16` or `fp64`, or such a type of torch.
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
 
         Raises:
             UserError: there is no such checkpoint, or it cannot be used, or has no such direction.
         """
-        return cls(find_checkpoint(Path(path)), device, precision, averaged, route)
+        return cls(find_checkpoint(Path(path)), device, dtype, averaged, route)
 
-    def __call__(
-        self, label: Map | None = None, instance: Map | None = None, source: Map | None = None, seed: int = 0
-    ) -> Picture:
+    def __call__(self, label: Map, instance: Map | None = None, seed: int | None = None) -> Picture:
         """Translate one input; return the picture, (H, W, C) uint8 in [0, 255], of the input's size.
 
         C is `data.photo_channels` (in the direction BtoA `data.source_channels`), 3 for RGB. Colourisation gives RGB,
         and where classes are wanted the result is a map of ids, (H, W) uint8, or int32 for more than 256.
 
         Args:
-            label: (H, W) integer class ids.
-            instance: (H, W) integer instance ids.
-            source: (H, W, C) the input picture: uint8, int32 in [0, 65535], or float32 in [-1, 1]. For colourisation
-                grey or RGB whole numbers, or float32 lightness L/50-1.
-            seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture.
+            label: (H, W) integer class ids; of a model of pictures the picture, (H, W, C) or grey (H, W): uint8, uint16
+                or int32 in [0, 65535], or floats in [-1, 1]. Its channels are made those of the model as files' are:
+                grey is repeated, alpha dropped, colour made grey. For colourisation grey or RGB whole numbers, or
+                lightness L/50-1 as floats.
+            instance: (H, W) integer instance ids, where the model `reads` them.
+            seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture. None is 0.
 
         Raises:
-            UserError: an input is missing, has another size than the other, or holds ids that are no class.
+            UserError: an input is missing or too many, is no array of this kind, has another size than the other, or
+                holds ids that are no class.
+
+        Warns:
+            PictureWarning: the picture is of one colour, or nearly all black and white.
         """
-        return self.translate([self.checked(label=label, instance=instance, source=source)], seed)[0]
+        picture = self.translate([self.check(label, instance)], seed)[0]
+        if odd := oddity(self.recipe.data, picture):
+            warnings.warn(f"the picture is {odd}: {ODDITIES[odd]}", PictureWarning, stacklevel=2)
+        return picture
 
-    def checked(self, **given: Map | None) -> dict[str, Map]:
-        """Return what the model reads of one input, ready for `translate`.
+    def check(self, label: Map, instance: Map | None = None) -> dict[str, Map]:
+        """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
+        return check_inputs(self.recipe.data, self.reads, self.route, label, instance)
 
-        Raises:
-            UserError: as a call does.
-        """
-        inputs = {name: self._checked(name, given.get(name)) for name in sorted(self.reads)}
-        sizes = {name: array.shape[:2] for name, array in inputs.items()}
-        if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
-            raise UserError(f"the inputs have different sizes: {told}")
-        return inputs
-
-    @torch.inference_mode()
-    def translate(self, batch: Sequence[Mapping[str, Map]], seed: int = 0) -> list[Picture]:
-        """Translate inputs of one size together; each is as `checked` gives it, each picture as a call gives it."""
-        tensors = {
-            name: torch.cat([_tensor(name, inputs[name]) for inputs in batch]).to(self.device) for name in batch[0]
-        }
-        if self.noisy:
-            tensors["seeds"] = torch.full((len(batch),), seed, device=self.device)
-        with self._precision.autocast():
+    def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None) -> list[Picture]:
+        """Translate inputs of one size together, each as `check` returns it; return the picture of each."""
+        if seed is not None and not 0 <= seed < 2**63:
+            raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
+        with torch.inference_mode(), self._precision.autocast():
+            tensors = {name: torch.cat([as_tensor(name, one[name]) for one in batch]) for name in batch[0]}
+            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+            if self.noisy:
+                tensors["seeds"] = torch.full((len(batch),), seed or 0, device=self.device)
             pictures = self._module(**tensors)
-        return [
-            result_of(self.recipe.data, inputs.get("source"), picture)
-            for inputs, picture in zip(batch, pictures, strict=True)
-        ]
-
-    def _checked(self, name: str, array: Map | None) -> Map:
-        if array is None:
-            raise UserError(f"this model needs {' and '.join(sorted(self.reads))}; {name} was not given")
-        wanted = 3 if name == "source" else 2
-        if array.ndim != wanted or (name != "source" and array.dtype.kind not in "iu"):
-            kind = "(H, W, C) numbers" if name == "source" else "(H, W) integers"
-            raise UserError(f"{name}: has shape {array.shape} and type {array.dtype}; {kind} are wanted")
-        data = self.recipe.data
-        if name == "source" and isinstance(data, Pictures):
-            array = ready_source(data, array)
-            channels = data.photo_channels if self.route == "BtoA" else data.source_channels
-            if array.shape[2] != channels:
-                raise UserError(f"source: has {array.shape[2]} channel(s), but this model reads {channels}")
-        if name == "label" and isinstance(data, LabelMaps):
-            check_label_ids(array, data.labels, data.ignore, "label")
-        return array
+            return [
+                result_of(self.recipe.data, inputs.get("source"), picture)
+                for inputs, picture in zip(batch, pictures, strict=True)
+            ]
 
 
 def _route(route: str, method: Method) -> str:
@@ -159,21 +145,19 @@ def _route(route: str, method: Method) -> str:
 
 
 def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:
-    """Return networks with a checkpoint's weights, without drawing random ones first, and the method over them."""
+    """Return networks and the method over them; those that translate have a checkpoint's weights where it has them.
+
+    No random weights are drawn first: the other networks have none.
+    """
     module = method_module(recipe.method.kind)
     with torch.device("meta"):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
     weights = dict(state["networks"])
     if averaged and state["ema"] is not None:
         weights |= state["ema"]
-    networks.load_state_dict(weights, assign=True)
-    stage = recipe.stages[state["stage"]]
-    return networks, module.build(recipe.method, recipe.data, stage, networks)
-
-
-def _tensor(name: str, array: Map) -> torch.Tensor:
-    """Return an input as a batch of one, its integers in a type that torch computes with."""
-    if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        array = array.astype(np.int32)
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return (tensor.permute(2, 0, 1) if name == "source" else tensor).unsqueeze(0)
+    method: Method = module.build(recipe.method, recipe.data, recipe.stages[state["stage"]], networks)
+    for name in method.averaged:
+        own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+        if own:
+            networks[name].load_state_dict(own, assign=True)
+    return networks, method

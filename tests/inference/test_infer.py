@@ -1,17 +1,24 @@
 """A trained run translates: the Translator's arrays, `hdtrans infer` on folders, and what users get wrong."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+import hdtrans
 from hdtrans.cli import run_tool
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import PictureWarning, UserError
 from hdtrans.engine import checkpoint
 from hdtrans.inference.translator import Translator
 from tests.small_runs import small_recipe, toy_data, train_values
@@ -68,7 +75,7 @@ def test_arrays_that_cannot_be_translated(place: Path, labels_only: Path) -> Non
     translator = Translator.load(place / "run")
     with pytest.raises(UserError, match="instance was not given"):
         translator(label=label)
-    with pytest.raises(UserError, match="different sizes: instance 9x8, label 8x8"):
+    with pytest.raises(UserError, match="different sizes: label 8x8, instance 9x8"):
         translator(label=label, instance=np.zeros((8, 9), np.int32))
     with pytest.raises(UserError, match=r"200 \(1 pixel, first at row 2, column 3\).*data.labels=19"):
         wrong = label.copy()
@@ -76,6 +83,75 @@ def test_arrays_that_cannot_be_translated(place: Path, labels_only: Path) -> Non
         Translator.load(labels_only)(label=wrong)
     with pytest.raises(UserError, match="integers are wanted"):
         Translator.load(labels_only)(label=label.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("instance", "message"),
+    [
+        (np.full((8, 8), -1), "instance: holds ids from -1 to -1; allowed are 0 to 2147483647"),
+        (np.full((8, 8), 2**31), "instance: holds ids from 2147483648 to 2147483648"),
+        (
+            np.zeros((8, 8, 3), np.int32),
+            r"instance: has shape \(8, 8, 3\) and type int32; \(H, W\) integers",
+        ),
+        (torch.zeros(8, 8), "instance: is of type Tensor; a numpy array is wanted"),
+        (np.zeros((0, 8), np.int32), r"has shape \(0, 8\)"),
+    ],
+)
+def test_instance_maps_that_cannot_be_used(place: Path, instance: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Translator.load(place / "run")(np.zeros((8, 8), np.uint8), instance)  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_readme(labels_only: Path, place: Path, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Translator" in code]
+    assert len([line for line in example.splitlines() if line]) == 5
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(labels_only)
+    shutil.copytree(place / "city", tmp_path / "my_data")
+    names: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        exec(example, names)
+    assert names["picture"].shape == (32, 64, 3) and names["picture"].dtype == np.uint8
+
+
+def test_hdtrans_alone_imports_no_torch() -> None:
+    script = "import sys, hdtrans; assert 'torch' not in sys.modules; hdtrans.Translator; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'Translater'"):
+        _ = hdtrans.Translater  # type: ignore[attr-defined]
+
+
+def test_a_seed_and_a_type_that_are_none(labels_only: Path) -> None:
+    with pytest.raises(UserError, match=r"seed -1: a seed is a number from 0"):
+        Translator.load(labels_only)(np.zeros((8, 8), np.uint8), seed=-1)
+    with pytest.raises(UserError, match=r"'fp23' is no precision; there are auto, fp32, .* Did you mean 'fp32'"):
+        Translator.load(labels_only, dtype="fp23")
+    label = np.random.default_rng(0).integers(0, 19, (16, 16), dtype=np.uint8)
+    whole = Translator.load(labels_only, dtype=torch.float64)(label)
+    assert abs(whole.astype(int) - Translator.load(labels_only, dtype="fp32")(label)).max() <= 1
+
+
+@pytest.mark.parametrize(("factor", "odd"), [(0.0, "of one colour"), (1e6, "nearly all black and white")])
+def test_pictures_that_show_nothing_are_told(
+    labels_only: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float, odd: str
+) -> None:
+    label = np.random.default_rng(0).integers(0, 19, (32, 32), dtype=np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Translator.load(labels_only)(label)
+    state = dict(checkpoint.load(checkpoint.find_checkpoint(labels_only)))
+    state["networks"] = {k: v * factor if k.startswith("head") else v for k, v in state["networks"].items()}
+    checkpoint.save(tmp_path / "spoilt.pt", state)
+    with pytest.warns(PictureWarning, match=f"the picture is {odd}") as caught:
+        Translator.load(tmp_path / "spoilt.pt")(label)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    (tmp_path / "maps").mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / "maps" / f"{name}.png"), label)
+    assert infer(tmp_path / "spoilt.pt", "--input", tmp_path / "maps", "--out", tmp_path / "out") == 0
+    assert f"warning: 2 of them {odd} (first: a)" in capsys.readouterr().out
 
 
 def test_a_folder_twice(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

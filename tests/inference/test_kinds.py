@@ -130,8 +130,32 @@ def test_one_side_of_pairs_is_read_where_it_is_ready(tmp_path: Path, capsys: pyt
 
 
 def test_a_picture_of_other_channels(enlarger: Path) -> None:
-    with pytest.raises(UserError, match=r"source: has 1 channel\(s\), but this model reads 3"):
-        Translator.load(enlarger)(source=np.zeros((8, 8, 1), np.uint8))
+    translator = Translator.load(enlarger)
+    with pytest.raises(UserError, match=r"picture: has 5 channel\(s\), but 3 are wanted"):
+        translator(np.zeros((8, 8, 5), np.uint8))
+    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    rgba = np.concatenate([colour, colour[..., :1]], 2)
+    assert np.array_equal(translator(rgba), translator(colour))
+    grey = colour[..., 0]
+    of_three = translator(np.repeat(grey[..., None], 3, 2))
+    assert all(np.array_equal(translator(x), of_three) for x in (grey, grey[..., None]))
+
+
+def test_pictures_of_more_bits(enlarger: Path) -> None:
+    translator = Translator.load(enlarger)
+    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    wide = colour.astype(np.uint16) * 257
+    whole = translator(colour).astype(int)
+    for same in (wide, wide.astype(np.int32), colour / 127.5 - 1, (colour / 127.5 - 1).astype(np.float32)):
+        assert abs(translator(same) - whole).max() <= 1
+    with pytest.raises(UserError, match=r"picture: holds floating point values from 0 to 255.*\[-1, 1\]"):
+        translator(np.array([[0.0, 255.0]]))
+    with pytest.raises(UserError, match=r"picture: has shape \(8, 8, 3\) and type int64"):
+        translator(colour.astype(np.int64))
+    with pytest.raises(UserError, match="instance: this model reads no instance map"):
+        translator(colour, np.zeros((8, 8), np.int32))
+    with pytest.raises(UserError, match="picture: is of type list; a numpy array is wanted"):
+        translator(colour.tolist())  # type: ignore[arg-type]
 
 
 def test_grey_arrays_are_colourised(tmp_path: Path) -> None:
@@ -139,9 +163,9 @@ def test_grey_arrays_are_colourised(tmp_path: Path) -> None:
     folders(tmp_path / "data", "photos", given)
     translator = Translator.load(train_values(recipe(tmp_path / "data", tmp_path / "run", "photos", given)))
     grey = np.full((9, 13, 1), 100, np.uint8)
-    picture = translator(source=grey)
+    picture = translator(grey)
     assert picture.shape == (9, 13, 3) and picture.dtype == np.uint8
-    assert np.array_equal(picture, translator(source=np.repeat(grey, 3, 2)))
+    assert np.array_equal(picture, translator(np.repeat(grey, 3, 2)))
 
 
 def test_how_results_end() -> None:

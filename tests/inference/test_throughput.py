@@ -15,8 +15,8 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.inference.folder import translate_folder
 from hdtrans.inference.files import Folders, find_inputs
+from hdtrans.inference.folder import translate_folder
 from hdtrans.inference.translator import Translator
 from tests.small_runs import small_recipe, toy_data, train_values
 
