@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--truth", type=Path, help="the true pictures, to show beside the results")
     parser.add_argument("--out", type=Path, required=True, help="where pictures and index.html go")
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the pictures (default: png)")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of each channel (default: 8)")
     parser.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both (default: AtoB)")
     parser.add_argument(
         "--ready",
@@ -54,11 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from hdtrans.inference.translator import Translator
 
     inputs = find_inputs(given.input)
-    folders = Folders(inputs, given.instances, given.truth, given.out, given.seed, given.ready)
+    folders = Folders(
+        inputs, given.instances, given.truth, given.out, given.seed, given.ready, given.format, given.bits
+    )
     folders.check()
     with start_processes(given.device) as processes:
         translator = Translator.load(given.model, str(processes.device), given.dtype, not given.no_ema, given.direction)
-        report = translate_folder(translator, folders, given.format, given.batch_size, given.video, processes)
+        report = translate_folder(translator, folders, given.batch_size, given.video, processes)
     if processes.first:
         print(report.text())
     return 1 if report.failed and processes.first else 0

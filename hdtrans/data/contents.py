@@ -15,7 +15,7 @@ from torch import Tensor
 from hdtrans.common.errors import UserError
 from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, Pictures, SideBySide
 from hdtrans.data import derived
-from hdtrans.data.batch import as_bytes
+from hdtrans.data.batch import as_bytes, as_words
 from hdtrans.data.header import shown
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.read import read_instance, read_label, read_picture, with_channels
@@ -137,24 +137,26 @@ def result_channels(data: Data, route: str = "") -> int:
     return data.source_channels if route == "BtoA" and isinstance(data, Pictures) else data.photo_channels
 
 
-def result_of(data: Data, source: Array | None, picture: Tensor) -> Array:
+def result_of(data: Data, source: Array | None, picture: Tensor, bits: int = 8) -> Array:
     """Turn what a network made into what a user wanted.
 
     Args:
         data: what the model was trained on.
         source: (H, W, C) what went in, where it was a picture.
         picture: (C, H, W) in [-1, 1].
+        bits: of a picture: 8 or 16.
 
     Returns:
-        (H, W) uint8 or int32 class ids for `photos_to_maps` with `target: labels`; (H, W, 3) uint8 RGB for colours
-        (`input: {kind: lab}`); else (H, W, C) uint8.
+        (H, W) uint8 or int32 class ids for `photos_to_maps` with `target: labels`; (H, W, 3) RGB for colours
+        (`input: {kind: lab}`); else (H, W, C). Pictures are uint8 in [0, 255] or uint16 in [0, 65535].
     """
     if isinstance(data, PhotosToMaps) and data.target == "labels":
         return picture.argmax(0).cpu().numpy().astype(np.uint8 if picture.shape[0] <= 256 else np.int32)
     if isinstance(data, Photos) and isinstance(data.input, Lab):
         assert source is not None
-        return derived.rgb_of(source, picture.float().cpu().numpy().transpose(1, 2, 0))
-    return np.ascontiguousarray(as_bytes(picture).cpu().numpy().transpose(1, 2, 0))
+        return derived.rgb_of(source, picture.float().cpu().numpy().transpose(1, 2, 0), bits)
+    whole = as_bytes(picture) if bits == 8 else as_words(picture)
+    return np.ascontiguousarray(whole.cpu().numpy().transpose(1, 2, 0))
 
 
 def viewable(data: Data, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

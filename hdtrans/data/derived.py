@@ -84,10 +84,11 @@ def lab_of(photo: Array) -> tuple[Floats, Floats]:
     return lightness.astype(np.float32), np.clip(lab[..., 1:] / LARGEST_AB, -1, 1).astype(np.float32)
 
 
-def rgb_of(lightness: Floats, colours: Floats) -> Bytes:
-    """Return the sRGB picture, (H, W, 3) uint8, of L/50-1 and ab/110; what sRGB cannot show is cut off."""
+def rgb_of(lightness: Floats, colours: Floats, bits: int = 8) -> Array:
+    """Return the sRGB picture, (H, W, 3) uint8 or uint16, of L/50-1 and ab/110; what sRGB cannot show is cut off."""
     lab = np.concatenate([(lightness + 1) * 50, colours * LARGEST_AB], axis=2).astype(np.float32)
-    return np.asarray(np.rint(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1) * 255), np.uint8)
+    unit = np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1)
+    return np.rint(unit * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
 
 
 def boundaries(ids: Array) -> Bytes:

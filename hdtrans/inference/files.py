@@ -70,6 +70,8 @@ class Folders:
         out: the folder of the results.
         seed: of the noise, where the model has some.
         ready: the inputs are what goes into the network, where the training folder holds what that is made from.
+        ending: of the results' names, `png` or `jpg`.
+        bits: of each of their channels, 8 or 16.
     """
 
     inputs: Path | list[Path]
@@ -78,6 +80,8 @@ class Folders:
     out: Path
     seed: int = 0
     ready: bool = False
+    ending: str = "png"
+    bits: int = 8
 
     def check(self) -> None:
         """Raise UserError if an input is not there, or a result would overwrite an input."""
@@ -90,6 +94,8 @@ class Folders:
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
+        if self.bits == 16 and self.ending == "jpg":
+            raise UserError("--format jpg: has no 16 bits; leave it out")
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; give a folder")
 

@@ -84,7 +84,6 @@ class _Read:
 def translate_folder(
     translator: Translator,
     folders: Folders,
-    ending: str = "png",
     batch_size: int = 1,
     frames_per_second: float | None = None,
     processes: Processes | None = None,
@@ -96,7 +95,6 @@ def translate_folder(
     Args:
         translator: the model.
         folders: the inputs, and where results go.
-        ending: of the results, `png` or `jpg`.
         batch_size: how many inputs of one size, at most, are translated together.
         frames_per_second: of a video of all results, `video.mp4` in `out`; None for no video.
         processes: that share the inputs; None for this one alone.
@@ -105,7 +103,7 @@ def translate_folder(
         UserError: there are no inputs, or `out` holds the pictures of another model or something else.
     """
     processes = processes or Processes()
-    job = _Job(translator, folders, ending, batch_size)
+    job = _Job(translator, folders, batch_size)
     processes.on_first(lambda: _claim(folders, translator, job.ending))
     try:
         job.run(job.samples[processes.rank :: processes.world], processes.first)
@@ -126,7 +124,7 @@ def translate_folder(
 class _Job:
     """One process's share of a folder."""
 
-    def __init__(self, translator: Translator, folders: Folders, ending: str, batch_size: int) -> None:
+    def __init__(self, translator: Translator, folders: Folders, batch_size: int) -> None:
         data = translator.recipe.data
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
         self.samples = folders.samples(translator.recipe, translator.reads)
@@ -135,7 +133,7 @@ class _Job:
             raise UserError(
                 f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready"
             )
-        self.ending = file_ending(result_channels(data, translator.route), ending)
+        self.ending = file_ending(result_channels(data, translator.route), folders.ending)
         note = _HOW_READ[data.kind] if self.holds_truth else ""
         self.outcome = Outcome(folders.out / "index.html", note=note)
 
@@ -198,7 +196,7 @@ class _Job:
     def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
         """Translate a batch; where there is too little memory for all, each input by itself."""
         try:
-            return [*self.translator.translate([read.inputs for read in batch], self.folders.seed)]
+            return [*self.translator.translate([read.inputs for read in batch], self.folders.seed, self.folders.bits)]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -321,6 +319,7 @@ def _claim(folders: Folders, translator: Translator, ending: str) -> None:
         **({"direction": translator.route} if translator.route else {}),
         **({"seed": folders.seed} if translator.noisy else {}),
         **({"ready": True} if folders.ready else {}),
+        **({"bits": 16} if folders.bits == 16 else {}),
     }
     file = out / _NOTE
     if file.is_file():

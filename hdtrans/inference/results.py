@@ -43,7 +43,7 @@ def file_ending(channels: int, ending: str) -> str:
 
 
 def write_result(target: Path, result: Array) -> None:
-    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) uint8 as picture or, if named so, `.npy`."""
+    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) pictures as such or, if named so, `.npy`."""
     if target.suffix == ".npy":
         file = io.BytesIO()
         np.save(file, result)

@@ -89,7 +89,7 @@ class Translator:
         """
         return cls(find_checkpoint(Path(path)), device, dtype, averaged, route)
 
-    def __call__(self, label: Map, instance: Map | None = None, seed: int | None = None) -> Picture:
+    def __call__(self, label: Map, instance: Map | None = None, seed: int | None = None, bits: int = 8) -> Picture:
         """Translate one input; return the picture, (H, W, C) uint8 in [0, 255], of the input's size.
 
         C is `data.photo_channels` (in the direction BtoA `data.source_channels`), 3 for RGB. Colourisation gives RGB,
@@ -102,6 +102,7 @@ class Translator:
                 lightness L/50-1 as floats.
             instance: (H, W) integer instance ids, where the model `reads` them.
             seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture. None is 0.
+            bits: 8, or 16 for a picture that is uint16 in [0, 65535]; maps of classes stay as they are.
 
         Raises:
             UserError: an input is missing or too many, is no array of this kind, has another size than the other, or
@@ -110,7 +111,7 @@ class Translator:
         Warns:
             PictureWarning: the picture is of one colour, or nearly all black and white.
         """
-        picture = self.translate([self.check(label, instance)], seed)[0]
+        picture = self.translate([self.check(label, instance)], seed, bits)[0]
         if odd := oddity(self.recipe.data, picture):
             warnings.warn(f"the picture is {odd}: {ODDITIES[odd]}", PictureWarning, stacklevel=2)
         return picture
@@ -119,8 +120,10 @@ class Translator:
         """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
         return check_inputs(self.recipe.data, self.reads, self.route, label, instance)
 
-    def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None) -> list[Picture]:
+    def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None, bits: int = 8) -> list[Picture]:
         """Translate inputs of one size together, each as `check` returns it; return the picture of each."""
+        if bits not in (8, 16):
+            raise UserError(f"bits {bits}: a picture has 8 or 16")
         if seed is not None and not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
         with torch.inference_mode(), self._precision.autocast():
@@ -130,7 +133,7 @@ class Translator:
                 tensors["seeds"] = torch.full((len(batch),), seed or 0, device=self.device)
             pictures = self._module(**tensors)
             return [
-                result_of(self.recipe.data, inputs.get("source"), picture)
+                result_of(self.recipe.data, inputs.get("source"), picture, bits)
                 for inputs, picture in zip(batch, pictures, strict=True)
             ]
 

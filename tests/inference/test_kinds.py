@@ -6,9 +6,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+from pydantic import TypeAdapter
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
+from hdtrans.config import Data
+from hdtrans.data.contents import result_of
+from hdtrans.data.derived import lab_of
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference.results import file_ending
 from hdtrans.inference.translator import Translator
@@ -166,6 +171,28 @@ def test_grey_arrays_are_colourised(tmp_path: Path) -> None:
     picture = translator(grey)
     assert picture.shape == (9, 13, 3) and picture.dtype == np.uint8
     assert np.array_equal(picture, translator(np.repeat(grey, 3, 2)))
+
+
+def test_pictures_of_16_bits(enlarger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paint(tmp_path / "small", "1")
+    command = [str(enlarger), "--input", str(tmp_path / "small"), "--out", str(tmp_path / "out"), "--bits", "16"]
+    assert run_tool("infer", [*command, "--format", "jpg"]) == 2
+    assert "--format jpg: has no 16 bits" in capsys.readouterr().err
+    assert run_tool("infer", command) == 0
+    fine = cv2.imread(str(tmp_path / "out" / "1.png"), cv2.IMREAD_UNCHANGED)
+    assert fine.dtype == np.uint16 and (fine % 257).any(), "16 bits, not 8 made longer"
+    assert run_tool("infer", [*command[:-3], str(tmp_path / "coarse")]) == 0
+    coarse = cv2.imread(str(tmp_path / "coarse" / "1.png"))
+    assert np.abs(np.rint(fine / 257) - coarse).max() <= 1
+    assert run_tool("infer", command[:-2]) == 2, "the folder holds results of 16 bits"
+
+
+def test_colours_of_16_bits() -> None:
+    data = TypeAdapter(Data).validate_python({"kind": "photos", "root": ".", "input": {"kind": "lab"}})
+    picture = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.int32)
+    lightness, colours = lab_of(picture)
+    back = result_of(data, lightness, torch.from_numpy(colours.transpose(2, 0, 1)), bits=16)
+    assert back.dtype == np.uint16 and np.abs(back.astype(int) - picture).max() < 257
 
 
 def test_how_results_end() -> None:

@@ -90,13 +90,13 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
     translator = Translator.load(place / "run")
     whole, sizes = translator.translate, []
 
-    def little_memory(batch: list[Any], seed: int = 0) -> Any:
+    def little_memory(batch: list[Any], *more: int) -> Any:
         sizes.append(len(batch))
         if len(batch) > 1 or batch[0]["label"].shape == (16, 24):
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
-        return whole(batch, seed)
+        return whole(batch, *more)
 
     translator.translate = little_memory  # type: ignore[method-assign]
     folders = Folders(place / "maps", None, None, tmp_path / "out")
