@@ -7,7 +7,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from tqdm import tqdm
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
+from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.files import Folders
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
-from hdtrans.inference.results import ODDITIES, file_ending, oddity, to_look_at, write_result
+from hdtrans.inference.outcome import Outcome
+from hdtrans.inference.results import file_ending, oddity, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
 from hdtrans.inference.video import write_video
 
@@ -33,38 +35,6 @@ _HOW_READ = {
 _NOTE = "inference.json"  # says which model made the pictures of a folder
 _THREADS = 2  # that read, and as many that write
 _FAILURES = (UserError, OSError, MemoryError)
-
-
-@dataclass
-class Outcome:
-    """What became of the inputs: names, and for those that failed the reason."""
-
-    page: Path
-    made: list[str] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    odd: dict[str, list[str]] = field(default_factory=dict)  # names by what is odd about their pictures
-    memory: int = 0  # bytes, of the process that used most
-    note: str = ""
-
-    def add(self, other: "Outcome") -> None:
-        """Count what another process did as well."""
-        self.made += other.made
-        self.passed_over += other.passed_over
-        self.failed |= other.failed
-        for what, names in other.odd.items():
-            self.odd.setdefault(what, []).extend(names)
-        self.memory = max(self.memory, other.memory)
-
-    def text(self) -> str:
-        """Return a few lines for people: counts, every failure, and where the gallery is."""
-        lines = [f"{len(self.made)} made, {len(self.passed_over)} there already, {len(self.failed)} failed"]
-        lines += [f"  {name}: {reason}" for name, reason in sorted(self.failed.items())]
-        for odd, names in self.odd.items():
-            lines.append(f"warning: {len(names)} of them {odd} (first: {names[0]}): {ODDITIES[odd]}")
-        lines += [self.note] if self.note else []
-        lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
-        return "\n".join([*lines, f"gallery: {self.page}"])
 
 
 @dataclass(frozen=True)
@@ -135,7 +105,8 @@ class _Job:
             )
         self.ending = file_ending(result_channels(data, translator.route), folders.ending)
         note = _HOW_READ[data.kind] if self.holds_truth else ""
-        self.outcome = Outcome(folders.out / "index.html", note=note)
+        width = _trained_width(translator.recipe)
+        self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
 
     def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
         """Translate samples; what was finished when this is interrupted stays."""
@@ -191,6 +162,9 @@ class _Job:
             channels = result_channels(self.translator.recipe.data, self.translator.route)
             truth = read_picture(sample.paths["photo"], channels) if channels else read_label(sample.paths["photo"])
         given = inputs["label"] if "label" in inputs else inputs["source"]
+        width = self.outcome.trained_width
+        if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
+            self.outcome.far.append(sample.name)
         return _Read(sample, self.translator.check(given, inputs.get("instance")), truth)
 
     def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
@@ -298,6 +272,13 @@ def read_inputs(
     if "instance" in translator.reads:
         inputs["instance"] = read_instance(sample.paths["instance"])
     return inputs, truth
+
+
+def _trained_width(recipe: Recipe) -> int | None:
+    """Return the width that the last stage of the training scaled whole files to; None where they kept theirs."""
+    stage = recipe.stages[-1]
+    scaled = stage.load or stage.size
+    return scaled.width if scaled and stage.geometry not in ("none", "crop") else None
 
 
 def _is_done(target: Path, sample: SampleFiles) -> bool:
