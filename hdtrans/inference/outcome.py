@@ -39,9 +39,9 @@ class Outcome:
             lines.append(f"warning: {len(names)} of them {odd} (first: {names[0]}): {ODDITIES[odd]}")
         if self.far:
             lines.append(
-                f"note: {len(self.far)} inputs (first: {min(self.far, key=natural)}) are much wider or narrower than the "
-                f"{self.trained_width} pixels that pictures had in training; a model knows things at the size it saw "
-                "them, so scale such inputs to about that width where results look wrong"
+                f"note: {len(self.far)} inputs (first: {min(self.far, key=natural)}) are much wider or narrower than "
+                f"the {self.trained_width} pixels that pictures had in training; a model knows things at the size it "
+                "saw them, so scale such inputs to about that width where results look wrong"
             )
         lines += [self.note] if self.note else []
         lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
