@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
     "make_toycity": "render toy street scenes with label and instance maps",
+    "prepare": "make a training folder from annotations in any usual format",
 }
 
 

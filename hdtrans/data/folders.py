@@ -88,13 +88,13 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
     roots = {name: os.fspath(folder.path) for name, folder in folders.items()}
     return [
         SampleFiles(key, {name: os.path.join(roots[name], places[name][key]) for name in folders})
-        for key in sorted(keys[next(iter(folders))], key=_natural)
+        for key in sorted(keys[next(iter(folders))], key=natural)
     ]
 
 
 def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
     """Return one sample for each file of a folder, in natural order."""
-    files = sorted(folder.files, key=_natural)
+    files = sorted(folder.files, key=natural)
     return [SampleFiles(os.path.splitext(f)[0], {name: os.path.join(os.fspath(folder.path), f)}) for f in files]
 
 
@@ -143,7 +143,28 @@ def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
             if alone or key in found[field]:
                 paths[field] = next(iter(found[field].values())) if alone else found[field][key]
         samples.append(SampleFiles(stem, paths))
-    return sorted(samples, key=lambda sample: _natural(sample.name))
+    return sorted(samples, key=lambda sample: natural(sample.name))
+
+
+def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
+    """Return a sample for every name that any folder has, with the files that are there, in natural order of the names.
+
+    Args:
+        places: for each field a folder, searched with its sub-folders; files are paired as in `find_samples`.
+
+    Raises:
+        UserError: a folder has no pictures, or two files of the same name.
+    """
+    folders = {field: _scan(place) for field, place in places.items()}
+    if empty := [folder for folder in folders.values() if not folder.files]:
+        raise UserError(_nothing_found(empty[0]))
+    keys = _pair(folders)
+    found: dict[str, dict[str, str]] = {}
+    for field, folder in folders.items():
+        _check_twins(folder, keys[field])
+        for key, file in zip(keys[field], folder.files, strict=True):
+            found.setdefault(key, {})[field] = os.path.join(folder.path, file)
+    return [SampleFiles(key, found[key]) for key in sorted(found, key=natural)]
 
 
 def _single(file: Path) -> _Folder:
@@ -258,7 +279,7 @@ def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
     if not twins:
         return
     lines = []
-    for twin in sorted(twins, key=_natural)[:_MOST_SHOWN]:
+    for twin in sorted(twins, key=natural)[:_MOST_SHOWN]:
         files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
         lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.path / file) for file in files))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
@@ -279,7 +300,7 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
         "sub-folder and name, without extension and without the ending of their kind:"
     ]
     for field, folder in folders.items():
-        lacking = sorted(everything - files[field].keys(), key=_natural)
+        lacking = sorted(everything - files[field].keys(), key=natural)
         if not lacking:
             continue
         lines.append(f"  {folder.path.name}/ ({field}) lacks the partner of {len(lacking)} file(s):")
@@ -294,7 +315,7 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
     raise UserError("\n".join(lines))
 
 
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts numbers inside names by their value."""
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key for `sorted` that sorts numbers inside names by their value."""
     parts = re.split("([0-9]+)", name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

@@ -5,9 +5,10 @@ Each format is one file beside this one, with `HELP` (one line), `add_options(pa
 The writer does the rest for all of them: splits, sizes, renumbering, files, dataset.json.
 """
 
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,9 @@ class Maps:
 class Source(Protocol):
     """An annotated data set; picklable, as workers read its items."""
 
-    classes: ClassTable
+    @property
+    def classes(self) -> ClassTable:
+        """The classes of its label maps."""
 
     def items(self) -> list[Item]:
         """Return all items, in natural order of their names."""
@@ -69,3 +72,30 @@ class Source(Protocol):
         Raises:
             UserError: naming the file and what is wrong with it; the other items go on.
         """
+
+
+@runtime_checkable
+class PairSource(Protocol):
+    """Photos alone, from which the other side of a pair is made; picklable."""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether what is made keeps its values only in a PNG."""
+
+    def items(self) -> list[Item]:
+        """Return all items, each with a photo, in natural order of their names."""
+
+    def input_of(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Make the input, (H, W, C), from an (H, W, C) photo as it is written."""
+
+
+class Format(Protocol):
+    """A file of formats, beside this one."""
+
+    HELP: str
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Add what this format alone is asked."""
+
+    def open_source(self, root: Path, options: Namespace) -> Source | PairSource:
+        """Look at names and small files; raise UserError for what is missing."""

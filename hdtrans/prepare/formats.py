@@ -1,0 +1,80 @@
+"""The formats by name, and the way from a command line to a prepared folder."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.prepare import folder
+from hdtrans.prepare.journal import Folder
+from hdtrans.prepare.making import Maker, MapsMaker, PairMaker
+from hdtrans.prepare.options import SPLITS, Options, common_options, own_options, plain
+from hdtrans.prepare.pictures import MAP_FILTER, PHOTO_FILTER
+from hdtrans.prepare.remap import class_id, read_remap
+from hdtrans.prepare.source import Format, PairSource, Source
+from hdtrans.prepare.splits import limited, split_of
+from hdtrans.prepare.summary import Report, table
+from hdtrans.prepare.writer import Work, check_names, write_items
+
+FORMATS: Mapping[str, Format] = {
+    "folder": folder,
+}
+
+
+def prepare(name: str, given: argparse.Namespace) -> Report | str:
+    """Prepare a folder as a command line says; return the report, or the text of a dry run.
+
+    Raises:
+        UserError: something that was given is wrong, before anything is written.
+    """
+    options = common_options(given)
+    root = given.root.resolve()
+    if not root.is_dir():
+        raise UserError(f"--in {given.root}: there is no such folder")
+    if given.out.resolve() == root:
+        raise UserError(f"--out {given.out}: is the data set itself; give a new folder")
+    source = FORMATS[name].open_source(root, given)
+    maker, classes = _maker(source, root, options)
+    mark = {"format": name, "from": str(root), "format_options": plain(own_options(given)), **_marked(options)}
+    target = Folder(given.out, classes, mark)
+    items = source.items()
+    check_names(items)
+    work = limited(items, split_of(items, options), given.limit)
+    if given.dry_run:
+        target.check()
+        return _dry(target, work, len(items))
+    return write_items(target, maker, work, given.workers)
+
+
+def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[Maker, ClassTable | None]:
+    """Return what makes the files of items, and the classes of their label maps."""
+    if isinstance(source, PairSource):
+        return PairMaker(source, root, options), None
+    remap = read_remap(options.remap, source.classes) if options.remap else None
+    classes = remap.classes if remap else source.classes
+    things = tuple(class_id(name, classes, "--things") for name in options.things)
+    return MapsMaker(source, root, options, remap, things or tuple(range(len(classes)))), classes
+
+
+def _marked(options: Options) -> dict[str, Any]:
+    """Return the options that change files, and how pictures are resized."""
+    values = plain(asdict(options))
+    if options.size:
+        values["size"] = f"{options.size[1]}x{options.size[0]}"
+    return {"options": values, "resized": {"maps": MAP_FILTER, "photos": PHOTO_FILTER} if options.size else None}
+
+
+def _dry(target: Folder, work: Work, found: int) -> str:
+    rows = [("split", "items", "first", "last")]
+    for split in SPLITS:
+        names = [item.name for item, its in work if its == split]
+        if names:
+            rows.append((split, str(len(names)), names[0], names[-1]))
+    lines = [table(rows), f"{len(work)} of {found} items would be written to {target.out}; nothing was."]
+    if target.classes is not None:
+        shown = ", ".join(target.classes.names[:12]) + (", ..." if len(target.classes) > 12 else "")
+        lines.append(f"{len(target.classes)} classes: {shown}; ignored: {target.classes.ignore}")
+    return "\n".join(lines)
