@@ -8,7 +8,7 @@ from typing import Any
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.prepare import folder
+from hdtrans.prepare import celebamask, cityscapes, folder, pairs, palette
 from hdtrans.prepare.journal import Folder
 from hdtrans.prepare.making import Maker, MapsMaker, PairMaker
 from hdtrans.prepare.options import SPLITS, Options, common_options, own_options, plain
@@ -20,7 +20,11 @@ from hdtrans.prepare.summary import Report, table
 from hdtrans.prepare.writer import Work, check_names, write_items
 
 FORMATS: Mapping[str, Format] = {
+    "cityscapes": cityscapes,
+    "celebamask": celebamask,
     "folder": folder,
+    "palette": palette,
+    "pairs": pairs,
 }
 
 

@@ -52,7 +52,7 @@ class Maps:
     """
 
     label: npt.NDArray[Any]
-    instance: npt.NDArray[np.int64] | None = None
+    instance: npt.NDArray[np.signedinteger[Any]] | None = None
     notes: tuple[str, ...] = ()
 
 
