@@ -53,8 +53,8 @@ def open_source(root: Path, options: argparse.Namespace) -> "CityscapesSource":
         if not (root / name).is_dir():
             there = sorted(path.name for path in root.iterdir() if path.is_dir())
             raise UserError(
-                f"--in {root}: there is no {name}/; Cityscapes has leftImg8bit/ and gtFine/ with train/, val/, test/ in "
-                f"each. There is {', '.join(f'{each}/' for each in there[:20]) or 'no folder'}.{nearest(name, there)}"
+                f"--in {root}: there is no {name}/; Cityscapes has leftImg8bit/ and gtFine/ with train/, val/, test/ "
+                f"in each. There is {', '.join(f'{each}/' for each in there[:9]) or 'no folder'}.{nearest(name, there)}"
             )
     return CityscapesSource(root, options.ids)
 

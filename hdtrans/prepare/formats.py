@@ -15,9 +15,9 @@ from hdtrans.prepare.options import SPLITS, Options, common_options, own_options
 from hdtrans.prepare.pictures import MAP_FILTER, PHOTO_FILTER
 from hdtrans.prepare.remap import class_id, read_remap
 from hdtrans.prepare.source import Format, PairSource, Source
-from hdtrans.prepare.splits import limited, split_of
+from hdtrans.prepare.splits import Work, limited, with_splits
 from hdtrans.prepare.summary import Report, table
-from hdtrans.prepare.writer import Work, check_names, write_items
+from hdtrans.prepare.writer import check_names, write_items
 
 FORMATS: Mapping[str, Format] = {
     "cityscapes": cityscapes,
@@ -38,19 +38,18 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     root = given.root.resolve()
     if not root.is_dir():
         raise UserError(f"--in {given.root}: there is no such folder")
-    if given.out.resolve() == root:
-        raise UserError(f"--out {given.out}: is the data set itself; give a new folder")
+    if given.out.resolve().is_relative_to(root):
+        raise UserError(f"--out {given.out}: lies in the data set itself; give a folder outside of {given.root}")
     source = FORMATS[name].open_source(root, given)
     maker, classes = _maker(source, root, options)
     mark = {"format": name, "from": str(root), "format_options": plain(own_options(given)), **_marked(options)}
     target = Folder(given.out, classes, mark)
-    items = source.items()
-    check_names(items)
-    work = limited(items, split_of(items, options), given.limit)
+    work = with_splits(source.items(), options)
     if given.dry_run:
+        check_names(work)
         target.check()
-        return _dry(target, work, len(items))
-    return write_items(target, maker, work, given.workers)
+        return _dry(target, limited(work, given.limit), len(work))
+    return write_items(target, maker, work, given.workers, given.limit)
 
 
 def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[Maker, ClassTable | None]:

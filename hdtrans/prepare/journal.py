@@ -68,7 +68,7 @@ class Folder:
             write_text(self.out / TABLE, json.dumps(extra, indent=2, ensure_ascii=False) + "\n")
 
     def finished(self) -> dict[str, Record]:
-        """Return the records of items whose files are all there, by name; a line that was cut off is taken away."""
+        """Return the records of items whose files are all there, by their keys; a line that was cut off is removed."""
         path = self.out / JOURNAL
         try:
             text = path.read_text(encoding="utf-8")
@@ -87,8 +87,8 @@ class Folder:
                 raise UserError(
                     f"{path}: line {number} is damaged: {error}; remove the file to make every item again"
                 ) from error
-            records[record.name] = record
-        return {n: r for n, r in records.items() if all((self.out / file).is_file() for file in r.files)}
+            records[record.key] = record
+        return {key: r for key, r in records.items() if all((self.out / file).is_file() for file in r.files)}
 
     def add(self, record: Record) -> None:
         """Add a finished item to the journal."""
@@ -104,7 +104,7 @@ class Folder:
 
 def about_files(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return where each item came from: the paths, in the data set's folder, of its photo and annotations."""
-    return {f"{record.split}/{record.name}": record.sources for record in records}
+    return {record.key: record.sources for record in records}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

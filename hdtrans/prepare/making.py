@@ -45,6 +45,11 @@ class Record:
     things: int | None = None
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def key(self) -> str:
+        """Return what no other item of the folder has: split and name."""
+        return f"{self.split}/{self.name}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
@@ -195,9 +200,9 @@ def _of_frame(frame: Frame) -> list[str]:
     height, width = frame.box[2:]
     notes = []
     if abs(height * frame.size[1] / (width * frame.size[0]) - 1) > 0.02:
-        notes.append(f"{width}x{height} was stretched to {_shown(frame.size)}; --crop-to-aspect cuts instead")
+        notes.append(f"stretched (--crop-to-aspect cuts instead): {width}x{height} to {_shown(frame.size)}")
     if height < frame.size[0] or width < frame.size[1]:
-        notes.append(f"{width}x{height} was made larger, to {_shown(frame.size)}")
+        notes.append(f"made larger: {width}x{height} to {_shown(frame.size)}")
     return notes
 
 

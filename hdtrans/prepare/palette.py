@@ -19,7 +19,7 @@ from hdtrans.prepare.source import Item, Maps
 
 HELP = "label pictures whose colours stand for classes, by a table of colours"
 
-_FAR = 40.0
+_FAR = 40.0  # levels
 _MOST_SHOWN = 5
 _AT_ONCE = 1 << 16  # colours compared with the table
 
@@ -109,8 +109,9 @@ def match_colours(picture: npt.NDArray[Any], table: ClassTable, match: str, path
     at = at.copy()
     at[~known] = nearest if match == "nearest" else len(own)
     note = "has colours that are not in the table"
-    if match == "nearest" and far > 0.01:
-        note = f"more than 1 % of the pixels are far (over {_FAR:.0f} levels) from every colour in the table"
+    if match == "nearest" and far > 0.1:
+        worst = tuple(unknown[np.argmax(counts[~known] * (distance > _FAR))].tolist())
+        note = f"more than 10 % of the pixels are far from every colour in the table: most of all {worst}"
     return Maps(_ids(at, places, codes.shape, table), notes=(note,))
 
 

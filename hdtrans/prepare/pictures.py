@@ -22,7 +22,7 @@ _JPEG = [
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 ]
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 2]
+_PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as others, and as small
 _KEPT = {1: 1, 2: 1, 3: 3, 4: 4}  # channels in a file: channels in a PNG
 
 

@@ -24,7 +24,7 @@ class Item:
     """One annotated photo.
 
     Attributes:
-        name: of the files that are written, without extension; with `/` for sub-folders; unique within the source.
+        name: of the files that are written, without extension; with `/` for sub-folders; unique within its split.
         split: of the data set's own (`train`, `val`, `test`), or None where it has none.
         group: what a split must keep together, such as a sequence; the name itself where there is nothing.
         photo: its file, or None where there is none.
@@ -48,7 +48,8 @@ class Maps:
         label: (H, W) integers: places in the class table, or its ignored id.
         instance: (H, W) integers: the same id for all pixels of one thing, any numbers, `UNCOUNTED` for what is not
             counted; or None where the data set does not tell things apart.
-        notes: findings about this item that a user should read, such as colours that are in no table.
+        notes: findings about this item that a user should read, such as colours that are in no table. Those that are
+            equal up to the first `:` are shown as one.
     """
 
     label: npt.NDArray[Any]

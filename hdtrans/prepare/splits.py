@@ -8,9 +8,12 @@ from hdtrans.common.errors import UserError
 from hdtrans.prepare.options import SPLITS, Options
 from hdtrans.prepare.source import Item
 
+Work = Sequence[tuple[Item, str]]
+"""Items and the splits they go to."""
 
-def split_of(items: Sequence[Item], options: Options) -> list[str]:
-    """Return the split of each item.
+
+def with_splits(items: Sequence[Item], options: Options) -> Work:
+    """Return the items with their splits.
 
     With shares, groups whose hash (SHA-256, as a fraction of its range) is below the share of `test` are tests, then
     come those of `val`; each gets at least one group. So a group stays where it is when others are added. Without
@@ -20,7 +23,7 @@ def split_of(items: Sequence[Item], options: Options) -> list[str]:
         UserError: the pattern of `split_by` is wrong or matches nothing in a name, or there are too few groups.
     """
     if not options.split:
-        return [item.split or "train" for item in items]
+        return [(item, item.split or "train") for item in items]
     groups = [_group(item, options.split_by) for item in items]
     places = {group: _place(group) for group in groups}
     ordered = sorted(places, key=lambda group: (places[group], group))
@@ -37,7 +40,7 @@ def split_of(items: Sequence[Item], options: Options) -> list[str]:
         start, taken = start + share, taken + len(part)
     if taken == len(ordered):
         raise UserError(f"--split: of {len(ordered)} groups none is left to train on; give smaller shares")
-    return [splits.get(group, "train") for group in groups]
+    return [(item, splits.get(group, "train")) for item, group in zip(items, groups, strict=True)]
 
 
 def _group(item: Item, by: str) -> str:
@@ -58,11 +61,11 @@ def _place(group: str) -> float:
     return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
 
 
-def limited(items: Sequence[Item], splits: Sequence[str], limit: int | None) -> list[tuple[Item, str]]:
-    """Return the items with their splits, the first `limit` of each split."""
-    left = dict.fromkeys(SPLITS, len(items) if limit is None else limit)
+def limited(work: Work, limit: int | None) -> Work:
+    """Return the first `limit` items of each split."""
+    left = dict.fromkeys(SPLITS, len(work) if limit is None else limit)
     chosen = []
-    for item, split in zip(items, splits, strict=True):
+    for item, split in work:
         if left[split]:
             left[split] -= 1
             chosen.append((item, split))

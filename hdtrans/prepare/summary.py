@@ -51,16 +51,18 @@ class Report:
             counts = (len(records), has["label"], has["inst"], has["img"], has["A"])
             if records:
                 rows.append((split, *map(str, counts)))
+        if len(rows) == 1:
+            return ""
         used = [c for c in range(6) if c == 0 or any(row[c] != "0" for row in rows[1:])]
         return table([[row[c] for c in used] for row in rows])
 
     def _findings(self) -> str:
-        notes: dict[str, list[str]] = {}
+        notes: dict[str, tuple[str, list[str]]] = {}
         for record in self.done:
             for note in record.notes:
-                notes.setdefault(note, []).append(record.name)
+                notes.setdefault(note.partition(":")[0], (note, []))[1].append(record.key)
         with_instances = sum(record.things is not None for record in self.done)
-        lines = [f"  {_counted(names)}: {note}" for note, names in list(notes.items())[:_MOST_SHOWN]]
+        lines = [f"  {_counted(names)}: {note}" for note, names in list(notes.values())[:_MOST_SHOWN]]
         if len(notes) > _MOST_SHOWN:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings, each in its line of prepare.jsonl")
         if 0 < with_instances < len(self.done):

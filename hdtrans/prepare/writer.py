@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,22 +20,23 @@ from hdtrans.common.files import write_bytes
 from hdtrans.prepare.journal import Folder, about_files
 from hdtrans.prepare.making import Maker, Record
 from hdtrans.prepare.source import Item
+from hdtrans.prepare.splits import Work, limited
 from hdtrans.prepare.summary import Report, count_classes
 
 _AHEAD = 4  # items waiting for each process
 
-Work = Sequence[tuple[Item, str]]
-
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that could not be made, and why."""
+    """An item that could not be made, by its key, and why."""
 
-    name: str
+    key: str
     why: str
 
 
-def write_items(folder: Folder, maker: Maker, work: Work, workers: int | None = None) -> Report:
+def write_items(
+    folder: Folder, maker: Maker, work: Work, workers: int | None = None, limit: int | None = None
+) -> Report:
     """Make the files of all items that are not there yet, and dataset.json; return what was done.
 
     An item that fails is reported, and the rest done; it is tried again the next time.
@@ -43,50 +44,60 @@ def write_items(folder: Folder, maker: Maker, work: Work, workers: int | None = 
     Args:
         folder: where to; it is checked first.
         maker: makes the files of one item.
-        work: items and their splits.
+        work: all items and their splits.
         workers: processes; 1 is this one, None one for each core.
+        limit: how many items of each split are made, or None for all.
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
         Stopped: on SIGTERM, after the items in work.
     """
-    check_names([item for item, _ in work])
+    check_names(work)
     folder.check()
     folder.claim()
     records = folder.finished()
     _check_continued(folder, records, work)
-    left = [(item, split) for item, split in work if item.name not in records]
+    work = limited(work, limit)
+    left = [(item, split) for item, split in work if _key(item, split) not in records]
     count = min(workers or len(os.sched_getaffinity(0)), max(1, len(left)))
     failures: dict[str, str] = {}
-    made = len(records)
+    before = len(records)
     with _stoppable(), tqdm(total=len(work), initial=len(work) - len(left), unit="item", disable=None) as bar:
         for result in _results(_Task(maker, folder.out), left, count):
             if isinstance(result, Failure):
-                failures[result.name] = result.why
+                failures[result.key] = result.why
             else:
                 folder.add(result)
-                records[result.name] = result
+                records[result.key] = result
             bar.update()
-    done = [records[item.name] for item, _ in work if item.name in records]
-    extra = [record for name, record in records.items() if name not in {item.name for item, _ in work}]
-    ordered = {item.name: failures[item.name] for item, _ in work if item.name in failures}
-    counts = {} if folder.classes is None else count_classes([*done, *extra], folder.classes)
-    folder.write({"pixels": counts, "failed": ordered, "files": about_files([*done, *extra])})
-    return Report(folder, done, ordered, len(records) - made, len(extra))
+    keys = [_key(item, split) for item, split in work]
+    done = [records[key] for key in keys if key in records]
+    wanted = set(keys)
+    everything = [*done, *(record for key, record in records.items() if key not in wanted)]
+    failed = {key: failures[key] for key in keys if key in failures}
+    counts = {} if folder.classes is None else count_classes(everything, folder.classes)
+    folder.write({"pixels": counts, "failed": failed, "files": about_files(everything)})
+    return Report(folder, done, failed, len(records) - before, len(everything) - len(done))
 
 
-def check_names(items: Sequence[Item]) -> None:
-    """Raise UserError if there are no items, or two have the same name, or one could not be the name of a file."""
-    if not items:
+def _key(item: Item, split: str) -> str:
+    return f"{split}/{item.name}"
+
+
+def check_names(work: Work) -> None:
+    """Raise UserError if there are no items, or two of a split have one name, or it could not be that of a file."""
+    if not work:
         raise UserError("there is nothing to prepare: no item was found")
     seen: dict[str, Item] = {}
-    for item in items:
+    for item, split in work:
         parts = PurePosixPath(item.name).parts
         if not parts or item.name.startswith("/") or any(part.startswith(".") for part in parts):
             raise UserError(f"the name {item.name!r} cannot be that of a file to be written ({_files(item)})")
-        if twin := seen.get(item.name):
-            raise UserError(f"two items are named {item.name!r}: {_files(twin)} and {_files(item)}; keep or rename one")
-        seen[item.name] = item
+        if twin := seen.get(_key(item, split)):
+            raise UserError(
+                f"two items of {split} are named {item.name!r}: {_files(twin)}, and {_files(item)}; keep or rename one"
+            )
+        seen[_key(item, split)] = item
 
 
 def _files(item: Item) -> str:
@@ -94,12 +105,11 @@ def _files(item: Item) -> str:
 
 
 def _check_continued(folder: Folder, records: dict[str, Record], work: Work) -> None:
-    known = [(records[item.name], split) for item, split in work if item.name in records]
-    moved = [f"{record.name} ({record.split}, now {split})" for record, split in known if record.split != split]
-    if moved:
+    """Raise UserError if an item that is finished is no longer in the data set, or in another split."""
+    if gone := sorted(records.keys() - {_key(item, split) for item, split in work}):
         raise UserError(
-            f"--out {folder.out}: {len(moved)} item(s) are in another split there, as {moved[0]}: the data set has "
-            "changed since; give a new folder"
+            f"--out {folder.out}: holds {len(gone)} item(s) that the data set has not, or has in another split, as "
+            f"{gone[0]}: it has changed since; give a new folder"
         )
 
 
@@ -113,9 +123,9 @@ class _Task:
         try:
             made = self.maker.make(item, split)
         except UserError as error:
-            return Failure(item.name, str(error))
+            return Failure(_key(item, split), str(error))
         except Exception as error:  # whatever a damaged file makes a decoder raise: the other items go on
-            return Failure(item.name, f"{_files(item)}: {type(error).__name__}: {error}")
+            return Failure(_key(item, split), f"{_files(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
             write_bytes(self.out / name, data)
         return made.record
