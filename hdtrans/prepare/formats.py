@@ -9,6 +9,7 @@ from typing import Any
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.prepare import celebamask, cityscapes, folder, pairs, palette
+from hdtrans.prepare.instances import LARGEST_ID
 from hdtrans.prepare.journal import Folder
 from hdtrans.prepare.making import Maker, MapsMaker, PairMaker
 from hdtrans.prepare.options import SPLITS, Options, common_options, own_options, plain
@@ -58,6 +59,8 @@ def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[M
         return PairMaker(source, root, options), None
     remap = read_remap(options.remap, source.classes) if options.remap else None
     classes = remap.classes if remap else source.classes
+    if classes.ignore is not None and not 0 <= classes.ignore <= LARGEST_ID:
+        raise UserError(f"the ignored id {classes.ignore} does not fit 16 bits; give one from 0 to {LARGEST_ID}")
     things = tuple(class_id(name, classes, "--things") for name in options.things)
     return MapsMaker(source, root, options, remap, things or tuple(range(len(classes)))), classes
 

@@ -89,7 +89,7 @@ def missing(root):
 
 
 def no_labels(root):
-    return ("--in", root.parent, "--classes", 3), "there is no train_label/ or val_label/ or test_label/"
+    return ("--in", root / "train_label", "--classes", 3), "there is no train_label/ or val_label/ or test_label/"
 
 
 def empty(root):

@@ -101,8 +101,8 @@ def test_a_missing_photo(tmp_path, capsys):
 
 
 def test_another_folder(tmp_path, capsys):
-    (tmp_path / "leftImg").mkdir()
-    assert prepare("cityscapes", "--in", tmp_path, "--out", tmp_path / "out") == 2
+    (tmp_path / "in/leftImg").mkdir(parents=True)
+    assert prepare("cityscapes", "--in", tmp_path / "in", "--out", tmp_path / "out") == 2
     assert "there is no leftImg8bit/" in capsys.readouterr().err
 
 
