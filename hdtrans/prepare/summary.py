@@ -11,6 +11,8 @@ from hdtrans.prepare.options import SPLITS
 
 _MOST_CLASSES = 20
 _MOST_SHOWN = 10
+_MOST_FAILURES = 50
+_LONGEST_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Report:
     Attributes:
         folder: that was written.
         done: the records of the items asked for that are finished.
-        failures: why items could not be made, by name.
+        failures: why items could not be made, by split and name.
         new: how many items this run made.
         extra: how many finished items lie in the folder that were not asked for.
     """
@@ -74,8 +76,10 @@ class Report:
     def _failures(self) -> str:
         if not self.failures:
             return ""
-        lines = [f"  {name}: {why}" for name, why in self.failures.items()]
-        return "\n".join([f"{len(lines)} item(s) FAILED and were left out:", *lines])
+        lines = [f"  {key}: {why}" for key, why in list(self.failures.items())[:_MOST_FAILURES]]
+        if len(self.failures) > _MOST_FAILURES:
+            lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; dataset.json lists all of them")
+        return "\n".join([f"{len(self.failures)} item(s) FAILED and were left out:", *lines])
 
 
 def count_classes(records: Sequence[Record], classes: ClassTable) -> dict[str, dict[str, int]]:
@@ -108,7 +112,7 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
     absent = [name for name in counts if not counts[name]["pixels"]]
     rows = [("class", "pixels", "items")]
     rows += [
-        (name, f"{100 * counts[name]['pixels'] / total:.2f} %", str(counts[name]["items"]))
+        (_short(name), f"{100 * counts[name]['pixels'] / total:.2f} %", str(counts[name]["items"]))
         for name in present[:_MOST_CLASSES]
     ]
     ignored = total - sum(count["pixels"] for count in counts.values())
@@ -120,8 +124,12 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
         lines.append(f"and {len(present) - _MOST_CLASSES} more classes")
     if absent:
         more = f" and {len(absent) - _MOST_SHOWN} more" if len(absent) > _MOST_SHOWN else ""
-        lines.append(f"no pixel of: {', '.join(absent[:_MOST_SHOWN])}{more}")
+        lines.append(f"no pixel of: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
 
 
 def _counted(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.prepare.made import dataset, files, grey_folder, label_map, photo, prepare, put
 
@@ -36,6 +37,13 @@ def other_size(root):
     put(root / "train_img/1.png", photo(8, 10))
 
 
+def turned(root):
+    (root / "train_img/1.png").unlink()
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(photo(8, 12)).save(root / "train_img/1.jpg", exif=exif)
+
+
 def empty_file(root):
     (root / "train_img/1.png").write_bytes(b"")
 
@@ -60,6 +68,7 @@ def other_instances(root):
         (other_ids, "train_label/1.png: ids that are no class: 3 (16 pixels), 4 (16 pixels), first at row 0, column"),
         (colours, "train_label/1.png: a label map (one id a pixel) is expected, but this is a picture of 3 channels"),
         (other_size, "train_img/1.png: has 10x8, but its annotation 12x8"),
+        (turned, "the annotation ignores the EXIF orientation of the photo"),
         (empty_file, "train_img/1.png: is empty (0 bytes)"),
         (jpeg_label, "train_label/1.jpg: a label map is expected, but this is a JPEG, which changes ids"),
         (other_instances, "the label map has 12x8, but the instance map 8x8"),
