@@ -49,25 +49,21 @@ def paired_items(root: Path, places: Mapping[str, str | None]) -> list[Item]:
     if not root.is_dir():
         raise UserError(f"--in {root}: there is no such folder")
     patterns = {field: place or DEFAULTS[field] for field, place in places.items()}
-    splits = [s for s in SPLITS if _folder(root, patterns["label"], s).is_dir()]
-    if not splits:
-        there = sorted(path.name for path in root.iterdir() if path.is_dir())
-        raise UserError(
-            f"--in {root}: there is no {_all(patterns['label'])}, where label maps are looked for (--label-dir). "
-            f"There is {', '.join(f'{name}/' for name in there[:20]) or 'no folder'}."
-            f"{nearest(patterns['label'], there)}"
-        )
+    for field, place in places.items():
+        if (place or field == "label") and not any(_folder(root, patterns[field], split).is_dir() for split in SPLITS):
+            found = sorted(path.name for path in root.iterdir() if path.is_dir())
+            near = nearest(patterns[field], found)
+            raise UserError(
+                f"--in {root}: there is no {_all(patterns[field])} (--{field}-dir). "
+                f"There is {', '.join(f'{name}/' for name in found[:20]) or 'no folder'}.{near}"
+            )
     items: list[Item] = []
-    for split in splits if _SPLIT in patterns["label"] else splits[:1]:
-        folders = {"label": _folder(root, patterns["label"], split)}
-        for field in places.keys() - {"label"}:
-            folder = _folder(root, patterns[field], split)
-            if folder.is_dir():
-                folders[field] = folder
-            elif places[field] is not None and _SPLIT not in patterns[field]:
-                raise UserError(f"--{field}-dir {places[field]}: there is no folder {folder}")
+    for split in SPLITS if _SPLIT in patterns["label"] else SPLITS[:1]:
+        wanted = {field: _folder(root, pattern, split) for field, pattern in patterns.items()}
+        there = {field: folder for field, folder in wanted.items() if folder.is_dir()}
         own = split if _SPLIT in patterns["label"] else None
-        items += [_item(sample.name, sample.paths, folders, own) for sample in gather(folders)]
+        folders = {"label": wanted["label"], **there}
+        items += [_item(sample.name, sample.paths, folders, own) for sample in (gather(there) if there else ())]
     return items
 
 

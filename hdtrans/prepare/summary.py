@@ -69,6 +69,8 @@ class Report:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings, each in its line of prepare.jsonl")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
+        if self.folder.classes is not None and self.done and not any(_has_photo(record) for record in self.done):
+            lines.append("  no item has a photo: label maps alone can be translated, but train nothing")
         if self.extra:
             lines.append(f"  {self.extra} finished item(s) in the folder were not asked for this time")
         return "\n".join(["findings:", *lines]) if lines else ""
@@ -126,6 +128,10 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
         more = f" and {len(absent) - _MOST_SHOWN} more" if len(absent) > _MOST_SHOWN else ""
         lines.append(f"no pixel of: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def _has_photo(record: Record) -> bool:
+    return any(file.startswith(f"{record.split}_img/") for file in record.files)
 
 
 def _short(name: str) -> str:

@@ -50,7 +50,7 @@ def write_items(
 
     Raises:
         UserError: the folder holds something else, or cannot be written.
-        Stopped: on SIGTERM, after the items in work.
+        Stopped: on SIGTERM or Ctrl-C, after the items in work.
     """
     check_names(work)
     folder.check()
@@ -128,6 +128,8 @@ class _Task:
             made = self.maker.make(item, split)
         except UserError as error:
             return Failure(_key(item, split), str(error))
+        except Stopped:
+            raise
         except Exception as error:  # whatever a damaged file makes a decoder raise: the other items go on
             return Failure(_key(item, split), f"{_files(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
@@ -186,7 +188,7 @@ def _run(item: Item, split: str) -> Record | Failure:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM stop as Ctrl-C does, so that no worker is left alone."""
+    """Let SIGTERM and Ctrl-C end the run with its workers, after the items in work."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -194,8 +196,9 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise Stopped(number, "stopped; run the same command again to go on")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

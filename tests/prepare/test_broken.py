@@ -44,6 +44,12 @@ def turned(root):
     Image.fromarray(photo(8, 12)).save(root / "train_img/1.jpg", exif=exif)
 
 
+def photo_of_another_split(root):
+    (root / "train_label/1.png").unlink()
+    (root / "test_img").mkdir()
+    (root / "train_img/1.png").rename(root / "test_img/1.png")
+
+
 def empty_file(root):
     (root / "train_img/1.png").write_bytes(b"")
 
@@ -68,6 +74,7 @@ def other_instances(root):
         (other_ids, "train_label/1.png: ids that are no class: 3 (16 pixels), 4 (16 pixels), first at row 0, column"),
         (colours, "train_label/1.png: a label map (one id a pixel) is expected, but this is a picture of 3 channels"),
         (other_size, "train_img/1.png: has 10x8, but its annotation 12x8"),
+        (photo_of_another_split, "test_img/1.png: has no label map in"),
         (turned, "the annotation ignores the EXIF orientation of the photo"),
         (empty_file, "train_img/1.png: is empty (0 bytes)"),
         (jpeg_label, "train_label/1.jpg: a label map is expected, but this is a JPEG, which changes ids"),
@@ -81,7 +88,7 @@ def test_one_bad_item(tmp_path, capsys, damage, told):
     text = capsys.readouterr().out
     assert text.count(told) == 1 and "1 item(s) FAILED" in text and "3 of 4 items" in text
     assert sorted({path.split("/")[1] for path in files(out)}) == ["0.png", "2.png", "3.png"]
-    assert list(dataset(out)["failed"]) == ["train/1"]
+    assert [key.split("/")[1] for key in dataset(out)["failed"]] == ["1"]
 
 
 def test_a_repaired_item_is_made_the_next_time(tmp_path):
@@ -124,6 +131,10 @@ def bad_classes(root):
 def bad_json(root):
     (root / "names.json").write_text("{")
     return ("--in", root, "--classes", root / "names.json"), "names.json: not a JSON file"
+
+
+def no_photos(root):
+    return ("--in", root, "--classes", 3, "--photo-dir", "{split}_imgs"), "no train_imgs/ or val_imgs/ or test_imgs/"
 
 
 def bad_thing(root):

@@ -296,15 +296,16 @@ class TestProcesses:
         )
         assert done.returncode == 0 and files(tmp_path / "one") == files(tmp_path / "two")
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_stopped_and_continued(self, tmp_path, number):
+    @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "2"), (signal.SIGTERM, "1")])
+    def test_stopped_and_continued(self, tmp_path, number, workers):
         source, out = grey_folder(tmp_path / "in", 60, size=(400, 600)), tmp_path / "out"
         command = [sys.executable, ROOT / "tools/prepare.py", "folder", "--in", source, "--out", out, "--classes", "3"]
-        process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen([*command, "--workers", workers], stderr=subprocess.PIPE, start_new_session=True)
         while not (out / "prepare.jsonl").exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
-        assert process.wait(30) == 128 + number
+        told = process.communicate(timeout=30)[1].decode()
+        assert process.returncode == 128 + number and "stopped; run the same command again" in told
         assert not list(out.rglob("*.part"))
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
         assert len(files(out)) == 120
