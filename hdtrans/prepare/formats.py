@@ -1,6 +1,7 @@
 """The formats by name, and the way from a command line to a prepared folder."""
 
 import argparse
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,8 +44,9 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
         raise UserError(f"--out {given.out}: lies in the data set itself; give a folder outside of {given.root}")
     source = FORMATS[name].open_source(root, given)
     maker, classes = _maker(source, root, options)
-    mark = {"format": name, "from": str(root), "format_options": plain(own_options(given)), **_marked(options)}
-    target = Folder(given.out, classes, mark)
+    own = plain(own_options(given))
+    mark = {"format": name, "from": str(root), "format_options": own, "format_files": _digests(root, own)}
+    target = Folder(given.out, classes, {**mark, **_marked(options, maker)})
     work = with_splits(source.items(), options)
     if given.dry_run:
         check_names(work)
@@ -56,6 +58,8 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
 def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[Maker, ClassTable | None]:
     """Return what makes the files of items, and the classes of their label maps."""
     if isinstance(source, PairSource):
+        if options.remap or options.instances != "own":
+            raise UserError("--remap and --instances are for label maps, which this format has not")
         return PairMaker(source, root, options), None
     remap = read_remap(options.remap, source.classes) if options.remap else None
     classes = remap.classes if remap else source.classes
@@ -65,11 +69,25 @@ def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[M
     return MapsMaker(source, root, options, remap, things or tuple(range(len(classes)))), classes
 
 
-def _marked(options: Options) -> dict[str, Any]:
+def _digests(root: Path, own: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of files that a format's options name: with other contents they make another folder."""
+    found = {}
+    for name, value in own.items():
+        for path in (Path(str(value)), root / str(value)):
+            if value and path.is_file():
+                with path.open("rb") as file:
+                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+                break
+    return found
+
+
+def _marked(options: Options, maker: Maker) -> dict[str, Any]:
     """Return the options that change files, and how pictures are resized."""
     values = plain(asdict(options))
     if options.size:
         values["size"] = f"{options.size[1]}x{options.size[0]}"
+    if isinstance(maker, MapsMaker) and maker.remap:
+        values["remap"] = maker.remap.to_dict(maker.source.classes)
     return {"options": values, "resized": {"maps": MAP_FILTER, "photos": PHOTO_FILTER} if options.size else None}
 
 

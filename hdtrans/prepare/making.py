@@ -168,7 +168,7 @@ def check_ids(label: Array, table: ClassTable, item: Item) -> None:
     where = shown(item.annotations[0]) if item.annotations else item.name
     raise UserError(
         f"{where}: ids that are no class: {told}{more}, first at row {row}, column {column}. "
-        f"Classes are 0 to {count - 1}, {ignored}"
+        f"Classes are 0 to {count - 1}, {ignored}: is the list of classes too short, or one of them no class?"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError
+from hdtrans.data.header import LARGEST_PIXELS
 
 SPLITS = ("train", "val", "test")
 
@@ -46,6 +47,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.crop_to_aspect and self.size is None:
             raise UserError("--crop-to-aspect needs --size, whose aspect it cuts to")
+        if self.split_by != "group" and not self.split:
+            raise UserError("--split-by needs --split, the shares of test and val")
         if self.instances != "from-labels" and (self.things or self.min_area != 1):
             raise UserError("--things and --min-area need --instances from-labels")
 
@@ -104,9 +107,10 @@ def plain(value: Any) -> Any:
 
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text.lower())
-    if found is None or "0" in found.groups():
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 0 < width * height <= LARGEST_PIXELS:
         raise argparse.ArgumentTypeError(f"got {text!r}; give WIDTHxHEIGHT in pixels, for example 1024x512")
-    return int(found[2]), int(found[1])
+    return height, width
 
 
 def _shares(text: str) -> tuple[tuple[str, float], ...]:

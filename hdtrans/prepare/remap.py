@@ -31,6 +31,10 @@ class Remap:
     ids: tuple[int, ...]
     ignore: int | None
 
+    def to_dict(self, old: ClassTable) -> dict[str, str | int]:
+        """Return what each old class, by id and name, becomes."""
+        return {f"{place} {name}": self.ids[place] for place, name in enumerate(old.names)}
+
     def apply(self, label: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
         """Return an (H, W) map of old ids, all of them in the old table, with the new ones."""
         count = len(self.ids) - 1

@@ -154,6 +154,10 @@ def useless(root):
     return ("--in", root, "--classes", 3, "--things", "0"), "--things and --min-area need --instances from-labels"
 
 
+def no_shares(root):
+    return ("--in", root, "--classes", 3, "--split-by", "name"), "--split-by needs --split"
+
+
 def no_size(root):
     return ("--in", root, "--classes", 3, "--crop-to-aspect"), "--crop-to-aspect needs --size"
 
@@ -172,6 +176,7 @@ MISTAKES = (
     bad_json,
     bad_thing,
     useless,
+    no_shares,
     no_size,
     bad_pattern,
 )

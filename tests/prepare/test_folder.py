@@ -212,6 +212,11 @@ class TestRemap:
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["sky", "road"]
         assert label(out, "train_label/0.png")[0].tolist() == [1] * 4 + [255] * 4 + [0] * 4
 
+    def test_another_mapping_is_refused(self, source, tmp_path, capsys):
+        assert self.run(source, tmp_path, "car: road\n")[0] == 0
+        assert self.run(source, tmp_path, "car: sky\n")[0] == 2
+        assert "options.remap.1 car: 0 there, 1 now" in capsys.readouterr().err
+
     def test_a_new_class(self, source, tmp_path):
         code, out = self.run(source, tmp_path, "road: ground\ncar: ground\n")
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["ground", "sky"]

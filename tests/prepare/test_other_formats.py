@@ -143,6 +143,7 @@ class TestPairs:
         ("words", "told"),
         [
             (("--low", 5, "--high", 1), "give 0 <= low <= high"),
+            (("--instances", "none"), "--remap and --instances are for label maps"),
             (("--factor", 1), "--factor 1: give 2 or more"),
             (("--blur", -1), "--blur -1: give"),
             (("--photo-dir", "x"), "--photo-dir x: there is no folder"),
