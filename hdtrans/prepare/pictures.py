@@ -23,6 +23,7 @@ _JPEG = [
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 ]
 _PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as others, and as small
+_FORMATS = {"png": "PNG", "jpg": "JPEG"}
 _KEPT = {1: 1, 2: 1, 3: 3, 4: 4}  # channels in a file: channels in a PNG
 
 
@@ -99,7 +100,10 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
     colours = 3 if header.palette or header.cmyk else _KEPT.get(header.channels, header.channels)
     channels = 3 if kind == "jpg" and colours == 4 else colours
     if header.floating or channels > 4:
-        raise UserError(f"{shown(path)}: floating point numbers, or {channels} channels, fit no PNG or JPEG photo")
+        found = "holds floating point numbers" if header.floating else f"has {channels} channels"
+        raise UserError(
+            f"{shown(path)}: {found}, which PNG and JPEG cannot; photos have 1 to 4 channels of 8 or 16 bits"
+        )
     if kind == "jpg" and header.bits > 8:
         raise UserError(f"{shown(path)}: has {header.bits} bits, which JPEG cannot hold; use --photos png")
     dropped = header.channels in (2, 4) and channels < header.channels and not header.cmyk
@@ -112,8 +116,7 @@ def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Fram
     JPEG has quality 95 and full colour resolution.
     """
     whole = frame.box == (0, 0, *photo.shape[:2]) and not frame.scales
-    same = (header.format, kind) == ("JPEG", "jpg") or ((header.format, kind) == ("PNG", "png") and not header.palette)
-    if whole and same and not header.cmyk:
+    if whole and header.format == _FORMATS[kind] and header.channels == photo.shape[2]:
         return path.read_bytes()
     return encode_jpeg(photo) if kind == "jpg" else encode_png(photo)
 
