@@ -11,6 +11,8 @@ COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
     "make_toycity": "render toy street scenes with label and instance maps",
+    "prepare": "make a training folder from annotations in any usual format",
+    "colorize_labels": "make label maps visible, with a legend",
 }
 
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
         return run_tool(name, given[1:])
-    lines = [f"  {command:<14} {what}" for command, what in COMMANDS.items()]
+    lines = [f"  {command:<15} {what}" for command, what in COMMANDS.items()]
     usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
     if name in ("__help", "_h", ""):
         print(usage)

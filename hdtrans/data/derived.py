@@ -1,7 +1,7 @@
 """Pictures made from pictures and maps: edges, grey, Lab, low resolution, boundaries, a channel for each class.
 
-Training, sample grids and inference all make them here. Pictures are (H, W, C): uint8 in [0, 255], int32 in [0, 65535],
-or float32 in [-1, 1].
+Training, sample grids, inference and preparation all make them here; torch, which preparation does without, is imported
+where something is scaled. Pictures are (H, W, C): uint8 in [0, 255], int32 in [0, 65535], or float32 in [-1, 1].
 """
 
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.config import Edges, Grey, Lab, LowResolution, Photos
-from hdtrans.data.geometry import scale_picture
 from hdtrans.data.read import with_channels
 
 Array = npt.NDArray[Any]
@@ -46,6 +45,8 @@ def split_photo(data: Photos, photo: Array) -> tuple[Array, Array]:
 def ready_source(data: Photos, picture: Array) -> Array:
     """Return what goes in where it is there already: a drawing, a grey picture, a small picture to be made larger."""
     if isinstance(data.input, LowResolution):
+        from hdtrans.data.geometry import scale_picture
+
         height, width = picture.shape[:2]
         return scale_picture(picture, height * data.input.factor, width * data.input.factor)
     return lab_of(picture)[0] if isinstance(data.input, Lab) else with_channels(picture, 1)
@@ -68,6 +69,8 @@ def edges(photo: Array, low: float = 100, high: float = 200, blur: float = 1) ->
 
 def low_resolution(photo: Array, factor: int) -> Array:
     """Make a photo `factor` times smaller, antialiased, and bring it back to its size, bicubic; its type stays."""
+    from hdtrans.data.geometry import scale_picture
+
     height, width = photo.shape[:2]
     small = scale_picture(photo, max(1, round(height / factor)), max(1, round(width / factor)))
     return scale_picture(small, height, width)

@@ -147,6 +147,27 @@ def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[
     return samples if isinstance(places[lead], Sequence) else sorted(samples, key=lambda sample: natural(sample.name))
 
 
+def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
+    """Return a sample for every name that any folder has, with the files that are there, in natural order of the names.
+
+    Args:
+        places: for each field a folder, searched with its sub-folders; files are paired as in `find_samples`.
+
+    Raises:
+        UserError: a folder has no pictures, or two files of the same name.
+    """
+    folders = {field: _scan(place) for field, place in places.items()}
+    if empty := [folder for folder in folders.values() if not folder.files]:
+        raise UserError(_nothing_found(empty[0]))
+    keys = _pair(folders)
+    found: dict[str, dict[str, str]] = {}
+    for field, folder in folders.items():
+        _check_twins(folder, keys[field])
+        for key, file in zip(keys[field], folder.files, strict=True):
+            found.setdefault(key, {})[field] = os.path.join(folder.path, file)
+    return [SampleFiles(key, found[key]) for key in sorted(found, key=natural)]
+
+
 def _folder_of(place: Path | Sequence[Path]) -> _Folder:
     """Return the pictures in a folder, or the files given, relative to the folder that holds them all."""
     if isinstance(place, Path) and place.is_dir():
@@ -302,6 +323,6 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts numbers inside names by their value: `a2` before `a10`."""
+    """Return a key for `sorted` that sorts numbers inside names by their value: `a2` before `a10`."""
     parts = re.split("([0-9]+)", name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

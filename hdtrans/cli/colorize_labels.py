@@ -1,0 +1,25 @@
+"""`hdtrans colorize_labels --in DIR --out DIR`: make label maps visible."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hdtrans.prepare.colourise import LEGEND, colourise
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and write the pictures; return 1 if some label maps could not be read, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="hdtrans colorize_labels",
+        description="Write a picture of each label map in the colours of its data set (dataset.json), and a legend.",
+    )
+    parser.add_argument("--in", dest="labels", type=Path, required=True, help="a folder of label maps, or one file")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
+    parser.add_argument("--table", type=Path, help="a dataset.json (default: the one beside the label maps or above)")
+    given = parser.parse_args(arguments)
+    result = colourise(given.labels, given.out, given.table)
+    for failure in result.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    print(f"{len(result.done)} pictures and {LEGEND} are in {given.out}")
+    return 1 if result.failures else 0
