@@ -12,7 +12,7 @@ from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import probe, read_label, read_picture
 from hdtrans.prepare.documents import read_lines
-from hdtrans.prepare.places import Photos, arranged, files_under, split_of, there
+from hdtrans.prepare.places import Photos, arranged, files_under, given, split_of, there
 from hdtrans.prepare.source import Item, Maps
 from hdtrans.prepare.tables import class_table, to_colour, translate, translate_colours
 
@@ -37,19 +37,19 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--colours",
         metavar="FILE",
-        help="lines of red, green, blue and name, or of name,r,g,b, below --in (default: label_colors.txt or "
+        help="lines of red, green, blue and name, or of name,r,g,b (default: label_colors.txt or "
         "class_dict.csv, or else CamVid's 32 classes)",
     )
-    parser.add_argument("--labels", metavar="DIR", help="where the label pictures are, below --in (default: by name)")
-    parser.add_argument("--photos", metavar="DIR", help="where the photos are, below --in (default: by name)")
+    parser.add_argument("--label-dir", metavar="DIR", help="of label pictures, below --in (default: by name)")
+    parser.add_argument("--photo-dir", metavar="DIR", help="of photos, below --in (default: by name)")
 
 
 def open_source(root: Path, options: Namespace) -> "Camvid":
     """Read the table of colours, and pair label pictures with photos."""
-    table = next((root / name for name in (options.colours, *_TABLES) if name and (root / name).exists()), None)
-    if options.colours and table != root / options.colours:
-        raise UserError(f"{root / options.colours}: is not there (--colours). {there(root)}")
-    return Camvid(root, table, _folders(root, options.labels, options.photos))
+    table = next((root / name for name in _TABLES if (root / name).is_file()), None)
+    if options.colours:
+        table = given(root, options.colours)
+    return Camvid(root, table, _folders(root, options.label_dir, options.photo_dir))
 
 
 class Camvid:
@@ -101,7 +101,7 @@ def _folders(root: Path, labels: str | None, photos: str | None) -> list[tuple[P
     """Return the folders of label pictures, each with that of its photos."""
     if labels:
         if not (root / labels).is_dir():
-            raise UserError(f"{root / labels}: is not there (--labels). {there(root)}")
+            raise UserError(f"{root / labels}: is not there (--label-dir). {there(root)}")
         return [(root / labels, root / (photos or _photos_of(root, "")))]
     found = []
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
@@ -110,7 +110,7 @@ def _folders(root: Path, labels: str | None, photos: str | None) -> list[tuple[P
     if not found:
         raise UserError(
             f"{root}: has no folder of label pictures, such as LabeledApproved_full/, train_labels/ or trainannot/; "
-            f"name it by --labels. {there(root)}"
+            f"name it by --label-dir. {there(root)}"
         )
     return found
 

@@ -18,7 +18,7 @@ from hdtrans.common.classes import ClassTable, Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import read_instance
 from hdtrans.prepare.documents import field, read_json, shown, size_of, to_points
-from hdtrans.prepare.places import arranged, files_under, split_of, there
+from hdtrans.prepare.places import arranged, files_under, given, split_of, there
 from hdtrans.prepare.rle import decode
 from hdtrans.prepare.shapes import Canvas, Mask, Region, polygon
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
@@ -38,17 +38,17 @@ def add_options(parser: ArgumentParser) -> None:
         "--annotations",
         nargs="+",
         metavar="JSON",
-        help="the files to read, below --in (default: those whose names have the task in them)",
+        help="the files to read (default: those whose names have the task in them)",
     )
-    parser.add_argument("--photos", metavar="DIR", help="where the photos are, below --in (default: found by name)")
+    parser.add_argument("--photo-dir", metavar="DIR", help="of photos, below --in (default: found by name)")
     add_background(parser)
 
 
 def open_source(root: Path, options: Namespace) -> "Coco":
     """Find the annotation files, and join their categories to one class table."""
-    files = [root / name for name in options.annotations or []] or _found(root, options.tasks)
+    files = [given(root, name) for name in options.annotations or []] or _found(root, options.tasks)
     documents = [(path, read_json(path)) for path in files]
-    return Coco(root, documents, root / (options.photos or ""), options.background)
+    return Coco(root, documents, root / (options.photo_dir or ""), options.background)
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _photos(root: Path, folder: Path, wanted: list[tuple[str | None, str]]) -> d
         fitting = [path for path in by_name[Path(name).name] if path.as_posix().endswith(f"/{name}")]
         own = [path for path in fitting if split_of(*path.relative_to(root).parts[:-1]) == split]
         if len(fitting) > 1 and len(own) != 1:
-            raise UserError(f"{fitting[0]} and {fitting[1]}: both could be the photo {name!r}; choose one by --photos")
+            raise UserError(f"{fitting[0]} and {fitting[1]}: both could be the photo {name!r}; choose by --photo-dir")
         if fitting:
             found[split, name] = (own or fitting)[0]
     return {key: found.get(key, folder / key[1]) for key in wanted} if found else {}

@@ -13,7 +13,7 @@ import numpy as np
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.read import read_instance, read_label
 from hdtrans.prepare.documents import field, read_json, size_of, to_points
-from hdtrans.prepare.places import Photos, arranged, files_under, split_of, there
+from hdtrans.prepare.places import Photos, arranged, files_under, given, split_of, there
 from hdtrans.prepare.shapes import Canvas, polygon
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import class_table, same_size, to_colour, translate
@@ -28,7 +28,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="JSON",
-        help="the classes, below --in; with v2.0 in its name the annotations are those of v2.0/ (default: the newest)",
+        help="the classes; with v2.0 in its name the annotations are those of v2.0/ (default: the newest)",
     )
     parser.add_argument("--read", choices=KINDS, help="which annotations to read (default: the first that are there)")
 
@@ -38,7 +38,7 @@ def open_source(root: Path, options: Namespace) -> "Mapillary":
     configs = sorted(root.glob("*config*.json"))
     if not configs and not options.config:
         raise UserError(f"{root}: has no config.json, config_v1.2.json or config_v2.0.json. {there(root)}")
-    return Mapillary(root, root / options.config if options.config else configs[-1], options.read)
+    return Mapillary(root, given(root, options.config) if options.config else configs[-1], options.read)
 
 
 class Mapillary:

@@ -42,6 +42,11 @@ def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
 
+def given(root: Path, name: str) -> Path:
+    """Return the path that an option names: as it is if it is there, or below the data set."""
+    return Path(name) if Path(name).exists() else root / name
+
+
 def existing(root: Path, names: Sequence[str], what: str) -> Path:
     """Return the first of these files or folders below `root`; raise UserError with what is there instead."""
     for name in names:
@@ -84,16 +89,18 @@ def arranged(items: Iterable[Item], root: Path) -> list[Item]:
     """
     found = list(items)
     counts = Counter(item.name for item in found)
-    found = [
-        dataclasses.replace(item, name=f"{item.split}/{item.name}") if counts[item.name] > 1 and item.split else item
-        for item in found
-    ]
+    found = [_with_split(item) if counts[item.name] > 1 and item.split else item for item in found]
     twins = [name for name, count in Counter(item.name for item in found).items() if count > 1]
     if not found:
         raise UserError(f"{root}: has no annotated picture. {there(root)}")
     if twins:
         raise UserError(f"{root}: {len(twins)} name(s) stand for more than one picture, first {twins[0]!r}; rename one")
     return sorted(found, key=lambda item: natural(item.name))
+
+
+def _with_split(item: Item) -> Item:
+    name = f"{item.split}/{item.name}"
+    return dataclasses.replace(item, name=name, group=name if item.group == item.name else item.group)
 
 
 def _entries(root: Path) -> list[str]:

@@ -74,12 +74,12 @@ def _items(root: Path, folder: Path) -> list[Item]:
     there = {path.stem for path in files_under(folder, (".png",))}
     splits: dict[str, str | None] = dict.fromkeys(there)
     lists = root / "ImageSets" / "Segmentation"
-    for split in ("test", "trainval", "val", "train"):
-        if (lists / f"{split}.txt").is_file():
-            listed = (line.split()[0] for line in read_lines(lists / f"{split}.txt"))
+    for kind in ("test", "trainval", "val", "train"):
+        if (lists / f"{kind}.txt").is_file():
+            listed = (line.split()[0] for line in read_lines(lists / f"{kind}.txt"))
             # The test lists name pictures whose label maps were never published.
-            named = [name for name in listed if split != "test" or name in there]
-            splits.update(dict.fromkeys(named, None if split == "trainval" else split))
+            named = [name for name in listed if kind != "test" or name in there]
+            splits.update(dict.fromkeys(named, None if kind == "trainval" else kind))
     photos, objects = Photos(root / "JPEGImages"), root / "SegmentationObject"
     items = []
     for name, split in splits.items():
