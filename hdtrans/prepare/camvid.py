@@ -130,6 +130,6 @@ def _items(root: Path, folders: list[tuple[Path, Path]]) -> list[Item]:
         for path in files_under(labels, (".png",)):
             stem = path.relative_to(labels).with_suffix("").as_posix()
             name = stem if stem in photos.paths else stem.removesuffix("_L")
-            split = listed.get(Path(name).name) or split_of(labels.name, *Path(name).parts[:-1])
+            split = listed.get(Path(name).name) or split_of(stills.name, *Path(name).parts[:-1])
             items.append(Item(name, split, Path(name).name.split("_")[0], photos.find(name), (path,)))
     return items

@@ -18,15 +18,18 @@ def as_json(path: Path) -> dict[str, Any]:
         UserError: naming the file and what it lacks.
     """
     tree = read_xml(path)
-    folders = [part.name for part in path.parents]
-    up = "../" * (folders.index("Annotations") + 1) if "Annotations" in folders else ""
-    inside = "/".join(reversed(folders[: folders.index("Annotations")])) if up else ""
+    photos = masks = path.parent
+    for folder in path.parents:
+        if folder.name == "Annotations":
+            inside = path.parent.relative_to(folder)
+            photos, masks = folder.with_name("Images") / inside, folder.with_name("Masks") / inside
+            break
     shapes = []
     for place, thing in enumerate(tree.findall("object")):
         if _text(thing, "deleted", "0") != "1":
-            shapes.append(_shape(thing, path.parent / up / "Masks" / inside, f"{path}: object {place}"))
+            shapes.append(_shape(thing, masks, f"{path}: object {place}"))
     return {
-        "imagePath": f"{up}Images/{inside}/{_text(tree, 'filename')}" if up else _text(tree, "filename"),
+        "imagePath": str(photos / _text(tree, "filename")),
         "imageHeight": _integer(tree, "imagesize/nrows", str(path)),
         "imageWidth": _integer(tree, "imagesize/ncols", str(path)),
         "shapes": shapes,

@@ -113,9 +113,12 @@ class Mapillary:
 
 def _items(root: Path, config: Path, wanted: str | None) -> list[Item]:
     version = next((version for version in ("v2.0", "v1.2") if version in config.name), "")
+    splits = sorted(path for path in root.iterdir() if path.is_dir() and split_of(path.name))
+    if not any((split / version).is_dir() for split in splits):
+        version = ""
     items = []
-    for split in sorted(path for path in root.iterdir() if path.is_dir() and split_of(path.name)):
-        base = split / version if (split / version).is_dir() else split
+    for split in splits:
+        base = split / version
         kind = next((kind for kind in (wanted, *KINDS) if kind and (base / kind).is_dir()), None)
         if kind is None or kind != (wanted or kind):
             continue

@@ -59,7 +59,7 @@ def translate(raw: npt.NDArray[Any], ids: Mapping[int, int], where: str, what: s
         for place in np.argsort(-counts, kind="stable")[:_MOST_SHOWN]:
             row, column = divmod(int(wrong[first[place]]), raw.shape[1])
             value = _colour(int(values[place])) if what == "colours" else int(values[place])
-            found.append(f"{value} ({counts[place]} pixels, first at row {row}, column {column})")
+            found.append(f"{value} ({_pixels(counts[place])}, first at row {row}, column {column})")
         more = f" and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else ""
         raise UserError(f"{where}: {what} that are no class: {', '.join(found)}{more}")
     return np.array([ids[key] for key in keys.tolist()], dtype=np.int32)[places]
@@ -99,3 +99,7 @@ def to_colour(values: object) -> Colour | None:
 
 def _colour(number: int) -> str:
     return f"[{number >> 16}, {number >> 8 & 255}, {number & 255}]"
+
+
+def _pixels(count: int) -> str:
+    return f"{count} pixel{'s' if count > 1 else ''}"
