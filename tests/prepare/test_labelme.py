@@ -119,12 +119,13 @@ def test_old_xml(tmp_path):
     source = opened(labelme, tmp_path)
     assert names(source, only(source)) == ["cc.t", "ct.."]
     assert source.items()[0].photo == tmp_path / "Images" / "street" / "a.jpg"
-    mask.unlink()
-    refused(lambda: only(source), mask, "No such file")
     write(path, XML.replace("<nrows>2</nrows>", ""))
     refused(lambda: opened(labelme, tmp_path), path, "<imagesize/nrows> is no integer")
     write(path, XML.replace("<segm><mask>m.png</mask></segm>", ""))
     refused(lambda: opened(labelme, tmp_path), f"{path}: object 2 (tree): has neither a polygon nor a mask")
+    write(path, XML)
+    mask.unlink()
+    refused(lambda: only(source), mask, "No such file")
 
 
 def test_real_files():
