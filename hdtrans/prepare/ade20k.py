@@ -14,7 +14,7 @@ import numpy as np
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import read_label, read_picture
 from hdtrans.prepare.documents import field, read_json, size_of
-from hdtrans.prepare.places import Photos, arranged, files_under, split_of, there
+from hdtrans.prepare.places import Listed, Photos, arranged, files_under, split_of, there
 from hdtrans.prepare.shapes import Canvas, Region
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import class_table, same_size, translate
@@ -42,7 +42,7 @@ def challenge_classes() -> tuple[list[str], dict[int, int]]:
     return [name for _, name in rows], places
 
 
-class Ade20k:
+class Ade20k(Listed):
     """ADE20K's items; `detail` is the kind of annotation that an item has: challenge, seg or json."""
 
     def __init__(self, root: Path) -> None:
@@ -58,10 +58,6 @@ class Ade20k:
         if not full and not challenge:
             raise UserError(f"{root}: has neither *_seg.png nor annotations/*.png beside images/. {there(root)}")
         self._items = arranged([*full, *challenge], root)
-
-    def items(self) -> list[Item]:
-        """Return every annotated picture."""
-        return self._items
 
     def read(self, item: Item) -> Maps:
         """Read or draw the maps of a picture."""

@@ -12,7 +12,7 @@ from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import probe, read_label, read_picture
 from hdtrans.prepare.documents import read_lines
-from hdtrans.prepare.places import Photos, arranged, files_under, given, split_of, there
+from hdtrans.prepare.places import Listed, Photos, arranged, files_under, given, split_of, there
 from hdtrans.prepare.source import Item, Maps
 from hdtrans.prepare.tables import class_table, to_colour, translate, translate_colours
 
@@ -52,7 +52,7 @@ def open_source(root: Path, options: Namespace) -> "Camvid":
     return Camvid(root, table, _folders(root, options.label_dir, options.photo_dir))
 
 
-class Camvid:
+class Camvid(Listed):
     """Label pictures in the colours of a table; a sequence is what stands before the first `_` of a name."""
 
     def __init__(self, root: Path, table: Path | None, folders: list[tuple[Path, Path]]) -> None:
@@ -64,10 +64,6 @@ class Camvid:
         self._colours = {colour: number for (_, colour), number in zip(rows, ids, strict=True)}
         self._ids = dict(enumerate(ids)) if table else {}
         self._items = arranged(_items(root, folders), root)
-
-    def items(self) -> list[Item]:
-        """Return every picture that has a label picture."""
-        return self._items
 
     def read(self, item: Item) -> Maps:
         """Read the label map of a picture."""

@@ -18,9 +18,9 @@ from hdtrans.common.classes import ClassTable, Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import read_instance
 from hdtrans.prepare.documents import field, read_json, shown, size_of, to_points
-from hdtrans.prepare.places import arranged, files_under, given, split_of, there
+from hdtrans.prepare.places import Listed, arranged, files_under, given, split_of, there
 from hdtrans.prepare.rle import decode
-from hdtrans.prepare.shapes import Canvas, Mask, Region, polygon
+from hdtrans.prepare.shapes import Canvas, Mask, Region, empty_note, polygon
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import add_background, class_table, outside, same_size, to_colour, translate
 
@@ -75,7 +75,7 @@ class _Segment:
     where: str
 
 
-class Coco:
+class Coco(Listed):
     """COCO's annotation files, whose category ids become places in their order."""
 
     def __init__(self, root: Path, documents: list[tuple[Path, Any]], photos: Path, background: str | None) -> None:
@@ -91,27 +91,23 @@ class Coco:
         self._things = {number for number, category in categories.items() if category.thing}
         self._items = _items(root, documents, photos)
 
-    def items(self) -> list[Item]:
-        """Return every picture that an annotation file lists."""
-        return self._items
-
     def read(self, item: Item) -> Maps:
         """Draw the annotations of a picture."""
         entry: _Entry = item.detail
         segments = [segment for annotation in entry.annotations for segment in _segments(*annotation, entry.size)]
-        notes = [] if segments else ["has no annotation"]
-        order = []
+        order, empty = [], []
         for number, segment in enumerate(segments):
             if segment.category not in self._places:
                 raise UserError(f"{segment.where}: its category {segment.category} is not among the categories")
             order.append((segment.category in self._things, -int(segment.mask.sum()), number))
             if not order[-1][1]:
-                notes.append(f"{segment.where}: covers no pixel")
+                empty.append(segment.where.removeprefix(f"{item.annotations[0]}: "))
         canvas = Canvas(*entry.size, self._outside)
         for thing, _, number in sorted(order):
             segment = segments[number]
             instance = number if thing and not segment.crowd else UNCOUNTED
             canvas.draw(Region(0, 0, segment.mask), self._places[segment.category], instance)
+        notes = empty_note(empty) if segments else ["has no annotation"]
         return Maps(canvas.label, canvas.instance if self._things else None, tuple(notes))
 
 

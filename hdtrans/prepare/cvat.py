@@ -13,9 +13,9 @@ import numpy as np
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.prepare.documents import Points, read_xml, shown, size_of, to_points
-from hdtrans.prepare.places import Photos, arranged, files_under, split_of, there
+from hdtrans.prepare.places import Listed, Photos, arranged, files_under, split_of, there
 from hdtrans.prepare.rle import decode
-from hdtrans.prepare.shapes import Canvas, Region, ellipse, pasted, polygon, turned
+from hdtrans.prepare.shapes import Canvas, Region, ellipse, empty_note, pasted, polygon, turned
 from hdtrans.prepare.source import Item, Maps
 from hdtrans.prepare.tables import add_background, class_table, outside, to_colour
 
@@ -38,7 +38,7 @@ def open_source(root: Path, options: Namespace) -> "Cvat":
     return Cvat(root, documents, options.background)
 
 
-class Cvat:
+class Cvat(Listed):
     """The pictures of CVAT's xml files, with the labels of their tasks as classes; `detail` is a picture's element."""
 
     def __init__(self, root: Path, documents: dict[Path, Element], background: str | None) -> None:
@@ -55,10 +55,6 @@ class Cvat:
         photos = Photos(root / "images" if (root / "images").is_dir() else root)
         self._items = arranged((i for path, tree in documents.items() for i in _items(path, tree, photos)), root)
 
-    def items(self) -> list[Item]:
-        """Return every picture of the xml files."""
-        return self._items
-
     def read(self, item: Item) -> Maps:
         """Draw the shapes of a picture."""
         (path,), image = item.annotations, item.detail
@@ -69,7 +65,8 @@ class Cvat:
         shapes = [(place, shape) for place, shape in enumerate(image) if shape.tag in _DRAWN]
         numbers: dict[tuple[str, str | None], int] = {}
         others = Counter(shape.tag for shape in image if shape.tag not in (*_DRAWN, *_NOT_SHAPES))
-        notes = [f"{where}: {count} {tag} not drawn, it has no area" for tag, count in sorted(others.items())]
+        told = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items()))
+        notes, empty = [f"shapes that have no area are not drawn: {told}"] if told else [], []
         for place, shape in sorted(shapes, key=lambda entry: _integer(entry[1], "z_order", where, 0)):
             name = shape.get("label", "")
             here = f"{where}: shape {place} ({shape.tag})"
@@ -78,8 +75,8 @@ class Cvat:
             key = (name, shape.get("group_id")) if shape.get("group_id") else ("", str(place))
             number = numbers.setdefault(key, place)
             if not canvas.draw(_region(shape, here, *canvas.label.shape), self._places[name], number):
-                notes.append(f"{here}: covers no pixel")
-        return Maps(canvas.label, canvas.instance, tuple(notes))
+                empty.append(f"shape {place} ({shape.tag})")
+        return Maps(canvas.label, canvas.instance, (*notes, *empty_note(empty)))
 
 
 def _items(path: Path, tree: Element, photos: Photos) -> list[Item]:

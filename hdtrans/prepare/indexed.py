@@ -25,7 +25,7 @@ from hdtrans.common.recipe_problems import describe
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.data.read import read_label, read_picture
 from hdtrans.prepare.documents import read_json, read_text
-from hdtrans.prepare.places import Photos, arranged, files_under, given, split_of, there
+from hdtrans.prepare.places import Listed, Photos, arranged, files_under, given, split_of, there
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import class_table, packed, same_size, translate
 
@@ -85,7 +85,7 @@ class _Mapping(_Strict):
     classes: Annotated[tuple[_Class, ...], Field(min_length=1)]
 
 
-class Indexed:
+class Indexed(Listed):
     """Label pictures whose numbers are translated by a mapping file; ids are its own, or the order of its classes."""
 
     def __init__(self, root: Path, mapping: _Mapping, path: Path) -> None:
@@ -99,10 +99,6 @@ class Indexed:
                 raise UserError(f"{path}: the number {twice[0]} is given twice, the second time to {entry.name!r}")
             self._ids |= dict.fromkeys(entry.raw, place)
         self._items = arranged(_items(root, mapping), root)
-
-    def items(self) -> list[Item]:
-        """Return every label picture."""
-        return self._items
 
     def read(self, item: Item) -> Maps:
         """Read the maps of a picture."""

@@ -19,8 +19,8 @@ import numpy as np
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.prepare.documents import Points, field, read_json, read_lines, shown, size_of, to_points
 from hdtrans.prepare.labelme_xml import as_json
-from hdtrans.prepare.places import arranged, files_under, given, natural, split_of, there
-from hdtrans.prepare.shapes import Canvas, Mask, Region, box, ellipse, pasted, polygon, stroke
+from hdtrans.prepare.places import Listed, arranged, files_under, given, natural, split_of, there
+from hdtrans.prepare.shapes import Canvas, Mask, Region, box, ellipse, empty_note, pasted, polygon, stroke
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import add_background, class_table, outside, with_background
 
@@ -75,7 +75,7 @@ class _Shape:
     where: str
 
 
-class Labelme:
+class Labelme(Listed):
     """LabelMe's json or xml files, each with the photo that it names."""
 
     def __init__(self, items: list[Item], names: list[str], background: str | None, line_width: float) -> None:
@@ -85,10 +85,6 @@ class Labelme:
         self._line_width = line_width
         self._items = items
 
-    def items(self) -> list[Item]:
-        """Return a picture for every file."""
-        return self._items
-
     def read(self, item: Item) -> Maps:
         """Draw the shapes of a picture."""
         (path,) = item.annotations
@@ -97,7 +93,7 @@ class Labelme:
         values = _document(path)
         canvas = Canvas(*size_of(values, str(path), "imageHeight", "imageWidth"), self._outside)
         numbers: dict[tuple[str, int | None], int] = {}
-        notes = []
+        empty = []
         for place, shape in enumerate(_shapes(path, values)):
             if shape.name not in self._places:
                 raise UserError(
@@ -109,8 +105,8 @@ class Labelme:
             regions = _regions(shape, self._line_width, *canvas.label.shape)
             covers = [canvas.draw(region, self._places[shape.name], number) for region in regions]
             if not any(covers):
-                notes.append(f"{shape.where}: covers no pixel")
-        return Maps(canvas.label, canvas.instance, tuple(notes))
+                empty.append(f"shape {place} ({shape.name})")
+        return Maps(canvas.label, canvas.instance, tuple(empty_note(empty)))
 
 
 def _document(path: Path) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.read import read_instance, read_label
 from hdtrans.prepare.documents import field, read_json, size_of, to_points
-from hdtrans.prepare.places import Photos, arranged, files_under, given, split_of, there
-from hdtrans.prepare.shapes import Canvas, polygon
+from hdtrans.prepare.places import Listed, Photos, arranged, files_under, given, split_of, there
+from hdtrans.prepare.shapes import Canvas, empty_note, polygon
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import class_table, same_size, to_colour, translate
 
@@ -41,7 +41,7 @@ def open_source(root: Path, options: Namespace) -> "Mapillary":
     return Mapillary(root, given(root, options.config) if options.config else configs[-1], options.read)
 
 
-class Mapillary:
+class Mapillary(Listed):
     """Mapillary's items; `detail` is the kind of annotation, and what panoptic.json says of the picture."""
 
     def __init__(self, root: Path, config: Path, kind: str | None) -> None:
@@ -56,10 +56,6 @@ class Mapillary:
         self._places = {name: place for place, name in enumerate(names)}
         self._ignore = self.classes.ignore or 0
         self._items = arranged(_items(root, config, kind), root)
-
-    def items(self) -> list[Item]:
-        """Return every annotated picture."""
-        return self._items
 
     def read(self, item: Item) -> Maps:
         """Read or draw the maps of a picture."""
@@ -76,7 +72,7 @@ class Mapillary:
         same_size(values.shape, label.shape, str(more[0]), path)
         counted = np.isin(label, sorted(self._counted)) & (values // 256 == label)
         differ = int((values // 256 != label).sum())
-        notes = (f"{more[0]}: is of another class than {path.parent.name}/ in {differ} pixels",) if differ else ()
+        notes = (f"instances/ is of another class than labels/: in {differ} pixels",) if differ else ()
         return Maps(label, np.where(counted, values.astype(np.int64), UNCOUNTED), notes)
 
     def _from_panoptic(self, path: Path, detail: tuple[Mapping[str, Any], dict[int, str]]) -> Maps:
@@ -96,14 +92,14 @@ class Mapillary:
 
     def _from_polygons(self, path: Path) -> Maps:
         values = read_json(path)
-        canvas, notes = Canvas(*size_of(values, str(path)), self._ignore), []
+        canvas, empty = Canvas(*size_of(values, str(path)), self._ignore), []
         for number, thing in enumerate(field(values, "objects", list, str(path))):
             where = f"{path}: object {number}"
             place = self._place(field(thing, "label", str, where), where)
             region = polygon(to_points(field(thing, "polygon", list, where), 3, where), *canvas.label.shape)
             if not canvas.draw(region, place, number if place in self._counted else UNCOUNTED):
-                notes.append(f"{where}: covers no pixel")
-        return Maps(canvas.label, canvas.instance, tuple(notes))
+                empty.append(f"object {number}")
+        return Maps(canvas.label, canvas.instance, tuple(empty_note(empty)))
 
     def _place(self, name: str, where: str) -> int:
         if name not in self._places:

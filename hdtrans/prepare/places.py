@@ -1,11 +1,11 @@
 """Where the files of a data set lie: folders by their usual names, photos by stem, splits by the names of folders."""
 
-import dataclasses
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.header import EXTENSIONS
@@ -81,26 +81,31 @@ class Photos:
         return self.paths.get(stem) or (self.folder / f"{stem}.jpg" if self.paths else None)
 
 
-def arranged(items: Iterable[Item], root: Path) -> list[Item]:
-    """Return the items in natural order; those of one name in several splits get the split in front of it.
+class Listed:
+    """A source whose items stay with the process that opened it; workers, which get them one by one, do without."""
 
-    Raises:
-        UserError: no item at all, or two of one name.
-    """
-    found = list(items)
-    counts = Counter(item.name for item in found)
-    found = [_with_split(item) if counts[item.name] > 1 and item.split else item for item in found]
-    twins = [name for name, count in Counter(item.name for item in found).items() if count > 1]
+    _items: list[Item]
+
+    def items(self) -> list[Item]:
+        """Return all items, in natural order of their names."""
+        return self._items
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the items: they can hold all annotations of a large data set."""
+        return {name: value for name, value in vars(self).items() if name != "_items"}
+
+
+def arranged(items: Iterable[Item], root: Path) -> list[Item]:
+    """Return the items in natural order; raise UserError for none at all, or two of one name in one split."""
+    found = sorted(items, key=lambda item: natural(item.name))
+    twins = [key for key, count in Counter((item.split, item.name) for item in found).items() if count > 1]
     if not found:
         raise UserError(f"{root}: has no annotated picture. {there(root)}")
     if twins:
-        raise UserError(f"{root}: {len(twins)} name(s) stand for more than one picture, first {twins[0]!r}; rename one")
-    return sorted(found, key=lambda item: natural(item.name))
-
-
-def _with_split(item: Item) -> Item:
-    name = f"{item.split}/{item.name}"
-    return dataclasses.replace(item, name=name, group=name if item.group == item.name else item.group)
+        raise UserError(
+            f"{root}: {len(twins)} name(s) stand for two pictures of a split, first {twins[0][1]!r}; rename one"
+        )
+    return found
 
 
 def _entries(root: Path) -> list[str]:

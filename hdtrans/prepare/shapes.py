@@ -95,6 +95,11 @@ def pasted(mask: Mask, left: int, top: int, height: int, width: int) -> Region:
     return Region(max(top, 0), max(left, 0), mask[rows, columns])
 
 
+def empty_note(names: list[str]) -> list[str]:
+    """Return the note about shapes that cover no pixel, if there are any."""
+    return [f"shapes that cover no pixel: {', '.join(names)}"] if names else []
+
+
 def _segment(start: Points, end: Points, thickness: float, height: int, width: int) -> Region:
     radius = thickness / 2
     left, top = np.floor(np.minimum(start, end) - radius).clip(0, [width, height]).astype(int).tolist()

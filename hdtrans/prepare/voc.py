@@ -12,7 +12,7 @@ from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import probe, read_instance, read_label, read_picture
 from hdtrans.prepare.documents import read_lines
-from hdtrans.prepare.places import Photos, arranged, existing, files_under
+from hdtrans.prepare.places import Listed, Photos, arranged, existing, files_under
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import class_table, packed, same_size, to_colour, translate, translate_colours
 
@@ -36,7 +36,7 @@ def open_source(root: Path, options: Namespace) -> "Voc":
     return Voc(root)
 
 
-class Voc:
+class Voc(Listed):
     """The pictures of SegmentationClass/, with their objects where SegmentationObject/ is there."""
 
     def __init__(self, root: Path) -> None:
@@ -49,10 +49,6 @@ class Voc:
         self._ids = {_BORDER: ignore, **{place: place for place in range(len(names))}}
         self._colours = {_BORDER_COLOUR: ignore, **{colour: place for place, colour in enumerate(colours)}}
         self._items = arranged(_items(root, folder), root)
-
-    def items(self) -> list[Item]:
-        """Return every picture that has a label map, or that a list other than the test list names."""
-        return self._items
 
     def read(self, item: Item) -> Maps:
         """Read the maps of a picture."""

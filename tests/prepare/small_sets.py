@@ -14,15 +14,17 @@ from hdtrans.common.errors import UserError
 
 
 def opened(module, root, *words):
-    """Return the source of a format, after the way to a worker and back."""
+    """Return the source of a format."""
     parser = ArgumentParser()
     module.add_options(parser)
-    return pickle.loads(pickle.dumps(module.open_source(Path(root), parser.parse_args([str(w) for w in words]))))
+    return module.open_source(Path(root), parser.parse_args([str(word) for word in words]))
 
 
 def only(source):
-    """Return the maps of the only item."""
+    """Return the maps of the only item, read as a worker reads it."""
     (item,) = source.items()
+    source, item = pickle.loads(pickle.dumps((source, item)))
+    assert not hasattr(source, "_items"), "workers get items one by one"
     return source.read(item)
 
 

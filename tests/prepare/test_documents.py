@@ -78,11 +78,11 @@ def test_splits_by_name():
     assert split_of("images", "training", "train_station") == "train"
 
 
-def test_items_of_one_name_in_two_splits_keep_apart(tmp_path):
+def test_items_are_in_natural_order_and_unique_in_their_split(tmp_path):
     def item(name, split):
         return Item(name, split, name, None)
 
     found = arranged([item("a10", "train"), item("b", "train"), item("a2", None), item("b", "val")], tmp_path)
-    assert [(i.name, i.group) for i in found] == [(n, n) for n in ("a2", "a10", "train/b", "val/b")]
-    refused(lambda: arranged([item("a", "val"), item("a", "val")], tmp_path), "stand for more than one picture")
+    assert [(i.name, i.split) for i in found] == [("a2", None), ("a10", "train"), ("b", "train"), ("b", "val")]
+    refused(lambda: arranged([item("a", "val"), item("a", "val")], tmp_path), "stand for two pictures of a split")
     refused(lambda: arranged([], tmp_path), "has no annotated picture", "There is nothing")

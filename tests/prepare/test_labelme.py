@@ -103,7 +103,7 @@ def test_broken_sets_are_named(tmp_path):
     annotated(tmp_path)
     refused(lambda: opened(labelme, tmp_path), "no class in any of 1 files")
     annotated(tmp_path, shape("a", [[0, 0], [0, 0]], "rectangle"))
-    assert only(opened(labelme, tmp_path)).notes == (f"{path}: shape 0 (a, rectangle): covers no pixel",)
+    assert only(opened(labelme, tmp_path)).notes == ("shapes that cover no pixel: shape 0 (a)",)
 
 
 XML = """<annotation><filename>a.jpg</filename><imagesize><nrows>2</nrows><ncols>4</ncols></imagesize>
