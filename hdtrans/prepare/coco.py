@@ -113,7 +113,7 @@ class Coco(Listed):
 
 def _found(root: Path, tasks: list[str] | None) -> list[Path]:
     """Return the annotation files of the tasks that are asked for, or that there are."""
-    there_are = files_under(root, (".json",))
+    there_are = [path for path in files_under(root, (".json",)) if not path.name.endswith("categories.json")]
     by_task = {task: [path for path in there_are if task in path.name] for task in TASKS}
     by_task["instances"] += [path for path in there_are if path.name == "_annotations.coco.json"]
     wanted = tasks or (["panoptic"] if by_task["panoptic"] else ["instances", "stuff"])
@@ -149,15 +149,17 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
         by_id: dict[object, _Entry] = {}
         for place, image in enumerate(field(document, "images", list, str(path))):
             where = f"{path}: images[{place}]"
-            name, size = field(image, "file_name", str, where), size_of(image, where)
+            name, size, number = field(image, "file_name", str, where), size_of(image, where), _id(image, "id")
+            if not Path(name).name or number is None:
+                raise UserError(f"{where}: has no file_name or no id")
             entry = entries.setdefault((split, name), _Entry(size))
             same_size(size, entry.size, where, "another annotation file")
             entry.files.append(path)
-            by_id[image.get("id")] = entry
+            by_id[number] = entry
         for place, annotation in enumerate(field(document, "annotations", list, str(path))):
-            number = annotation.get("image_id") if isinstance(annotation, Mapping) else None
-            if number not in by_id:
-                raise UserError(f"{path}: annotations[{place}]: no picture in its images has the id {shown(number)}")
+            where = f"{path}: annotations[{place}]"
+            if (number := _id(annotation, "image_id")) not in by_id:
+                raise UserError(f"{where}: no picture in its images has the id {shown(number)}")
             by_id[number].annotations.append((path, annotation))
     photos = _photos(root, folder, list(entries))
     items = []
@@ -165,6 +167,12 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
         stem = Path(name).with_suffix("").as_posix()
         items.append(Item(stem, split, stem, photos.get((split, name)), tuple(entry.files), entry))
     return arranged(items, root)
+
+
+def _id(values: object, key: str) -> int | float | str | None:
+    """Return an id of a picture: COCO has numbers, others texts."""
+    found = values.get(key) if isinstance(values, Mapping) else None
+    return found if isinstance(found, int | float | str) else None
 
 
 def _photos(root: Path, folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
@@ -212,7 +220,8 @@ def _mask(annotation: Mapping[str, Any], height: int, width: int, where: str) ->
     """Return the mask of a `segmentation`: polygons, or run lengths as numbers or letters."""
     shape = annotation.get("segmentation")
     if isinstance(shape, Mapping):
-        same_size(tuple(field(shape, "size", list, where)), (height, width), where, "its picture")
+        if (size := field(shape, "size", list, where)) != [height, width]:
+            raise UserError(f"{where}: its mask has [height, width] {shown(size)}, its picture {[height, width]}")
         return decode(shape.get("counts"), height, width, where)
     if not isinstance(shape, list) or not shape:
         raise UserError(f"{where}: has no segmentation: {shown(shape)}; boxes alone make no label map")

@@ -59,9 +59,7 @@ class Cvat(Listed):
         """Draw the shapes of a picture."""
         (path,), image = item.annotations, item.detail
         where = f"{path}: image {image.get('name')!r}"
-        canvas = Canvas(
-            *size_of({key: _integer(image, key, where) for key in ("height", "width")}, where), self._outside
-        )
+        canvas = Canvas(*_size(image, where), self._outside)
         shapes = [(place, shape) for place, shape in enumerate(image) if shape.tag in _DRAWN]
         numbers: dict[tuple[str, str | None], int] = {}
         others = Counter(shape.tag for shape in image if shape.tag not in (*_DRAWN, *_NOT_SHAPES))
@@ -102,7 +100,8 @@ def _region(shape: Element, where: str, height: int, width: int) -> Region:
         centre, radii = _numbers(shape, ("cx", "cy"), where), _numbers(shape, ("rx", "ry"), where)
         return polygon(ellipse(centre, radii, _degrees(shape, where)), height, width)
     if shape.tag == "mask":
-        left, top, columns, rows = (_integer(shape, key, where) for key in ("left", "top", "width", "height"))
+        left, top = _integer(shape, "left", where), _integer(shape, "top", where)
+        rows, columns = _size(shape, where)
         try:
             runs = [int(run) for run in shape.get("rle", "").split(",")]
         except ValueError as error:
@@ -125,6 +124,10 @@ def _numbers(shape: Element, keys: tuple[str, str], where: str) -> Points:
 
 def _degrees(shape: Element, where: str) -> float:
     return float(to_points([shape.get("rotation", "0"), 0], 1, where)[0, 0])
+
+
+def _size(element: Element, where: str) -> tuple[int, int]:
+    return size_of({key: _integer(element, key, where) for key in ("height", "width")}, where)
 
 
 def _integer(element: Element, key: str, where: str, default: int | None = None) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.header import LARGEST_PIXELS
 
 Points = npt.NDArray[np.float64]
 """(N, 2) places as x and y; the centre of the first pixel is (0.5, 0.5)."""
@@ -98,10 +99,10 @@ def to_points(values: object, at_least: int, where: str) -> Points:
 
 
 def size_of(values: object, where: str, height: str = "height", width: str = "width") -> tuple[int, int]:
-    """Return (height, width) under these keys, both 1 or more."""
+    """Return (height, width) under these keys, both 1 or more, and no more pixels than a picture may have."""
     found = field(values, height, int, where), field(values, width, int, where)
-    if min(found) < 1:
-        raise UserError(f"{where}: says that the picture has {found[1]}x{found[0]} pixels")
+    if min(found) < 1 or found[0] * found[1] > LARGEST_PIXELS:
+        raise UserError(f"{where}: has a size of {found[1]}x{found[0]} pixels; 1 to {LARGEST_PIXELS} are allowed")
     return found
 
 

@@ -63,7 +63,7 @@ class _Place(_Strict):
 
 
 _Byte = Annotated[int, Field(ge=0, le=255)]
-_Number = Annotated[int, Field(ge=0)]
+_Number = Annotated[int, Field(ge=0, lt=2**31)]
 _Numbers = Annotated[tuple[_Number, ...], BeforeValidator(lambda v: v if isinstance(v, list) else (v,))]
 
 

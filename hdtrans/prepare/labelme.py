@@ -130,7 +130,7 @@ def _scan(root: Path, path: Path) -> tuple[Item, set[str]]:
 def _shapes(path: Path, values: object) -> Iterator[_Shape]:
     for place, shape in enumerate(field(values, "shapes", list, str(path))):
         where = f"{path}: shape {place}"
-        name, kind = field(shape, "label", str, where), shape.get("shape_type") or "polygon"
+        name, kind = field(shape, "label", str, where), str(shape.get("shape_type") or "polygon")
         if kind not in _POINTS:
             raise UserError(f"{where} ({name}): there is no shape {kind!r}; known are {', '.join(_POINTS)}")
         where = f"{path}: shape {place} ({name}, {kind})"

@@ -94,7 +94,10 @@ def test_a_picture_without_annotation_and_a_shape_without_pixels_are_noted(tmp_p
         (annotation(7, 2, rectangle(0, 0, 2, 2)), "annotation 7: its category 2 is not among the categories"),
         (annotation(7, 1, [[1, 1, 2, 2]]), "annotation 7: has 2 point(s), at least 3 are needed"),
         (annotation(7, 1, {"size": [4, 6], "counts": [3, 4]}), "annotation 7: its runs have 7 pixels together"),
-        (annotation(7, 1, {"size": [4, 5], "counts": [20]}), "annotation 7: has 5x4 pixels, but its picture says 6x4"),
+        (
+            annotation(7, 1, {"size": [4, 5], "counts": [20]}),
+            "annotation 7: its mask has [height, width] [4, 5], ",
+        ),
         (annotation(7, 1, {"size": [4, 6], "counts": "aa"}), "annotation 7: its run-length code is cut off"),
         (annotation(7, 1, []), "annotation 7: has no segmentation: []; boxes alone make no label map"),
         ({"id": 7, "image_id": 5}, "annotation 7: the key 'category_id' is missing"),

@@ -45,7 +45,8 @@ def test_fields():
     refused(lambda: field(values, "nane", str, "a.json: shape 4"), "a.json: shape 4", "'nane' is missing", "'name'?")
     refused(lambda: field(values, "flag", int, "x"), "'flag' is not an integer: True")
     refused(lambda: field([1], "id", int, "x"), "expected an object with the key 'id', got [1]")
-    refused(lambda: size_of({"height": 0, "width": 4}, "x"), "4x0 pixels")
+    refused(lambda: size_of({"height": 0, "width": 4}, "x"), "a size of 4x0 pixels")
+    refused(lambda: size_of({"height": 10**9, "width": 4}, "x"), "a size of 4x1000000000 pixels")
 
 
 @pytest.mark.parametrize(
