@@ -86,9 +86,10 @@ def _items(path: Path, tree: Element, photos: Photos) -> list[Item]:
         if not name:
             raise UserError(f"{path}: image {place}: has no name")
         stem = Path(name.replace("\\", "/")).with_suffix("").as_posix()
-        inner = f"{subset}/{stem}" if f"{subset}/{stem}" in photos.paths else stem
+        if f"{subset}/{stem}" in photos.paths:  # as projects are exported
+            stem = f"{subset}/{stem}"
         split = split_of(subset, *Path(stem).parts[:-1], path.stem)
-        items.append(Item(stem, split, stem, photos.find(inner), (path,), image))
+        items.append(Item(stem, split, stem, photos.find(stem), (path,), image))
     return items
 
 

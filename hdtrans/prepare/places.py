@@ -78,7 +78,8 @@ class Photos:
 
         None stands for a data set without any photo; the reader of the photo reports the one that is missing.
         """
-        return self.paths.get(stem) or (self.folder / f"{stem}.jpg" if self.paths else None)
+        suffix = next((path.suffix for path in self.paths.values()), None)
+        return self.paths.get(stem) or (self.folder / f"{stem}{suffix}" if suffix else None)
 
 
 class Listed:

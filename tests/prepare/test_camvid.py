@@ -65,7 +65,7 @@ def test_broken_sets_are_named(tmp_path):
     refused(lambda: opened(camvid, tmp_path, "--colours", "x"), tmp_path / "x", "cannot be read")
     source = opened(camvid, tmp_path)
     refused(lambda: only(source), path, "[129, 128, 128] (1 pixel, first at row 0, column 1)")
-    assert source.items()[0].photo == tmp_path / "images" / "a.jpg", "the writer says that it is missing"
+    assert source.items()[0].photo == tmp_path / "images" / "a.png", "the writer says that it is missing"
     cut_off(path)
     refused(lambda: only(source), path)
 

@@ -97,8 +97,10 @@ def test_broken_sets_are_named(tmp_path):
 def test_the_tiny_sets():
     root = shared("data", "formats", "tiny", "cvat_dataset", "for_images")
     source = opened(cvat, root / "export_project")
-    assert [item.name for item in source.items()] == ["img0"] * 3 + ["img1"] * 3
+    assert [item.name for item in source.items()] == [
+        f"{s}/img{k}" for s in ("Test", "Train", "Validation") for k in (0, 1)
+    ]
     assert all(item.photo.is_file() for item in source.items())
-    assert [int((source.read(item).label == 0).sum()) for item in source.items()] == [8] * 3 + [3] * 3
+    assert [int((source.read(item).label == 0).sum()) for item in source.items()] == [8, 3] * 3
     source = opened(cvat, root / "export_task")
     refused(lambda: source.read(source.items()[1]), "its label '' is none of the task's")
