@@ -161,7 +161,7 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
             if (number := _id(annotation, "image_id")) not in by_id:
                 raise UserError(f"{where}: no picture in its images has the id {shown(number)}")
             by_id[number].annotations.append((path, annotation))
-    photos = _photos(root, folder, list(entries))
+    photos = _photos(folder, list(entries))
     items = []
     for (split, name), entry in entries.items():
         stem = Path(name).with_suffix("").as_posix()
@@ -175,7 +175,7 @@ def _id(values: object, key: str) -> int | float | str | None:
     return found if isinstance(found, int | float | str) else None
 
 
-def _photos(root: Path, folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
+def _photos(folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
     """Return the photo of each (split, file name): the file of that name, in a folder of that split if there are two.
 
     Where no photo is found at all there are none; else those that are missing get the path where they should be.
@@ -186,7 +186,7 @@ def _photos(root: Path, folder: Path, wanted: list[tuple[str | None, str]]) -> d
     found = {}
     for split, name in wanted:
         fitting = [path for path in by_name[Path(name).name] if path.as_posix().endswith(f"/{name}")]
-        own = [path for path in fitting if split_of(*path.relative_to(root).parts[:-1]) == split]
+        own = [path for path in fitting if split_of(*path.relative_to(folder).parts[:-1]) == split]
         if len(fitting) > 1 and len(own) != 1:
             raise UserError(f"{fitting[0]} and {fitting[1]}: both could be the photo {name!r}; choose by --photo-dir")
         if fitting:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.header import probe
 from hdtrans.prepare.documents import Points, field, read_json, read_lines, shown, size_of, to_points
 from hdtrans.prepare.labelme_xml import as_json
 from hdtrans.prepare.places import Listed, arranged, files_under, given, natural, split_of, there
@@ -91,7 +92,7 @@ class Labelme(Listed):
         if item.detail:
             raise UserError(item.detail)
         values = _document(path)
-        canvas = Canvas(*size_of(values, str(path), "imageHeight", "imageWidth"), self._outside)
+        canvas = Canvas(*_size(path, values, item.photo), self._outside)
         numbers: dict[tuple[str, int | None], int] = {}
         empty = []
         for place, shape in enumerate(_shapes(path, values)):
@@ -125,6 +126,14 @@ def _scan(root: Path, path: Path) -> tuple[Item, set[str]]:
     except UserError as error:
         problem = str(error)
     return Item(name, split_of(*relative.parts[:-1]), name, photo, (path,), problem), names
+
+
+def _size(path: Path, values: dict[str, Any], photo: Path | None) -> tuple[int, int]:
+    """Return (height, width) of the picture; files of old versions leave it to the photo."""
+    if photo is not None and values.get("imageHeight") is None:
+        header = probe(photo)
+        return header.height, header.width
+    return size_of(values, str(path), "imageHeight", "imageWidth")
 
 
 def _shapes(path: Path, values: object) -> Iterator[_Shape]:

@@ -44,7 +44,7 @@ def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
 
 def given(root: Path, name: str) -> Path:
     """Return the path that an option names: as it is if it is there, or below the data set."""
-    return Path(name) if Path(name).exists() else root / name
+    return Path(name).resolve() if Path(name).exists() else root / name
 
 
 def existing(root: Path, names: Sequence[str], what: str) -> Path:

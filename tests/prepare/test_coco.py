@@ -146,7 +146,13 @@ def test_photos_of_two_splits_have_one_name(tmp_path):
     assert found == [("a", tmp_path / "images" / s / "a.jpg") for s in ("train", "val")]
     png(tmp_path / "more" / "train" / "a.jpg", np.zeros((4, 6, 3)))
     refused(lambda: opened(coco, tmp_path), "both could be the photo 'a.jpg'; choose by --photo-dir")
-    assert len(opened(coco, tmp_path, "--photo-dir", "images").items()) == 2
+    for folder in ("images", tmp_path / "images"):
+        assert len(opened(coco, tmp_path, "--photo-dir", folder).items()) == 2
+    (tmp_path / "images").rename(tmp_path / "outside")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "annotations").rename(tmp_path / "set" / "annotations")
+    found = opened(coco, tmp_path / "set", "--photo-dir", tmp_path / "outside").items()
+    assert [item.photo for item in found] == [tmp_path / "outside" / split / "a.jpg" for split in ("train", "val")]
 
 
 def test_real_annotations_have_the_areas_that_they_say():

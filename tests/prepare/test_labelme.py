@@ -74,6 +74,15 @@ def test_the_photo_is_the_one_that_is_named(tmp_path):
     assert (item.name, item.split, item.photo) == ("train/x", "train", tmp_path / "photos" / "b.jpg")
 
 
+def test_files_of_old_versions_leave_the_size_to_the_photo(tmp_path):
+    annotated(tmp_path, shape("a", [[0, 0], [1, 4]], "rectangle"), imageHeight=None, imageWidth=None)
+    photo = tmp_path / "a.jpg"
+    refused(lambda: only(opened(labelme, tmp_path)), photo, "cannot be opened")
+    png(photo, np.zeros((4, 3, 3)))
+    source = opened(labelme, tmp_path)
+    assert names(source, only(source)) == ["a.."] * 4
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
