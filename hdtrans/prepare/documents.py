@@ -80,7 +80,8 @@ def field(values: object, key: str, kind: type[_T], where: str) -> _T:
     value = values[key]
     if kind is float and type(value) is int:
         value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    number = kind is not int or (not isinstance(value, bool) and isinstance(value, int) and abs(value) < 2**63)
+    if not isinstance(value, kind) or not number:
         raise UserError(f"{where}: {key!r} is not {_KINDS.get(kind, kind.__name__)}: {shown(value)}")
     return value
 

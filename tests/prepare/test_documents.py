@@ -44,6 +44,7 @@ def test_fields():
     assert field(values, "id", int, "x") == 3 and field(values, "area", float, "x") == 2.0
     refused(lambda: field(values, "nane", str, "a.json: shape 4"), "a.json: shape 4", "'nane' is missing", "'name'?")
     refused(lambda: field(values, "flag", int, "x"), "'flag' is not an integer: True")
+    refused(lambda: field({"id": 2**63}, "id", int, "x"), "'id' is not an integer: 9223372036854775808")
     refused(lambda: field([1], "id", int, "x"), "expected an object with the key 'id', got [1]")
     refused(lambda: size_of({"height": 0, "width": 4}, "x"), "a size of 4x0 pixels")
     refused(lambda: size_of({"height": 10**9, "width": 4}, "x"), "a size of 4x1000000000 pixels")

@@ -119,6 +119,14 @@ class TestTables:
             "7 (1 pixel, first at row 0, column 1)"
         )
 
+    @pytest.mark.parametrize("add", [0, 10**6])
+    def test_small_and_large_values(self, add):
+        """Small ones go through a table, large ones are searched for."""
+        raw, ids = np.array([[3, 1], [1, 0]]) + add, {add: 4, add + 1: 0, add + 3: 255}
+        assert translate(raw, ids, "a").tolist() == [[255, 0], [0, 4]]
+        with pytest.raises(UserError, match=rf"no class: {add + 3} \(1 pixel, first at row 0, column 0\)"):
+            translate(raw, {add: 4, add + 1: 0}, "a")
+
     def test_colours(self):
         picture = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
         assert translate_colours(picture, {(4, 5, 6): 0, (1, 2, 3): 9}, "a").tolist() == [[9, 0]]
