@@ -1,7 +1,6 @@
 """Cityscapes: leftImg8bit/ and gtFine/, as label and instance ids or as polygons alone."""
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from PIL import Image, ImageDraw
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.folders import natural
-from hdtrans.data.header import LARGEST_PIXELS, open_regular, shown
+from hdtrans.data.header import LARGEST_PIXELS, shown
 from hdtrans.data.read import read_instance, read_label
+from hdtrans.prepare.documents import read_json
 from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 
@@ -150,12 +150,7 @@ class Polygons:
 
 def read_polygons(path: Path) -> Polygons:
     """Read a `_polygons.json`; raise UserError naming the file and the object that is wrong."""
-    file, _ = open_regular(path)
-    try:
-        with file:
-            values = json.loads(file.read().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{shown(path)}: cannot be read as JSON: {error}") from error
+    values = read_json(path)
     try:
         height, width = int(values["imgHeight"]), int(values["imgWidth"])
         given = [

@@ -9,7 +9,21 @@ from typing import Any
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.prepare import celebamask, cityscapes, folder, pairs, palette
+from hdtrans.prepare import (
+    ade20k,
+    camvid,
+    celebamask,
+    cityscapes,
+    coco,
+    cvat,
+    folder,
+    indexed,
+    labelme,
+    mapillary,
+    pairs,
+    palette,
+    voc,
+)
 from hdtrans.prepare.instances import LARGEST_ID
 from hdtrans.prepare.journal import Folder
 from hdtrans.prepare.making import Maker, MapsMaker, PairMaker
@@ -23,9 +37,17 @@ from hdtrans.prepare.writer import check_names, write_items
 
 FORMATS: Mapping[str, Format] = {
     "cityscapes": cityscapes,
+    "coco": coco,
+    "ade20k": ade20k,
+    "mapillary": mapillary,
+    "voc": voc,
+    "camvid": camvid,
+    "indexed": indexed,
+    "labelme": labelme,
+    "cvat": cvat,
+    "palette": palette,
     "celebamask": celebamask,
     "folder": folder,
-    "palette": palette,
     "pairs": pairs,
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.folders import natural
 from hdtrans.data.header import EXTENSIONS
 from hdtrans.prepare.source import Item
 
@@ -16,12 +17,6 @@ PHOTOS = tuple(ending for ending in EXTENSIONS if ending != ".npy")
 _SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 _SPLIT = re.compile(r"(training|train|validation|valid|val|testing|test)(?![a-z])")
 _MOST_SHOWN = 10
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts numbers inside names by their value: `a2` before `a10`."""
-    parts = re.split("([0-9]+)", name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def split_of(*names: str) -> str | None:
