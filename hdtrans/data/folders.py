@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.config import Data, Photos, PicturePairs, Unpaired
-from hdtrans.data.header import EXTENSIONS, shown
+from hdtrans.data.header import EXTENSIONS, FilePath, shown
 from hdtrans.data.layouts import files_for, folder_names
 
 _MOST_SHOWN = 10
@@ -111,6 +111,16 @@ def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
         paths = {name: path for sample in together for name, path in sample.paths.items()}
         samples.append(SampleFiles(", ".join(dict.fromkeys(sample.name for sample in together)), paths))
     return samples
+
+
+def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Raise UserError if the files of one sample differ in (height, width), naming each with its size."""
+    if len(set(sizes.values())) > 1:
+        first = shown(next(iter(paths.values())))
+        found = ", ".join(
+            f"{field} {width}x{height} ({shown(paths[field])})" for field, (height, width) in sizes.items()
+        )
+        raise UserError(f"{first}: the files of this sample differ in size: {found}; make them equal")
 
 
 def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
