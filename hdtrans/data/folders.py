@@ -12,6 +12,7 @@ from hdtrans.common.errors import UserError, nearest
 from hdtrans.config import Data, Photos, PicturePairs, Unpaired
 from hdtrans.data.header import EXTENSIONS, FilePath, shown
 from hdtrans.data.layouts import files_for, folder_names
+from hdtrans.data.shards import is_folder, shard_files, shard_folders
 
 _MOST_SHOWN = 10
 _MOST_COMPARED = 1000  # names, when looking for the nearest one
@@ -31,11 +32,16 @@ class SampleFiles:
 
 @dataclass(frozen=True)
 class _Folder:
-    """The pictures of one field: paths relative to the folder, and how many other files lie there."""
+    """The pictures of one field: names in the folder, how many other files lie there, and where those in shards are."""
 
     path: Path
     files: tuple[str, ...]
     others: Counter[str]
+    in_shards: Mapping[str, str] | None = None
+
+    def place(self, file: str) -> str:
+        """Return the path of one of the files."""
+        return self.in_shards[file] if self.in_shards else os.path.join(os.fspath(self.path), file)
 
 
 def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterable[str] = ()) -> list[SampleFiles]:
@@ -61,7 +67,7 @@ def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterab
     wanted = files_for(data, fields)
     more = [name for name in files_for(data, optional) if name not in wanted] if optional else []
     _check_root(data)
-    if isinstance(data, Photos) and split == data.train and not (data.root / split).is_dir():
+    if isinstance(data, Photos) and split == data.train and not is_folder(data.root / split):
         folder = _scan(data.root, deep=False)
         if folder.files:
             return _samples({"photo": folder}, {"photo": [os.path.splitext(file)[0] for file in folder.files]})
@@ -72,7 +78,7 @@ def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterab
         if not folder.files:
             raise UserError(_nothing_found(folder))
     for name in more:
-        if (data.root / names[name]).is_dir() and (folder := _scan(data.root / names[name])).files:
+        if is_folder(data.root / names[name]) and (folder := _scan(data.root / names[name])).files:
             folders[name] = folder
     if isinstance(data, Unpaired):
         return side_samples([_alone(name, folder) for name, folder in folders.items()])
@@ -85,9 +91,8 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
         _check_twins(folder, keys[name])
     _check_partners(next(iter(folders.values())).path.parent, folders, keys)
     places = {name: dict(zip(keys[name], folder.files, strict=True)) for name, folder in folders.items()}
-    roots = {name: os.fspath(folder.path) for name, folder in folders.items()}
     return [
-        SampleFiles(key, {name: os.path.join(roots[name], places[name][key]) for name in folders})
+        SampleFiles(key, {name: folder.place(places[name][key]) for name, folder in folders.items()})
         for key in sorted(keys[next(iter(folders))], key=_natural)
     ]
 
@@ -95,7 +100,7 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
 def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
     """Return one sample for each file of a folder, in natural order."""
     files = sorted(folder.files, key=_natural)
-    return [SampleFiles(os.path.splitext(f)[0], {name: os.path.join(os.fspath(folder.path), f)}) for f in files]
+    return [SampleFiles(os.path.splitext(f)[0], {name: folder.place(f)}) for f in files]
 
 
 def side_paths(files: Sequence[SampleFiles], side: str) -> list[str]:
@@ -111,6 +116,20 @@ def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
         paths = {name: path for sample in together for name, path in sample.paths.items()}
         samples.append(SampleFiles(", ".join(dict.fromkeys(sample.name for sample in together)), paths))
     return samples
+
+
+def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return each sample's name with its files, (field, name in the folder), in natural order, partners or not.
+
+    Args:
+        places: for each field a folder, searched with its sub-folders; one may have no pictures.
+    """
+    folders = {field: folder for field, place in places.items() if (folder := _scan(place)).files}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for field, keys in (_pair(folders) if folders else {}).items():
+        for key, file in zip(keys, folders[field].files, strict=True):
+            found.setdefault(key, []).append((field, file))
+    return sorted(found.items(), key=lambda sample: _natural(sample[0]))
 
 
 def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -135,7 +154,7 @@ def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
     Raises:
         UserError: `lead` has no pictures, or two files of the same name but for the extension.
     """
-    folders = {field: _scan(place) if place.is_dir() else _single(place) for field, place in places.items()}
+    folders = {field: _scan(place) if is_folder(place) else _single(place) for field, place in places.items()}
     if not folders[lead].files:
         raise UserError(_nothing_found(folders[lead]))
     stems = [os.path.splitext(file)[0] for file in folders[lead].files]
@@ -143,12 +162,12 @@ def partners_of(lead: str, places: Mapping[str, Path]) -> list[SampleFiles]:
     keys = _pair(folders)
     alone = all(len(folder.files) == 1 for folder in folders.values())
     found: dict[str, dict[str, str]] = {
-        field: {key: os.fspath(folder.path / file) for key, file in zip(keys[field], folder.files, strict=True)}
+        field: {key: folder.place(file) for key, file in zip(keys[field], folder.files, strict=True)}
         for field, folder in folders.items()
     }
     samples = []
     for stem, key, file in zip(stems, keys[lead], folders[lead].files, strict=True):
-        paths = {lead: os.fspath(folders[lead].path / file)}
+        paths = {lead: folders[lead].place(file)}
         for field in folders.keys() - {lead}:
             if alone or key in found[field]:
                 paths[field] = next(iter(found[field].values())) if alone else found[field][key]
@@ -168,10 +187,10 @@ def _check_root(data: Data) -> None:
 
 def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
     """Raise UserError if a required folder is missing, telling which are there."""
-    missing = [name for name in names if not (data.root / name).is_dir()]
+    missing = [name for name in names if not is_folder(data.root / name)]
     if not missing:
         return
-    there = sorted(entry.name for entry in os.scandir(data.root) if entry.is_dir() and not entry.name.startswith("."))
+    there = _folders_in(data.root)
     found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
     either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
     other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
@@ -179,6 +198,12 @@ def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
         f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
         f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}.{nearest(missing[0], there)}"
     )
+
+
+def _folders_in(root: Path) -> list[str]:
+    """Return the names of the folders that are there, on the disk or in shards."""
+    found = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
+    return sorted(found | shard_folders(root))
 
 
 def _slashed(names: Iterable[str]) -> str:
@@ -189,6 +214,8 @@ def _scan(root: Path, deep: bool = True) -> _Folder:
     """Return the pictures in a folder and, if `deep`, its sub-folders; hidden ones are passed over."""
     files: list[str] = []
     others: Counter[str] = Counter()
+    if deep and (in_shards := shard_files(root.parent, root.name)):
+        return _in_shards(root, in_shards)
     pending = [("", os.path.realpath(root))]
     while pending:
         inside, real = pending.pop()
@@ -213,11 +240,20 @@ def _scan(root: Path, deep: bool = True) -> _Folder:
     return _Folder(root, tuple(files), others)
 
 
+def _in_shards(root: Path, places: Mapping[str, str]) -> _Folder:
+    """Return the pictures of a folder that lies in shards."""
+    if root.is_dir():
+        raise UserError(f"{shown(root)}: is a folder, and shards beside it hold one of that name; keep one of them")
+    endings = {file: os.path.splitext(file)[1].lower() for file in places}
+    others = Counter(ending or "no extension" for ending in endings.values() if ending not in EXTENSIONS)
+    return _Folder(root, tuple(file for file, ending in endings.items() if ending in EXTENSIONS), others, places)
+
+
 def _nothing_found(folder: _Folder) -> str:
     """Say that a folder has no pictures, and what it has."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
     other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
-    there = sorted(entry.name for entry in os.scandir(folder.path.parent) if entry.is_dir())
+    there = _folders_in(folder.path.parent)
     return (
         f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "
         f"found {other}. Beside it there is {_slashed(shown(name) for name in there[: 2 * _MOST_SHOWN])}"
@@ -270,7 +306,7 @@ def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
     lines = []
     for twin in sorted(twins, key=_natural)[:_MOST_SHOWN]:
         files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
-        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.path / file) for file in files))
+        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.place(file)) for file in files))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
     raise UserError(
         f"{shown(folder.path)}: {len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hdtrans.common.errors import UserError
 from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, PicturePairs, Pictures, SideBySide, Unpaired
+from hdtrans.data.shards import is_folder
 
 LABEL_FOLDERS = {"label": "_label", "instance": "_inst", "photo": "_img"}
 """The endings of the folders of label maps."""
@@ -60,9 +61,9 @@ def folder_names(data: Data, split: str) -> dict[str, str]:
 def _sides(root: Path, split: str, joined: bool) -> dict[str, str]:
     """Return the folders of A and B that are there; where there are none, those expected (`joined`: trainA)."""
     styles = [{"source": f"{split}_A", "photo": f"{split}_B"}, {"source": f"{split}A", "photo": f"{split}B"}]
-    there = [style for style in styles if any((root / folder).is_dir() for folder in style.values())]
+    there = [style for style in styles if any(is_folder(root / folder) for folder in style.values())]
     if len(there) > 1:
-        found = ", ".join(f"{name}/" for style in there for name in style.values() if (root / name).is_dir())
+        found = ", ".join(f"{name}/" for style in there for name in style.values() if is_folder(root / name))
         raise UserError(f"data.root {root}: has {found}: which are the two sides? Move those away that are not")
     return there[0] if there else styles[joined]
 

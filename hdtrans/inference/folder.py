@@ -14,6 +14,7 @@ from hdtrans.config import Pictures
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.read import read_instance, read_label
+from hdtrans.data.shards import is_folder, on_disk
 from hdtrans.inference.results import file_ending, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
 
@@ -48,7 +49,7 @@ class Folders:
         """Raise UserError if an input is not there, or a result would overwrite an input."""
         named = {"--input": self.inputs, "--instances": self.instances, "--truth": self.truth}
         for option, path in named.items():
-            if path is not None and not path.exists():
+            if path is not None and not path.exists() and not is_folder(path):
                 raise UserError(f"{option} {path}: there is no such file or folder")
             if path is not None and path.resolve() == self.out.resolve():
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
@@ -70,9 +71,9 @@ class Folders:
     def _instances(self) -> Path:
         if self.instances is not None:
             return self.instances
-        folder = self.inputs if self.inputs.is_dir() else self.inputs.parent
+        folder = self.inputs if is_folder(self.inputs) else self.inputs.parent
         beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
-        if folder.name.endswith("_label") and beside.is_dir():
+        if folder.name.endswith("_label") and is_folder(beside):
             return beside
         raise UserError(
             "this model was trained with instance maps and needs them: give --instances FOLDER "
@@ -186,7 +187,7 @@ def _is_done(target: Path, sample: SampleFiles) -> bool:
     """Whether the picture is there and younger than its inputs; it appears whole, so it is whole."""
     if not target.is_file():
         return False
-    inputs = [Path(path) for name, path in sample.paths.items() if name != "photo"]
+    inputs = [Path(on_disk(path)) for name, path in sample.paths.items() if name != "photo"]
     return all(path.stat().st_mtime <= target.stat().st_mtime for path in inputs if path.exists())
 
 
