@@ -85,6 +85,39 @@ def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterab
     return _samples(folders, _pair(folders))
 
 
+def find_everything(data: Data, split: str, fields: Iterable[str]) -> tuple[list[SampleFiles], list[str]]:
+    """Find what `find_samples` would refuse as well: samples that lack files.
+
+    Args:
+        data: where the folders are.
+        split: what their names start with.
+        fields: the fields of a batch whose files are wanted, where there are any.
+
+    Returns:
+        The samples, paired as in `find_samples`, in natural order, and the files that are left over because another of
+        their folder has the same name. Unpaired samples have one file each.
+
+    Raises:
+        UserError: there is no root, or a folder of it cannot be searched.
+    """
+    _check_root(data)
+    names = folder_names(data, split)
+    folders = {name: data.root / names[name] for name in files_for(data, fields)}
+    found = {name: _scan(place) for name, place in folders.items() if is_folder(place)}
+    if isinstance(data, Photos) and split == data.train and not found:
+        found = {"photo": _scan(data.root, deep=False)}
+    found = {name: folder for name, folder in found.items() if folder.files}
+    if isinstance(data, Unpaired) or not found:
+        return [sample for name, folder in found.items() for sample in _alone(name, folder)], []
+    samples: dict[str, dict[str, str]] = {}
+    left = []
+    for name, keys in _pair(found).items():
+        for key, file in sorted(zip(keys, found[name].files, strict=True)):
+            if samples.setdefault(key, {}).setdefault(name, place := found[name].place(file)) != place:
+                left.append(place)
+    return [SampleFiles(key, samples[key]) for key in sorted(samples, key=_natural)], left
+
+
 def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
     """Return the samples that the files make under the names in `keys`, checked."""
     for name, folder in folders.items():
@@ -190,7 +223,7 @@ def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
     missing = [name for name in names if not is_folder(data.root / name)]
     if not missing:
         return
-    there = _folders_in(data.root)
+    there = folders_in(data.root)
     found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
     either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
     other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
@@ -200,8 +233,8 @@ def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
     )
 
 
-def _folders_in(root: Path) -> list[str]:
-    """Return the names of the folders that are there, on the disk or in shards."""
+def folders_in(root: Path) -> list[str]:
+    """Return the names of the folders that are in `root`, on the disk or in shards."""
     found = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
     return sorted(found | shard_folders(root))
 
@@ -253,7 +286,7 @@ def _nothing_found(folder: _Folder) -> str:
     """Say that a folder has no pictures, and what it has."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
     other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
-    there = _folders_in(folder.path.parent)
+    there = folders_in(folder.path.parent)
     return (
         f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "
         f"found {other}. Beside it there is {_slashed(shown(name) for name in there[: 2 * _MOST_SHOWN])}"
