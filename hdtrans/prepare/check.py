@@ -98,13 +98,17 @@ def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
         except UserError:  # told by the findings
             table = None
         if table is not None:
-            return LabelMaps(root=data.root, labels=len(table), ignore=table.ignore)
+            return _labels(data, len(table), table.ignore)
     ids = {number for sample in facts for number in sample.pixels}
     highest = max(ids - {255}, default=0)
     names = (sample.files["label"].path for sample in facts if "label" in sample.files)
     if highest < len(CITYSCAPES) and any(_CITYSCAPES_NAME in Path(name).stem for name in names):
-        return LabelMaps(root=data.root, labels=len(CITYSCAPES))
-    return LabelMaps(root=data.root, labels=min(highest + 1, 65535), ignore=255)
+        return _labels(data, len(CITYSCAPES))
+    return _labels(data, min(highest + 1, 65535))
+
+
+def _labels(data: LabelMaps, labels: int, ignore: int | None = 255) -> LabelMaps:
+    return LabelMaps(root=data.root, test=data.test, labels=labels, ignore=ignore)
 
 
 def _classes(data: Data) -> ClassTable | None:

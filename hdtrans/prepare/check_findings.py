@@ -181,10 +181,10 @@ def _of_classes(facts: Facts) -> Iterator[Finding]:
     names = facts.classes.names
     wanted = set(range(len(names))) - {facts.data.ignore}
     if unseen := sorted(wanted & others - train) if train else []:
-        words = f"{len(unseen)} classes are in other splits but never in {facts.data.train}"
+        words = f"classes of other splits that are never in {facts.data.train}: {_ranges(unseen)}"
         yield Finding("untrained classes", WARNING, words, tuple((f"{n} {names[n]}", "") for n in unseen))
     if absent := sorted(wanted - others) if train else []:
-        words = f"{len(absent)} of {len(names)} classes are never present: {_ranges(absent)}"
+        words = f"classes that are never present, of {len(names)}: {_ranges(absent)}"
         yield Finding("absent classes", WARNING, words, tuple((f"{n} {names[n]}", "") for n in absent))
 
 
@@ -251,7 +251,7 @@ def _of_bits(facts: Facts) -> Iterator[Finding]:
                 )
             if len(groups) > 1:
                 few, paths = min(groups.items(), key=lambda group: len(group[1]))
-                counts = ", ".join(f"{len(group)} of {number}" for number, group in sorted(groups.items()))
+                counts = ", ".join(f"{len(group)} with {number}" for number, group in sorted(groups.items()))
                 level = WARNING if what == "bits" else NOTE
                 words = f"{name}: files differ in {what} ({counts}); these have {few}"
                 yield Finding(f"mixed {what}", level, words, tuple((path, "") for path in paths))
@@ -280,16 +280,20 @@ def _of_copies(facts: Facts) -> Iterator[Finding]:
                 overlap[split, name] += [(path, f"is {shown(splits[facts.data.train][0])}") for path in paths]
     for (split, name), places in copies.items():
         if places:
-            words = f"{name}: {len(places)} files of {split} have the content of another"
+            words = f"{name}: {_many(places)} of {split} with the content of another"
             yield Finding("duplicates", WARNING, words, tuple(places))
     for (split, name), places in overlap.items():
-        words = f"{name}: {len(places)} files of {split} are in {facts.data.train} too"
+        words = f"{name}: {_many(places)} of {split} with the content of one of {facts.data.train}"
         yield Finding("overlap", WARNING, words, tuple(places))
     for one, other, level in (("label", "instance", NOTE), ("source", "photo", WARNING)):
         pairs = [s.files for s in facts.samples if {one, other} <= s.files.keys() and s.files[one].digest]
         same = [(files[one].path, "") for files in pairs if files[one].digest == files[other].digest]
         if same:
             yield Finding("same file", level, f"{one} and {other} of a sample are the same file", tuple(same))
+
+
+def _many(places: Sequence[object]) -> str:
+    return f"{len(places)} file{'s' * (len(places) != 1)}"
 
 
 def _of_stages(facts: Facts) -> Iterator[Finding]:
@@ -310,7 +314,7 @@ def _of_stages(facts: Facts) -> Iterator[Finding]:
         yield from _of_stride(where, facts.recipe.method.stride(stage), set(seen.values()))
         small = tuple((p, "") for s, out in seen.items() if out[0] > s[0] and out[1] > s[1] for p in sizes[s])
         if small and stage.geometry in ("resize", "scale_width"):
-            yield Finding("enlarged", NOTE, f"{where}: {len(small)} files are smaller than {stage.size}", small)
+            yield Finding("enlarged", NOTE, f"{where}: {_many(small)} smaller than {stage.size}", small)
         bent = {s for s, out in seen.items() if _bend(s, out) > _CHANGE_OF_ASPECT}
         if bent and stage.geometry == "resize":
             words = f"{where}: geometry: resize changes the aspect; scale_width_and_crop keeps it"

@@ -16,11 +16,21 @@ _MOST_PROBED = 50
 def guess(root: Path) -> Data:
     """Return the section `data` that fits the folders in `root`; label maps have `UNKNOWN_LABELS` classes.
 
+    Where nothing is named `test`, what is named `val` takes its place.
+
     Raises:
         UserError: there is no such folder, or nothing in it that looks like training data.
     """
     if not root.is_dir():
         raise UserError(f"{shown(root)}: there is no such folder")
+    data = _kind(root)
+    if find_everything(data, data.test, data.fields)[0]:
+        return data
+    validating = data.model_copy(update={"test": "val"})
+    return validating if find_everything(validating, "val", data.fields)[0] else data
+
+
+def _kind(root: Path) -> Data:
     there = set(folders_in(root))
     if "train_label" in there:
         return LabelMaps(root=root, labels=UNKNOWN_LABELS)

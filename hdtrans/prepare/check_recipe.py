@@ -30,11 +30,17 @@ def fitting_recipe(facts: Facts) -> str:
     return yaml_text(values)
 
 
-def _given(section: Section, *left_out: str) -> dict[str, Any]:
+def _given(section: Section) -> dict[str, Any]:
     """Return what differs from the defaults, `kind` first."""
-    values = section.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
+    values = _without_nothing(section.model_dump(mode="json", exclude_defaults=True))
     kind = getattr(section, "kind", None)
     return values if kind is None else {"kind": kind, **values}
+
+
+def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out keys without a value, but for `ignore`, where it means something."""
+    kept = {key: value for key, value in values.items() if value is not None or key == "ignore"}
+    return {key: _without_nothing(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _data(facts: Facts) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, An
 
 def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Return a stage as it was given; with a size that fits where its own does not."""
-    values = stage.model_dump(mode="json", exclude_defaults=True)
+    values = _given(stage)
     wrong = any(next(geometry_problems([stage], *size), "") for size in sizes)
     return {k: v for k, v in values.items() if k not in ("size", "geometry", "load")} | fitting if wrong else values
 
@@ -94,4 +100,5 @@ def _geometry(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 def _multiple(side: int) -> int:
-    return side // MULTIPLE * MULTIPLE or side
+    """Round down, where little is lost by it; any size can be trained."""
+    return side // MULTIPLE * MULTIPLE if side >= 8 * MULTIPLE else side
