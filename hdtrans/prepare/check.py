@@ -16,11 +16,10 @@ from hdtrans.data.preflight import class_table
 from hdtrans.prepare.check_findings import Facts, find_all
 from hdtrans.prepare.check_guess import guess
 from hdtrans.prepare.check_read import SampleFacts, read_sample
-from hdtrans.prepare.check_recipe import fitting_recipe
+from hdtrans.prepare.check_recipe import class_file, fitting_recipe
 from hdtrans.prepare.check_report import Report
 
 _CITYSCAPES_NAME = "_labelIds"  # of files with the 35 ids
-_CLASS_FILE = "dataset.json"
 _AHEAD = 4  # samples that wait for each thread
 
 
@@ -92,13 +91,8 @@ def _read(jobs: Sequence[tuple[SampleFiles, str]], data: Data, workers: int) -> 
 
 def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
     """Return the section with the number of classes that dataset.json tells, or the names of files, or the ids."""
-    if (data.root / _CLASS_FILE).is_file():
-        try:
-            table = ClassTable.read(data.root / _CLASS_FILE)
-        except UserError:  # told by the findings
-            table = None
-        if table is not None:
-            return _labels(data, len(table), table.ignore)
+    if table := class_file(data.root):
+        return _labels(data, len(table), table.ignore)
     ids = {number for sample in facts for number in sample.pixels}
     highest = max(ids - {255}, default=0)
     names = (sample.files["label"].path for sample in facts if "label" in sample.files)

@@ -23,6 +23,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 _BITS_OF_PICTURES = 8
 _MOST_IDS = 20  # told in words
+_LIKE = 0.85  # how much names must have in common: numbers of one length are no misspelling
 _MOST_COMPARED = 500  # names, when looking for the nearest one
 _CHANGE_OF_ASPECT = 1.05
 
@@ -127,7 +128,7 @@ def _of_pairs(facts: Facts) -> Iterator[Finding]:
 
 def _with_nearest(lacking: Sequence[SampleFacts], spare: Sequence[str]) -> Iterator[tuple[str, str]]:
     for place, sample in enumerate(lacking):
-        close = difflib.get_close_matches(sample.name, spare, n=1, cutoff=0.6) if place < _MOST_IDS else []
+        close = difflib.get_close_matches(sample.name, spare, n=1, cutoff=_LIKE) if place < _MOST_IDS else []
         yield next(iter(sample.files.values())).path, f"nearest: {shown(close[0])}" if close else ""
 
 

@@ -1,5 +1,6 @@
 """Guess from its folders which kind of training data a folder holds."""
 
+import re
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, shown
@@ -11,6 +12,7 @@ UNKNOWN_LABELS = 255
 """What `guess` says where the number of classes is not known yet: all ids but 255, which is ignored."""
 
 _MOST_PROBED = 50
+_ONE_OF_SEVERAL = re.compile(r".*_(label|inst|img|A|B)|(train|test|val)[AB]")  # folders of a training folder
 
 
 def guess(root: Path) -> Data:
@@ -50,7 +52,11 @@ def _kind(root: Path) -> Data:
             f"train_B/, trainA/ and trainB/, train/, or pictures; there is {found}. Give its parent, or a recipe with "
             "data.root, data.train"
         )
-    return SideBySide(kind="side_by_side", root=root) if _side_by_side(samples) else photos
+    if "train" not in there and _ONE_OF_SEVERAL.fullmatch(root.resolve().name):
+        raise UserError(f"{shown(root)}: is one folder of a training folder; give its parent")
+    if "train" in there and _side_by_side(samples):
+        return SideBySide(kind="side_by_side", root=root)
+    return photos
 
 
 def _side_by_side(samples: list[SampleFiles]) -> bool:

@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from hdtrans.common.classes import ClassTable
 from hdtrans.common.data_sections import Section
+from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import yaml_text
 from hdtrans.config import LabelMaps, PhotosToMaps, Recipe, Stage
 from hdtrans.data.preflight import geometry_problems
@@ -17,6 +20,14 @@ MULTIPLE = 32  # of sizes: the stride of pix2pixHD with one enhancer
 _SAME_ASPECT = 0.03
 _AS_IN_THE_PAPER = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
 _METHODS = {"label_maps": "pix2pixhd", "picture_pairs": "pix2pixhd", "unpaired": "cyclegan"}
+
+
+def class_file(root: Path) -> ClassTable | None:
+    """Return the classes that dataset.json tells, or None where it is missing or cannot be read."""
+    try:
+        return ClassTable.read(root / "dataset.json")
+    except UserError:
+        return None
 
 
 def fitting_recipe(facts: Facts) -> str:
@@ -49,8 +60,9 @@ def _data(facts: Facts) -> dict[str, Any]:
     values["root"] = os.fspath(data.root)
     if isinstance(data, LabelMaps | PhotosToMaps) and data.labels is not None:
         ids = {number for sample in facts.samples for number in sample.pixels} - {data.ignore}
-        table = len(facts.classes) if facts.classes else 0
-        values["labels"] = min(65535, max([table, *(number + 1 for number in ids)]))
+        table = class_file(data.root)
+        known = len(facts.classes) if facts.classes else 0
+        values["labels"] = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
         if isinstance(data, PhotosToMaps):
             values["photo_channels"] = values["labels"] if data.target == "labels" else 1
     return values
@@ -68,9 +80,9 @@ def _method(facts: Facts) -> dict[str, Any]:
 
 
 def _instances_help(samples: Sequence[SampleFacts]) -> bool:
-    """Say whether every sample has an instance map, and some tell more than the labels."""
-    sound = all("instance" in s.files and s.instances and s.size for s in samples)
-    return sound and any(sample.instances > len(sample.pixels) for sample in samples)
+    """Say whether most samples have an instance map, and some of these tell more than the labels."""
+    sound = [sample for sample in samples if sample.instances and sample.pixels]
+    return 2 * len(sound) > len(samples) and any(sample.instances > len(sample.pixels) for sample in sound)
 
 
 def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:

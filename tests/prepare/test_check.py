@@ -109,16 +109,17 @@ class TestCleanFolders:
 
 
 def test_unpaired_names_are_told_and_the_rest_is_checked(root):
-    (root / "train_img" / "2.png").rename(root / "train_img" / "2x.png")
+    for folder in ("label", "inst", "img"):
+        (root / f"train_{folder}" / "2.png").rename(root / f"train_{folder}" / f"street_2{'x' * (folder == 'img')}.png")
     write(root / "train_label" / "3.png", maps(3)[0] * np.uint8(60))
     found = check_data(root, 2).findings
     lacking = [f for f in found if f.kind == "unpaired"]
     assert {(f.words.split(" have ")[1], f.places[0][0]) for f in lacking} == {
-        ("no file in train_label/", str(root / "train_img" / "2x.png")),
-        ("no file in train_inst/", str(root / "train_img" / "2x.png")),
-        ("no file in train_img/", str(root / "train_label" / "2.png")),
+        ("no file in train_label/", str(root / "train_img" / "street_2x.png")),
+        ("no file in train_inst/", str(root / "train_img" / "street_2x.png")),
+        ("no file in train_img/", str(root / "train_label" / "street_2.png")),
     }
-    assert all(f.places[0][1] in ("nearest: 2", "nearest: 2x") for f in lacking)
+    assert all(f.places[0][1] in ("nearest: street_2", "nearest: street_2x") for f in lacking)
     assert any(f.kind == "absent classes" for f in found)
 
 
@@ -193,6 +194,8 @@ def test_ids_and_classes(root):
     assert found["untrained classes", WARNING][1] == (("4 class 4", ""),)
     assert found["absent classes", WARNING][1] == (("5 class 5", ""),)
     assert len(found) == 4  # and an instance 0 with the id 77 in it
+    assert "labels: 6" in check_data(root, 2).recipe
+    (root / "dataset.json").unlink()
     assert "labels: 78" in check_data(root, 2).recipe
 
 
@@ -302,6 +305,8 @@ class TestCommand:
         ):
             assert run_tool("check_data", wrong) == 2
             assert words in capsys.readouterr().err
+        assert run_tool("check_data", [str(root / "train_label")]) == 2
+        assert "is one folder of a training folder; give its parent" in capsys.readouterr().err
         (tmp_path / "empty").mkdir()
         assert run_tool("check_data", [str(tmp_path / "empty")]) == 2
         assert "looks like no training folder" in capsys.readouterr().err
