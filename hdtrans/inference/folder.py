@@ -13,7 +13,7 @@ from hdtrans.common.files import write_text
 from hdtrans.config import Pictures
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles, partners_of
-from hdtrans.data.read import read_instance, read_label
+from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.data.shards import is_folder, on_disk
 from hdtrans.inference.results import file_ending, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
@@ -156,6 +156,8 @@ def read_inputs(
 def _translate(translator: Translator, folders: Folders, sample: SampleFiles, target: Path) -> None:
     inputs, truth = read_inputs(translator, sample, folders.ready)
     result = translator(**inputs, seed=folders.seed)
+    if truth is None and (photo := sample.paths.get("photo")) and on_disk(photo) != photo:
+        truth = read_picture(photo, translator.recipe.data.photo_channels)  # a page cannot show what lies in a shard
     shown = {"input": inputs["label"] if "label" in inputs else inputs["source"], "result": result, "truth": truth}
     for kind, picture in shown.items():
         if picture is not None:
@@ -167,7 +169,8 @@ def _translate(translator: Translator, folders: Folders, sample: SampleFiles, ta
 def _row(sample: SampleFiles, target: Path, thumbnails: Path) -> pages.GalleryRow:
     """Return a row of the gallery; a thumbnail leads to the file, but for label maps, which show little as they are."""
     small = _thumbnail(thumbnails, sample, "input").resolve()
-    given = Path(sample.paths["source"]).resolve() if "source" in sample.paths else small
+    source = sample.paths.get("source", "")
+    given = Path(source).resolve() if source and on_disk(source) == source else small
     pictures = [
         pages.Picture(given, small),
         pages.Picture(target.resolve(), _thumbnail(thumbnails, sample, "result").resolve()),

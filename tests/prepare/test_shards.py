@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.config import LabelMaps, Photos, Stage, Unpaired
 from hdtrans.data.dataset import TrainingSamples, make_loader
@@ -20,7 +21,6 @@ from hdtrans.data.preflight import preflight
 from hdtrans.data.read import load, probe, read_label
 from hdtrans.data.shards import index_file, is_folder
 from hdtrans.engine import checkpoint
-from hdtrans.inference.folder import Folders
 from hdtrans.prepare.shards import SMALLEST_SHARD, write_shards
 from tests.small_runs import small_recipe, toy_data, train_values
 
@@ -174,10 +174,17 @@ class TestReading:
         assert sample.name == "straße/x" and (read_label(sample.paths["label"]) == 7).all()
         assert is_folder(tmp_path / "train_img") and not is_folder(tmp_path / "train_inst")
 
-    def test_inference_finds_its_inputs(self, city):
-        folders = Folders(city[1] / "test_label", None, None, city[1] / "results")
-        folders.check()
-        assert folders._instances() == city[1] / "test_inst"
+    def test_inference_gives_the_same_pictures(self, city, tmp_path):
+        run = train_values(small_recipe(city[0], tmp_path / "run"))
+        for root in city:
+            folders = ["--input", str(root / "test_label"), "--truth", str(root / "test_img")]
+            for _ in range(2):
+                assert run_tool("infer", [str(run), *folders, "--out", str(tmp_path / root.name)]) == 0
+        names = sorted(file.name for file in (tmp_path / "plain").glob("*.png"))
+        assert len(names) == 2
+        for name in names:
+            assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "shards" / name).read_bytes()
+        assert "truth" in (tmp_path / "shards" / "index.html").read_text()
 
 
 class TestDamage:
