@@ -23,6 +23,7 @@ TAR_BLOCK = 512  # bytes
 
 _ADVICE = "copy the shard again with its index, or write both again"
 _BUFFER = 1 << 16
+_SHARD = re.compile(r"[^.].*-[0-9]{4,}\.tar")  # as WebDataset names them; other tar files are archives
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,14 @@ class Member:
     name: str
     offset: int
     size: int
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a shard holds, by the names of the plain folder, and the names of its folders."""
+
+    members: Mapping[str, Member]
+    folders: frozenset[str]
 
 
 def is_folder(path: Path) -> bool:
@@ -44,18 +53,23 @@ def is_folder(path: Path) -> bool:
 
 def shard_folders(root: Path) -> set[str]:
     """Return the names of the folders that the shards in `root` hold."""
-    return {file.split("/")[0] for shard in _shards(root) for file in _members(shard)}
+    return {folder for shard in _shards(root) for folder in _contents(shard).folders}
 
 
 def shard_files(root: Path, folder: str) -> dict[str, str]:
     """Return the files of a folder that the shards in `root` hold: the name in the folder, and the path.
 
+    Where the folder lies on the disk as well, a tar file without an index is taken for the archive that it came in.
+
     Raises:
         UserError: two shards hold the same file.
     """
     found: dict[str, str] = {}
+    on_disk_too = (root / folder).is_dir()
     for shard in _shards(root):
-        for file in _members(shard):
+        if on_disk_too and not index_file(Path(shard)).is_file():
+            continue
+        for file in _contents(shard).members:
             if file.startswith(f"{folder}/"):
                 name, place = file[len(folder) + 1 :], f"{shard}/{file}"
                 if name in found:
@@ -83,7 +97,7 @@ def open_member(path: str) -> tuple[BinaryIO, int] | None:
     shard, file = _split(path)
     if not shard:
         return None
-    member = _members(shard).get(file)
+    member = _contents(shard).members.get(file)
     if member is None:
         raise UserError(f"{shown(path)}: the shard holds no such file")
     raw = _Part(shard, member.offset, member.size)
@@ -157,24 +171,25 @@ def _split(path: str) -> tuple[str, str]:
 def _shards(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
-            return sorted(e.path for e in entries if e.name.endswith(".tar") and e.name[0] != "." and e.is_file())
+            return sorted(entry.path for entry in entries if _SHARD.fullmatch(entry.name) and entry.is_file())
     except OSError:
         return []  # whoever looks for folders tells
 
 
-def _members(shard: str) -> Mapping[str, Member]:
+def _contents(shard: str) -> _Contents:
     """Return what a shard holds, by the names of the plain folder; read again when the shard or its index changes."""
     state = os.stat(shard)
     try:
         index = os.stat(index_file(Path(shard))).st_mtime_ns
     except OSError:
         index = None
-    return _read_members(shard, state.st_size, state.st_mtime_ns, index)
+    return _read(shard, state.st_size, state.st_mtime_ns, index)
 
 
 @lru_cache(maxsize=65536)
-def _read_members(shard: str, size: int, changed: int, index: int | None) -> Mapping[str, Member]:
-    return _from_headers(shard, size) if index is None else _from_index(shard, size)
+def _read(shard: str, size: int, changed: int, index: int | None) -> _Contents:
+    members = _from_headers(shard, size) if index is None else _from_index(shard, size)
+    return _Contents(members, frozenset(file.split("/")[0] for file in members))
 
 
 def _from_index(shard: str, size: int) -> dict[str, Member]:

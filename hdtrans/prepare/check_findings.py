@@ -22,6 +22,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 """Training would refuse it; it is likely a mistake; it is good to know. Notes leave a folder clean."""
 
 _BITS_OF_PICTURES = 8
+_MOST_CLASSES = 1000  # that nobody wonders about
 _MOST_IDS = 20  # told in words
 _LIKE = 0.85  # how much names must have in common: numbers of one length are no misspelling
 _MOST_COMPARED = 500  # names, when looking for the nearest one
@@ -103,7 +104,8 @@ def _of_folders(facts: Facts) -> Iterator[Finding]:
         for name in wanted:
             if name not in there:
                 words = f"{split}: there are no pictures in {names[name]}/, which hold {name} of every sample"
-                yield Finding("missing folder", ERROR, words, ((os.fspath(facts.data.root / names[name]), ""),))
+                level = ERROR if split == facts.data.train else WARNING  # training does without the others
+                yield Finding("missing folder", level, words, ((os.fspath(facts.data.root / names[name]), ""),))
     if facts.classes is not None or facts.recipe is not None:
         for place, words in class_problems(facts.data):
             yield Finding("class table", ERROR, f"{place}: {words}")
@@ -168,6 +170,9 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
         more = f" and {len(wrong) - _MOST_IDS} more, up to {max(wrong)}" if len(wrong) > _MOST_IDS else ""
         words = f"ids that are no class: {', '.join(table)}{more}; classes are 0 to {len(facts.classes) - 1}. "
         yield Finding("ids", ERROR, words + advice(sorted(wrong)), tuple(places))
+    if facts.recipe is None and len(facts.classes) > _MOST_CLASSES:
+        words = f"ids of label maps go up to {len(facts.classes) - 1}; are they instance maps (class*1000 + number)?"
+        yield Finding("ids", WARNING, words)
     used = {number for sample in facts.samples for number in sample.pixels}
     if used == {0, 255} and facts.data.ignore == 255:
         words = "label maps hold 0 and 255 alone, and 255 is ignored; if they are masks of two classes, write 0 and 1"

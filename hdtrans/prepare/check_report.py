@@ -12,6 +12,7 @@ from hdtrans.prepare.check_read import SampleFacts
 
 _MOST_PLACES = 5
 _MOST_SIZES = 4
+_MOST_ROWS = 256  # of the table of classes
 _FORMAT = 1
 
 
@@ -88,16 +89,20 @@ class Report:
     def _histogram(self) -> Iterator[str]:
         """Yield the table of classes: in how many images they are, and their share of the pixels."""
         rows = self._class_values()
+        if len(rows) > _MOST_ROWS:
+            rows = [row for row in rows if any(row["pixels"].values())]
         splits = list(self.facts.wanted)
         totals = {split: sum(row["pixels"][split] for row in rows) or 1 for split in splits}
         names = [_class_name(row) for row in rows]
-        width = max(map(len, names))
+        width = max(map(len, names), default=0)
         yield f"{'classes':{width + 7}}" + "".join(f"{f'{split}: images':>16}{'pixels':>10}" for split in splits)
-        for row, name in zip(rows, names, strict=True):
+        for row, name in list(zip(rows, names, strict=True))[:_MOST_ROWS]:
             cells = "".join(
                 f"{row['images'][split]:>16}{_share(row['pixels'][split], totals[split]):>10}" for split in splits
             )
             yield f"{row['id']:>5}  {name:{width}}{cells}"
+        if len(rows) > _MOST_ROWS:
+            yield f"  and {len(rows) - _MOST_ROWS} more ids"
 
 
 def _share(part: int, whole: int) -> str:

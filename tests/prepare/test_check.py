@@ -207,6 +207,15 @@ def test_masks_of_0_and_255(root):
     assert "if they are masks of two classes, write 0 and 1" in findings(root)["ids", WARNING][0]
 
 
+def test_instance_maps_in_the_place_of_label_maps(root):
+    shutil.rmtree(root / "train_label")
+    (root / "train_inst").rename(root / "train_label")
+    report = check_data(root, 2)
+    assert any("ids of label maps go up to 2000; are they instance maps" in f.words for f in report.findings)
+    assert 2000 in {number for sample in report.facts.samples for number in sample.pixels}
+    assert len(report.text().splitlines()) < 60
+
+
 def test_instance_maps_that_say_nothing(root):
     for seed in range(6):
         shutil.copy(root / "train_label" / f"{seed}.png", root / "train_inst" / f"{seed}.png")

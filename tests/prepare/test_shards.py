@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import fields as fields_of
 from pathlib import Path
@@ -231,6 +232,15 @@ class TestDamage:
         picture(shard.parent / "train_img" / "1.png", 1)
         assert "train_img: is a folder, and shards beside it hold one of that name" in self.message(shard)
 
+    def test_archives_beside_plain_folders_are_no_shards(self, city, tmp_path):
+        shutil.copytree(city[0], tmp_path / "data")
+        for name in ("train_img.tar", "archive-2024.tar"):
+            with tarfile.open(tmp_path / "data" / name, "w") as tar:
+                tar.add(city[0] / "train_img", "train_img")
+        (tmp_path / "data" / "broken.tar").write_bytes(b"x")
+        samples = find_samples(data(tmp_path / "data"), "train", FIELDS)
+        assert len(samples) == 12 and not any(".tar" in path for path in samples[0].paths.values())
+
     def test_two_shards_with_the_same_file(self, shard):
-        shard.with_name("train-1.tar").write_bytes(shard.read_bytes())
-        assert "train-1.tar/train_" in (text := self.message(shard)) and "keep one of the shards" in text
+        shard.with_name("train-0001.tar").write_bytes(shard.read_bytes())
+        assert "train-0001.tar/train_" in (text := self.message(shard)) and "keep one of the shards" in text
