@@ -92,7 +92,7 @@ def _read(jobs: Sequence[tuple[SampleFiles, str]], data: Data, workers: int) -> 
 def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
     """Return the section with the number of classes that dataset.json tells, or the names of files, or the ids."""
     if table := class_file(data.root):
-        return _labels(data, len(table), table.ignore)
+        return _labels(data, len(table), table)
     ids = {number for sample in facts for number in sample.pixels}
     highest = max(ids - {255}, default=0)
     names = (sample.files["label"].path for sample in facts if "label" in sample.files)
@@ -101,8 +101,13 @@ def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
     return _labels(data, min(highest + 1, 65535))
 
 
-def _labels(data: LabelMaps, labels: int, ignore: int | None = 255) -> LabelMaps:
-    return LabelMaps(root=data.root, test=data.test, labels=labels, ignore=ignore)
+def _labels(data: LabelMaps, labels: int, table: ClassTable | None = None) -> LabelMaps:
+    """Return the section with so many classes; keys that are as usual are left out of the recipe lines."""
+    values = {"root": data.root, "labels": labels} | ({"test": data.test} if data.test != "test" else {})
+    usual = LabelMaps.model_validate(values)
+    if table is None or table.ignore == usual.ignore:
+        return usual
+    return LabelMaps.model_validate(values | {"ignore": table.ignore})
 
 
 def _classes(data: Data) -> ClassTable | None:

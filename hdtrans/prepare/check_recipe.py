@@ -17,6 +17,7 @@ from hdtrans.prepare.check_read import SampleFacts
 LARGEST_WIDTH = 1024  # of what a first training on label maps sees
 MULTIPLE = 32  # of sizes: the stride of pix2pixHD with one enhancer
 
+_FILLED = ("output", "train")  # by the method, where a stage does not say them
 _SAME_ASPECT = 0.03
 _AS_IN_THE_PAPER = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
 _METHODS = {"label_maps": "pix2pixhd", "picture_pairs": "pix2pixhd", "unpaired": "cyclegan"}
@@ -42,8 +43,8 @@ def fitting_recipe(facts: Facts) -> str:
 
 
 def _given(section: Section) -> dict[str, Any]:
-    """Return what differs from the defaults, `kind` first."""
-    values = _without_nothing(section.model_dump(mode="json", exclude_defaults=True))
+    """Return what was given, `kind` first."""
+    values = _without_nothing(section.model_dump(mode="json", exclude_unset=True))
     kind = getattr(section, "kind", None)
     return values if kind is None else {"kind": kind, **values}
 
@@ -64,7 +65,7 @@ def _data(facts: Facts) -> dict[str, Any]:
         known = len(facts.classes) if facts.classes else 0
         values["labels"] = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
         if isinstance(data, PhotosToMaps):
-            values["photo_channels"] = values["labels"] if data.target == "labels" else 1
+            values.pop("photo_channels", None)  # follow from labels
     return values
 
 
@@ -95,7 +96,9 @@ def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, An
 
 def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Return a stage as it was given; with a size that fits where its own does not."""
-    values = _given(stage)
+    usual = recipe.method.complete(stage.model_copy(update={"output": None, "train": None}))
+    filled = {key for key in _FILLED if getattr(stage, key) == getattr(usual, key)}
+    values = {key: value for key, value in _given(stage).items() if key not in filled}
     wrong = any(next(geometry_problems([stage], *size), "") for size in sizes)
     return {k: v for k, v in values.items() if k not in ("size", "geometry", "load")} | fitting if wrong else values
 

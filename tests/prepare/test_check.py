@@ -259,6 +259,16 @@ class TestRecipes:
         assert "stride is 4; 1 size(s), such as 50x50" in found["stride"].words and "52x52" in found["stride"].words
         assert lines["stages"][0]["size"] == "50x50"
 
+    def test_what_a_recipe_says_stays(self, clean):
+        values = self.values(clean, size="48x32", output="generator")
+        generator = {"kind": "resnet", "width": 4, "blocks": 1, "downsamples": 1}
+        values["method"] = {"kind": "pix2pix", "generator": generator}
+        values["data"] |= {"ignore": None, "flip": True}
+        _, lines = self.found(values)
+        assert lines["data"] == values["data"]
+        assert lines["method"] == values["method"] | {"condition": {"boundary": "instance"}}
+        assert lines["stages"] == [{"epochs": 1, "size": "48x32"}]
+
     def test_a_missing_folder(self, root):
         shutil.rmtree(root / "train_inst")
         found, lines = self.found(self.values(root, size="48x32"))
