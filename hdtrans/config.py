@@ -188,6 +188,10 @@ class MethodSection(Section):
         """Return the batch fields the method needs from such data; raise ValueError if it cannot use them."""
         raise NotImplementedError
 
+    def stride(self, stage: Stage) -> int:
+        """Return what height and width are made multiples of, by repeating the last row and column."""
+        return 1
+
 
 class Recipe(Section):
     """One experiment, resolved: with every default filled in."""

@@ -10,6 +10,7 @@ from hdtrans.common.errors import nearest
 COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "make_toycity": "render toy street scenes with label and instance maps",
     "prepare": "make a training folder from annotations in any usual format",
     "colorize_labels": "make label maps visible, with a legend",

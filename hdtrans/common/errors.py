@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
-__all__ = ["NonFiniteError", "PictureWarning", "Stopped", "UserError", "nearest"]
+__all__ = ["NonFiniteError", "PictureWarning", "Stopped", "UserError", "nearest", "shown"]
 
 
 class UserError(ValueError):
@@ -39,6 +40,12 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     by_lower_case = {name.lower(): name for name in allowed}
     close = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
     return f" Did you mean {by_lower_case[close[0]]!r}?" if close else ""
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path for a message: as it is, or quoted and escaped where it would not print."""
+    text = os.fspath(path)
+    return text if text.isprintable() else ascii(text)
 
 
 class Stopped(RuntimeError):

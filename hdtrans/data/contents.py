@@ -13,29 +13,15 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, Pictures, SideBySide
+from hdtrans.config import Data, Lab, Photos, PhotosToMaps, Pictures, SideBySide
 from hdtrans.data import derived
 from hdtrans.data.batch import as_bytes, as_words
 from hdtrans.data.header import shown
 from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.layouts import classes_wanted, file_channels, odd_width
 from hdtrans.data.read import read_instance, read_label, read_picture, with_channels
 
 Array = npt.NDArray[Any]
-
-
-def classes_wanted(data: Data) -> int | None:
-    """Return the number of classes that the label maps of such data have, or None."""
-    return data.labels if isinstance(data, LabelMaps | PhotosToMaps) else None
-
-
-def file_channels(data: Data, file: str) -> int:
-    """Return how many channels are read from the file of a sample (`source`, `photo` or `pair`)."""
-    if isinstance(data, Photos):
-        return derived.channels_read(data)
-    source_channels = data.source_channels if isinstance(data, Pictures) else 3
-    if file == "pair":
-        return max(source_channels, data.photo_channels)
-    return source_channels if file == "source" else data.photo_channels
 
 
 def read_files(data: Data, paths: Mapping[str, str]) -> dict[str, Array]:
@@ -58,13 +44,6 @@ def read_files(data: Data, paths: Mapping[str, str]) -> dict[str, Array]:
         else:
             arrays[name] = read_picture(path, file_channels(data, name))
     return arrays
-
-
-def odd_width(width: int) -> str:
-    """Say why a picture of this width cannot hold two sides, or ''."""
-    if width % 2 == 0:
-        return ""
-    return f"is {width} pixels wide; data.kind: side_by_side holds A and B of one width, so it must be even"
 
 
 def _halves(data: SideBySide, picture: Array, path: str) -> dict[str, Array]:

@@ -19,9 +19,9 @@ from hdtrans.common.errors import UserError
 from hdtrans.config import Data, Unpaired
 from hdtrans.data.batch import FIELDS, Batch, Sample, collate
 from hdtrans.data.contents import make_fields, read_files
-from hdtrans.data.folders import SampleFiles, side_paths
+from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.header import FilePath, shown
+from hdtrans.data.header import shown
 from hdtrans.data.layouts import files_for
 from hdtrans.data.order import sample_index, sample_random
 
@@ -162,16 +162,6 @@ class SampleReader:
 
 def _channels_first(picture: Array) -> Array:
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
-
-
-def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Raise UserError if the files of one sample differ in (height, width), naming each with its size."""
-    if len(set(sizes.values())) > 1:
-        first = shown(next(iter(paths.values())))
-        found = ", ".join(
-            f"{field} {width}x{height} ({shown(paths[field])})" for field, (height, width) in sizes.items()
-        )
-        raise UserError(f"{first}: the files of this sample differ in size: {found}; make them equal")
 
 
 class _Texts:

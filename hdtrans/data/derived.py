@@ -21,17 +21,12 @@ LARGEST_AB = 110.0
 """What the colours a and b are divided by; those of sRGB reach 108."""
 
 
-def channels_read(data: Photos) -> int:
-    """Return how many channels of a photo's file are read."""
-    return 3 if isinstance(data.input, Lab) else data.photo_channels
-
-
 def split_photo(data: Photos, photo: Array) -> tuple[Array, Array]:
     """Make the input from a photo; return it and what is wanted.
 
     Args:
         data: says what the input is.
-        photo: with `channels_read(data)` channels.
+        photo: with `hdtrans.data.layouts.channels_read(data)` channels.
     """
     if isinstance(data.input, Edges):
         return edges(photo, data.input.low, data.input.high, data.input.blur), photo

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.config import Data, Photos, PicturePairs, Unpaired
-from hdtrans.data.header import EXTENSIONS, shown
+from hdtrans.data.header import EXTENSIONS, FilePath, shown
 from hdtrans.data.layouts import files_for, folder_names
+from hdtrans.data.pairing import natural, pair
+from hdtrans.data.shards import is_folder, shard_files, shard_folders
 
 _MOST_SHOWN = 10
 _MOST_COMPARED = 1000  # names, when looking for the nearest one
-_ENDING = re.compile(r"_(?:gt(?:Fine|Coarse)_(?:label|instance)(?:Train)?Ids|leftImg8bit|label|inst|img|A|B)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,16 @@ class SampleFiles:
 
 @dataclass(frozen=True)
 class _Folder:
-    """The pictures of one field: paths relative to the folder, and how many other files lie there."""
+    """The pictures of one field: names in the folder, how many other files lie there, and where those in shards are."""
 
     path: Path
     files: tuple[str, ...]
     others: Counter[str]
+    in_shards: Mapping[str, str] | None = None
+
+    def place(self, file: str) -> str:
+        """Return the path of one of the files."""
+        return self.in_shards[file] if self.in_shards else os.path.join(os.fspath(self.path), file)
 
 
 def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterable[str] = ()) -> list[SampleFiles]:
@@ -61,7 +66,7 @@ def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterab
     wanted = files_for(data, fields)
     more = [name for name in files_for(data, optional) if name not in wanted] if optional else []
     _check_root(data)
-    if isinstance(data, Photos) and split == data.train and not (data.root / split).is_dir():
+    if isinstance(data, Photos) and split == data.train and not is_folder(data.root / split):
         folder = _scan(data.root, deep=False)
         if folder.files:
             return _samples({"photo": folder}, {"photo": [os.path.splitext(file)[0] for file in folder.files]})
@@ -72,11 +77,49 @@ def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterab
         if not folder.files:
             raise UserError(_nothing_found(folder))
     for name in more:
-        if (data.root / names[name]).is_dir() and (folder := _scan(data.root / names[name])).files:
+        if is_folder(data.root / names[name]) and (folder := _scan(data.root / names[name])).files:
             folders[name] = folder
     if isinstance(data, Unpaired):
         return side_samples([_alone(name, folder) for name, folder in folders.items()])
     return _samples(folders, _pair(folders))
+
+
+def find_everything(data: Data, split: str, fields: Iterable[str]) -> tuple[list[SampleFiles], list[str]]:
+    """Find what `find_samples` would refuse as well: samples that lack files.
+
+    Args:
+        data: where the folders are.
+        split: what their names start with.
+        fields: the fields of a batch whose files are wanted, where there are any.
+
+    Returns:
+        The samples, paired as in `find_samples`, in natural order, and the files that are left over because another of
+        their folder has the same name. Unpaired samples have one file each.
+
+    Raises:
+        UserError: there is no root, or a folder of it cannot be searched.
+    """
+    _check_root(data)
+    names = folder_names(data, split)
+    folders = {name: data.root / names[name] for name in files_for(data, fields)}
+    found = {name: _scan(place) for name, place in folders.items() if is_folder(place)}
+    if isinstance(data, Photos) and split == data.train and not found:
+        found = {"photo": _scan(data.root, deep=False)}
+    found = {name: folder for name, folder in found.items() if folder.files}
+    if isinstance(data, Unpaired) or not found:
+        return [sample for name, folder in found.items() for sample in _alone(name, folder)], []
+    samples: dict[str, dict[str, str]] = {}
+    left = []
+    for name, keys in _pair(found).items():
+        for key, file in sorted(zip(keys, found[name].files, strict=True)):
+            if samples.setdefault(key, {}).setdefault(name, place := found[name].place(file)) != place:
+                left.append(place)
+    return [SampleFiles(key, samples[key]) for key in sorted(samples, key=natural)], left
+
+
+def _pair(folders: Mapping[str, _Folder]) -> dict[str, list[str]]:
+    """Return the sample's name for each file of each field."""
+    return pair({field: folder.files for field, folder in folders.items()})
 
 
 def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
@@ -85,9 +128,8 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
         _check_twins(folder, keys[name])
     _check_partners(next(iter(folders.values())).path.parent, folders, keys)
     places = {name: dict(zip(keys[name], folder.files, strict=True)) for name, folder in folders.items()}
-    roots = {name: os.fspath(folder.path) for name, folder in folders.items()}
     return [
-        SampleFiles(key, {name: os.path.join(roots[name], places[name][key]) for name in folders})
+        SampleFiles(key, {name: folder.place(places[name][key]) for name, folder in folders.items()})
         for key in sorted(keys[next(iter(folders))], key=natural)
     ]
 
@@ -95,7 +137,7 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
 def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
     """Return one sample for each file of a folder, in natural order."""
     files = sorted(folder.files, key=natural)
-    return [SampleFiles(os.path.splitext(f)[0], {name: os.path.join(os.fspath(folder.path), f)}) for f in files]
+    return [SampleFiles(os.path.splitext(f)[0], {name: folder.place(f)}) for f in files]
 
 
 def side_paths(files: Sequence[SampleFiles], side: str) -> list[str]:
@@ -111,6 +153,30 @@ def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
         paths = {name: path for sample in together for name, path in sample.paths.items()}
         samples.append(SampleFiles(", ".join(dict.fromkeys(sample.name for sample in together)), paths))
     return samples
+
+
+def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return each sample's name with its files, (field, name in the folder), in natural order, partners or not.
+
+    Args:
+        places: for each field a folder, searched with its sub-folders; one may have no pictures.
+    """
+    folders = {field: folder for field, place in places.items() if (folder := _scan(place)).files}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for field, keys in (_pair(folders) if folders else {}).items():
+        for key, file in zip(keys, folders[field].files, strict=True):
+            found.setdefault(key, []).append((field, file))
+    return sorted(found.items(), key=lambda sample: natural(sample[0]))
+
+
+def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Raise UserError if the files of one sample differ in (height, width), naming each with its size."""
+    if len(set(sizes.values())) > 1:
+        first = shown(next(iter(paths.values())))
+        found = ", ".join(
+            f"{field} {width}x{height} ({shown(paths[field])})" for field, (height, width) in sizes.items()
+        )
+        raise UserError(f"{first}: the files of this sample differ in size: {found}; make them equal")
 
 
 def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[SampleFiles]:
@@ -134,12 +200,12 @@ def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[
     keys = _pair(folders)
     alone = all(len(folder.files) == 1 for folder in folders.values())
     found: dict[str, dict[str, str]] = {
-        field: {key: os.fspath(folder.path / file) for key, file in zip(keys[field], folder.files, strict=True)}
+        field: {key: folder.place(file) for key, file in zip(keys[field], folder.files, strict=True)}
         for field, folder in folders.items()
     }
     samples = []
     for stem, key, file in zip(stems, keys[lead], folders[lead].files, strict=True):
-        paths = {lead: os.fspath(folders[lead].path / file)}
+        paths = {lead: folders[lead].place(file)}
         for field in folders.keys() - {lead}:
             if alone or key in found[field]:
                 paths[field] = next(iter(found[field].values())) if alone else found[field][key]
@@ -164,13 +230,13 @@ def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
     for field, folder in folders.items():
         _check_twins(folder, keys[field])
         for key, file in zip(keys[field], folder.files, strict=True):
-            found.setdefault(key, {})[field] = os.path.join(folder.path, file)
+            found.setdefault(key, {})[field] = folder.place(file)
     return [SampleFiles(key, found[key]) for key in sorted(found, key=natural)]
 
 
 def _folder_of(place: Path | Sequence[Path]) -> _Folder:
     """Return the pictures in a folder, or the files given, relative to the folder that holds them all."""
-    if isinstance(place, Path) and place.is_dir():
+    if isinstance(place, Path) and is_folder(place):
         return _scan(place)
     files = [place] if isinstance(place, Path) else place
     parents = {file.parent for file in files}
@@ -186,10 +252,10 @@ def _check_root(data: Data) -> None:
 
 def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
     """Raise UserError if a required folder is missing, telling which are there."""
-    missing = [name for name in names if not (data.root / name).is_dir()]
+    missing = [name for name in names if not is_folder(data.root / name)]
     if not missing:
         return
-    there = sorted(entry.name for entry in os.scandir(data.root) if entry.is_dir() and not entry.name.startswith("."))
+    there = folders_in(data.root)
     found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
     either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
     other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
@@ -197,6 +263,12 @@ def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
         f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
         f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}.{nearest(missing[0], there)}"
     )
+
+
+def folders_in(root: Path) -> list[str]:
+    """Return the names of the folders that are in `root`, on the disk or in shards."""
+    found = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
+    return sorted(found | shard_folders(root))
 
 
 def _slashed(names: Iterable[str]) -> str:
@@ -207,6 +279,8 @@ def _scan(root: Path, deep: bool = True) -> _Folder:
     """Return the pictures in a folder and, if `deep`, its sub-folders; hidden ones are passed over."""
     files: list[str] = []
     others: Counter[str] = Counter()
+    if deep and (in_shards := shard_files(root.parent, root.name)):
+        return _in_shards(root, in_shards)
     pending = [("", os.path.realpath(root))]
     while pending:
         inside, real = pending.pop()
@@ -231,53 +305,24 @@ def _scan(root: Path, deep: bool = True) -> _Folder:
     return _Folder(root, tuple(files), others)
 
 
+def _in_shards(root: Path, places: Mapping[str, str]) -> _Folder:
+    """Return the pictures of a folder that lies in shards."""
+    if root.is_dir():
+        raise UserError(f"{shown(root)}: is a folder, and shards beside it hold one of that name; keep one of them")
+    endings = {file: os.path.splitext(file)[1].lower() for file in places}
+    others = Counter(ending or "no extension" for ending in endings.values() if ending not in EXTENSIONS)
+    return _Folder(root, tuple(file for file, ending in endings.items() if ending in EXTENSIONS), others, places)
+
+
 def _nothing_found(folder: _Folder) -> str:
     """Say that a folder has no pictures, and what it has."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
     other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
-    there = sorted(entry.name for entry in os.scandir(folder.path.parent) if entry.is_dir())
+    there = folders_in(folder.path.parent)
     return (
         f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "
         f"found {other}. Beside it there is {_slashed(shown(name) for name in there[: 2 * _MOST_SHOWN])}"
     )
-
-
-def _pair(folders: Mapping[str, _Folder]) -> dict[str, list[str]]:
-    """Return the sample's name for each file of each field: by the first rule that pairs all, else the best one."""
-    stems = {field: [os.path.splitext(file)[0] for file in folder.files] for field, folder in folders.items()}
-    best, fewest = stems, _unpaired(stems)
-    if fewest:
-        known = {field: [_ENDING.sub("", stem) for stem in names] for field, names in stems.items()}
-        for keys in (known, _without_common_ending(stems)):
-            if (unpaired := _unpaired(keys)) < fewest:
-                best, fewest = keys, unpaired
-    return best
-
-
-def _unpaired(keys: Mapping[str, Sequence[str]]) -> int:
-    sets = [set(names) for names in keys.values()]
-    return len(set.union(*sets)) - len(set.intersection(*sets))
-
-
-def _without_common_ending(stems: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Cut off, in each field, the ending that all stems share, but for what the endings of all fields start with."""
-    endings = {field: _common_ending(names) for field, names in stems.items()}
-    kept = len(_common_start(list(endings.values())).rstrip("_-. "))
-    return {field: [stem[: len(stem) - len(endings[field]) + kept] for stem in names] for field, names in stems.items()}
-
-
-def _common_ending(stems: list[str]) -> str:
-    """Return the longest ending of all stems that leaves something of each; '' for a single one."""
-    if len(stems) < 2:
-        return ""
-    ending = _common_start([stem[::-1] for stem in stems])[::-1]
-    return ending if len(ending) < min(len(stem) for stem in stems) else ending[1:]
-
-
-def _common_start(texts: list[str]) -> str:
-    first, last = min(texts), max(texts)
-    differs = (place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
-    return first[: next(differs, len(first))]
 
 
 def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
@@ -288,7 +333,7 @@ def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
     lines = []
     for twin in sorted(twins, key=natural)[:_MOST_SHOWN]:
         files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
-        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.path / file) for file in files))
+        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.place(file)) for file in files))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
     raise UserError(
         f"{shown(folder.path)}: {len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}"
@@ -320,9 +365,3 @@ def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[st
         if len(lacking) > _MOST_SHOWN:
             lines.append(f"    and {len(lacking) - _MOST_SHOWN} more")
     raise UserError("\n".join(lines))
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key for `sorted` that sorts numbers inside names by their value: `a2` before `a10`."""
-    parts = re.split("([0-9]+)", name)
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

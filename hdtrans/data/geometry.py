@@ -6,8 +6,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as functional
 
 from hdtrans.common.errors import UserError
 from hdtrans.config import GeometryKind, Size, Stage
@@ -142,16 +140,12 @@ def _nearest(before: int, after: int) -> npt.NDArray[np.intp]:
 
 def scale_picture(array: Array, height: int, width: int) -> Array:
     """Scale an (H, W, C) picture, bicubic and antialiased: see `Plan.picture`."""
+    import torch  # here, as what plans a geometry also runs without; its kernel is several times faster than Pillow's
+
     picture = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]
-    if array.dtype == np.uint8:
-        return _interpolate(picture, height, width)
-    scaled = _interpolate(picture.float(), height, width)
+    picture = picture if array.dtype == np.uint8 else picture.float()
+    sized = torch.nn.functional.interpolate(picture, (height, width), mode="bicubic", antialias=True)
+    scaled: Array = sized[0].permute(1, 2, 0).numpy()
     if array.dtype == np.int32:
         return np.clip(np.rint(scaled), 0, 65535).astype(np.int32)
-    return np.clip(scaled, -1, 1)
-
-
-def _interpolate(picture: torch.Tensor, height: int, width: int) -> Array:
-    # torch's kernel is several times faster than Pillow's for uint8
-    scaled = functional.interpolate(picture, (height, width), mode="bicubic", antialias=True, align_corners=False)
-    return scaled[0].permute(1, 2, 0).numpy()
+    return scaled if array.dtype == np.uint8 else np.clip(scaled, -1, 1)

@@ -16,6 +16,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.errors import shown as shown
+from hdtrans.data.shards import open_member
 from hdtrans.data.tiff import Tags, tiff_tags
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
@@ -92,12 +94,6 @@ def probe(path: FilePath) -> Header:
         return read_header(file, path, size)
 
 
-def shown(path: FilePath) -> str:
-    """Return a path for a message: as it is, or quoted and escaped where it would not print."""
-    text = os.fspath(path)
-    return text if text.isprintable() else ascii(text)
-
-
 def damaged(path: FilePath, size: int, words: object) -> UserError:
     """Return the error for a file of `size` bytes that cannot be decoded, with the decoder's words."""
     return UserError(f"{shown(path)}: cannot be read as a picture ({size} bytes): {words}")
@@ -106,12 +102,19 @@ def damaged(path: FilePath, size: int, words: object) -> UserError:
 def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
     """Open a file that is not empty and no folder, pipe or device, without ever waiting; return it and its size.
 
+    The path may lead into a shard (`train-000000.tar/train_label/a.png`).
+
     Raises:
         UserError: naming the file and what is wrong with it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
+        if (member := open_member(os.fspath(path))) and member[1]:
+            return member
+        if member:
+            member[0].close()
+            raise UserError(f"{shown(path)}: is empty (0 bytes); write the file again") from None
         link = f"; it is a link to {os.readlink(path)!r}" if os.path.islink(path) else ""
         raise UserError(f"{shown(path)}: cannot be opened: {error.strerror or error}{link}") from error
     state = os.fstat(descriptor)

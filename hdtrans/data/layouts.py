@@ -1,10 +1,11 @@
-"""Which folders and files each kind of data has, and which of them a field of a batch is made from."""
+"""Which folders and files each kind of data has, what is read of them, and which a field of a batch is made from."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, LabelMaps, Photos, PhotosToMaps, PicturePairs, SideBySide, Unpaired
+from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, PicturePairs, Pictures, SideBySide, Unpaired
+from hdtrans.data.shards import is_folder
 
 LABEL_FOLDERS = {"label": "_label", "instance": "_inst", "photo": "_img"}
 """The endings of the folders of label maps."""
@@ -60,8 +61,35 @@ def folder_names(data: Data, split: str) -> dict[str, str]:
 def _sides(root: Path, split: str, joined: bool) -> dict[str, str]:
     """Return the folders of A and B that are there; where there are none, those expected (`joined`: trainA)."""
     styles = [{"source": f"{split}_A", "photo": f"{split}_B"}, {"source": f"{split}A", "photo": f"{split}B"}]
-    there = [style for style in styles if any((root / folder).is_dir() for folder in style.values())]
+    there = [style for style in styles if any(is_folder(root / folder) for folder in style.values())]
     if len(there) > 1:
-        found = ", ".join(f"{name}/" for style in there for name in style.values() if (root / name).is_dir())
+        found = ", ".join(f"{name}/" for style in there for name in style.values() if is_folder(root / name))
         raise UserError(f"data.root {root}: has {found}: which are the two sides? Move those away that are not")
     return there[0] if there else styles[joined]
+
+
+def channels_read(data: Photos) -> int:
+    """Return how many channels of a photo's file are read."""
+    return 3 if isinstance(data.input, Lab) else data.photo_channels
+
+
+def classes_wanted(data: Data) -> int | None:
+    """Return the number of classes that the label maps of such data have, or None."""
+    return data.labels if isinstance(data, LabelMaps | PhotosToMaps) else None
+
+
+def file_channels(data: Data, file: str) -> int:
+    """Return how many channels are read from the file of a sample (`source`, `photo` or `pair`)."""
+    if isinstance(data, Photos):
+        return channels_read(data)
+    source_channels = data.source_channels if isinstance(data, Pictures) else 3
+    if file == "pair":
+        return max(source_channels, data.photo_channels)
+    return source_channels if file == "source" else data.photo_channels
+
+
+def odd_width(width: int) -> str:
+    """Say why a picture of this width cannot hold two sides, or ''."""
+    if width % 2 == 0:
+        return ""
+    return f"is {width} pixels wide; data.kind: side_by_side holds A and B of one width, so it must be even"

@@ -10,13 +10,11 @@ import numpy as np
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.config import Data, SideBySide, Stage, Unpaired
-from hdtrans.data.contents import classes_wanted, file_channels, odd_width
-from hdtrans.data.dataset import check_sizes
-from hdtrans.data.folders import SampleFiles, side_paths
+from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.header import Header, probe, shown
 from hdtrans.data.label_ids import LabelIdError, advice, check_label_ids
-from hdtrans.data.layouts import files_for
+from hdtrans.data.layouts import classes_wanted, file_channels, files_for, odd_width
 from hdtrans.data.read import instance_problem, label_problem, picture_problem, read_label
 
 _MOST_SHOWN = 20
@@ -51,7 +49,7 @@ def preflight(
     labels, ignore = classes_wanted(data), data.ignore
     if isinstance(data, Unpaired):  # each file by itself, and once
         files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
-    problems = _class_problems(data)
+    problems = class_problems(data)
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
         checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
@@ -98,7 +96,8 @@ def class_table(data: Data) -> ClassTable | None:
     return ClassTable.generic(labels, data.ignore)
 
 
-def _class_problems(data: Data) -> list[Problem]:
+def class_problems(data: Data) -> list[Problem]:
+    """Return what is wrong with dataset.json, or with the number of classes that the recipe says."""
     try:
         table = class_table(data)
     except UserError as error:
@@ -122,7 +121,7 @@ def _header_problems(
         except UserError as error:
             problems.append(_split(error, path))
             continue
-        if problem := _kind_problem(field, header, data):
+        if problem := kind_problem(field, header, data):
             problems.append((shown(path), problem))
         sizes[field] = (header.height, header.width // 2 if field == "pair" else header.width)
     if problems:
@@ -132,7 +131,7 @@ def _header_problems(
     except UserError as error:
         return [_split(error, next(iter(paths.values())))]
     first = next(iter(paths))
-    return [(shown(paths[first]), problem) for problem in _geometry_problems(stages, *sizes[first])]
+    return [(shown(paths[first]), problem) for problem in geometry_problems(stages, *sizes[first])]
 
 
 def _split(error: UserError, path: str) -> Problem:
@@ -140,7 +139,8 @@ def _split(error: UserError, path: str) -> Problem:
     return shown(path), str(error).removeprefix(f"{shown(path)}: ")
 
 
-def _kind_problem(field: str, header: Header, data: Data) -> str:
+def kind_problem(field: str, header: Header, data: Data) -> str:
+    """Say why a file with this header cannot be the file `field` of a sample, or ''."""
     if field == "label":
         return label_problem(header)
     if field == "instance":
@@ -149,7 +149,8 @@ def _kind_problem(field: str, header: Header, data: Data) -> str:
     return problem or (odd_width(header.width) if isinstance(data, SideBySide) else "")
 
 
-def _geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:
+def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:
+    """Yield why a file of this size does not fit a stage."""
     for stage in stages:
         try:
             plan(Geometry.of(stage), height, width, False, None)

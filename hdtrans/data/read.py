@@ -39,7 +39,9 @@ from hdtrans.data.tiff import read_tiff
 __all__ = [
     "EXTENSIONS",
     "Header",
+    "Loaded",
     "as_picture",
+    "load",
     "probe",
     "read_instance",
     "read_label",
@@ -48,6 +50,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+Loaded = tuple[bytes, Header]
+"""The bytes of a file, and what its header tells."""
 
 LARGEST_ID = 2**31 - 1
 
@@ -66,17 +71,17 @@ _PICTURE_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64")  
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends the coded pixels: no stuffing, fill or restart
 
 
-def read_label(path: FilePath) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
+def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
     """Read a label map: (H, W) uint8, or int32 where the file has more than 8 bits.
 
     Grey PNG, TIFF, BMP and PGM give their values, a 1-bit file 0 and 1; palette files give the places in the palette;
-    .npy holds integers.
+    .npy holds integers. `loaded` is what `load` gave, where the file was read already.
 
     Raises:
         UserError: naming the file: a colour picture, a JPEG or WEBP (their ids are not exact), floating point numbers,
             an id outside [0, 2^31 - 1], or a file that `probe` or the decoder refuses.
     """
-    data, header = _load(path)
+    data, header = loaded or load(path)
     if problem := label_problem(header):
         raise UserError(f"{shown(path)}: {problem}")
     label = _ids(path, header, _decode(path, data, header, as_ids=True))
@@ -100,7 +105,7 @@ def label_problem(header: Header) -> str:
     return ""
 
 
-def read_instance(path: FilePath) -> npt.NDArray[np.int32]:
+def read_instance(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.int32]:
     """Read an instance map: (H, W) int32 opaque ids in [0, 2^31 - 1].
 
     An RGB file is a COCO panoptic map, whose id is R + 256 G + 65536 B; all others are read as label maps.
@@ -108,7 +113,7 @@ def read_instance(path: FilePath) -> npt.NDArray[np.int32]:
     Raises:
         UserError: as `read_label`.
     """
-    data, header = _load(path)
+    data, header = loaded or load(path)
     if problem := instance_problem(header):
         raise UserError(f"{shown(path)}: {problem}")
     array = _decode(path, data, header, as_ids=True)
@@ -125,7 +130,9 @@ def instance_problem(header: Header) -> str:
     return label_problem(header).replace("a label map", "an instance map").replace("label map", "instance map")
 
 
-def read_picture(path: FilePath, channels: int = 3) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+def read_picture(
+    path: FilePath, channels: int = 3, loaded: Loaded | None = None
+) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
     """Read a picture: (H, W, C) in RGB order.
 
     8-bit files give uint8 in [0, 255], 16-bit files int32 in [0, 65535], floating point files float32; these must
@@ -136,7 +143,7 @@ def read_picture(path: FilePath, channels: int = 3) -> npt.NDArray[np.uint8 | np
         UserError: naming the file: another number of channels, values out of range or not finite, a file that
             `probe` or the decoder refuses.
     """
-    data, header = _load(path)
+    data, header = loaded or load(path)
     if problem := picture_problem(header, channels):
         raise UserError(f"{shown(path)}: {problem}")
     picture = _decode(path, data, header, as_ids=False)
@@ -179,8 +186,8 @@ def channels_problem(found: int, channels: int) -> str:
     )
 
 
-def _load(path: FilePath) -> tuple[bytes, Header]:
-    """Return a file's bytes and its header."""
+def load(path: FilePath) -> Loaded:
+    """Return a file's bytes and its header; raise UserError as `probe`."""
     file, size = open_regular(path)
     with file:
         try:

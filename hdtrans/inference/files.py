@@ -9,7 +9,9 @@ from typing import TextIO
 
 from hdtrans.common.errors import UserError
 from hdtrans.config import Pictures, Recipe
-from hdtrans.data.folders import SampleFiles, natural, partners_of
+from hdtrans.data.folders import SampleFiles, partners_of
+from hdtrans.data.pairing import natural
+from hdtrans.data.shards import is_folder
 
 
 def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
@@ -23,7 +25,7 @@ def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Pat
     Raises:
         UserError: something is not there, a pattern matches nothing, or a folder is one of several.
     """
-    if len(given) == 1 and Path(given[0]).is_dir():
+    if len(given) == 1 and is_folder(Path(given[0])):
         return Path(given[0])
     files = [Path(name) for entry in given for name in _expanded(entry, standard_input)]
     for file in files:
@@ -88,7 +90,7 @@ class Folders:
         folder = self.inputs if isinstance(self.inputs, Path) else None
         named = {"--input": folder, "--instances": self.instances, "--truth": self.truth}
         for option, path in named.items():
-            if path is not None and not path.exists():
+            if path is not None and not path.exists() and not is_folder(path):
                 raise UserError(f"{option} {path}: there is no such file or folder")
             if path is not None and path.resolve() == self.out.resolve():
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
@@ -119,7 +121,7 @@ class Folders:
             return self.instances
         folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
         beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
-        if folder.name.endswith("_label") and beside.is_dir():
+        if folder.name.endswith("_label") and is_folder(beside):
             return beside
         raise UserError(
             "this model was trained with instance maps and needs them: give --instances FOLDER "

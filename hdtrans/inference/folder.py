@@ -20,6 +20,7 @@ from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
+from hdtrans.data.shards import on_disk
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.files import Folders
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
@@ -223,16 +224,15 @@ class _Job:
         if not target.is_file():
             return None
         small = self._thumbnail(sample, "input").resolve()
-        given = Path(sample.paths["source"]).resolve() if "source" in sample.paths else small
+        given = _shown_whole(sample.paths.get("source")) or small
         row: list[pages.Picture | None] = [
             pages.Picture(given, small),
             pages.Picture(target.resolve(), self._thumbnail(sample, "result").resolve()),
         ]
         if self.folders.truth is not None or self.holds_truth:
             truth = self._thumbnail(sample, "truth").resolve()
-            whole = Path(sample.paths["photo"]).resolve() if "photo" in sample.paths else truth
-            there = whole.is_file()
-            row.append(pages.Picture(whole, truth if truth.is_file() else None) if there else None)
+            whole = _shown_whole(sample.paths.get("photo")) or truth
+            row.append(pages.Picture(whole, truth if truth.is_file() else None) if whole.is_file() else None)
         return pages.GalleryRow(sample.name, row)
 
     def write_video(self, frames_per_second: float) -> None:
@@ -274,6 +274,11 @@ def read_inputs(
     return inputs, truth
 
 
+def _shown_whole(path: str | None) -> Path | None:
+    """Return a file that a page can lead to: not one inside a shard."""
+    return Path(path).resolve() if path and on_disk(path) == path else None
+
+
 def _trained_width(recipe: Recipe) -> int | None:
     """Return the width that the last stage of the training scaled whole files to; None where they kept theirs."""
     stage = recipe.stages[-1]
@@ -285,7 +290,7 @@ def _is_done(target: Path, sample: SampleFiles) -> bool:
     """Whether the picture is there and younger than its inputs; it appears whole, so it is whole."""
     if not target.is_file():
         return False
-    inputs = [Path(path) for name, path in sample.paths.items() if name != "photo"]
+    inputs = [Path(on_disk(path)) for name, path in sample.paths.items() if name != "photo"]
     return all(path.stat().st_mtime <= target.stat().st_mtime for path in inputs if path.exists())
 
 

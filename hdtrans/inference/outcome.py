@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hdtrans.data.folders import natural
+from hdtrans.data.pairing import natural
 from hdtrans.inference.results import ODDITIES
 
 

@@ -131,6 +131,10 @@ class Config(MethodSection):
             )
         return stage.model_copy(update={"output": "both", "train": tuple(train)})
 
+    def stride(self, stage: Stage) -> int:
+        """Return what height and width are made multiples of."""
+        return self.generator.stride[0]
+
     def reads(self, data: Data) -> frozenset[str]:
         """Return the fields of such data that are read."""
         if isinstance(data, LabelMaps | PhotosToMaps) or (isinstance(data, Photos) and isinstance(data.input, Lab)):

@@ -101,6 +101,10 @@ class Config(MethodSection):
             raise ValueError(f"method.condition.boundary: instance needs instance maps, and {data.kind} has none")
         return frozenset(fields)
 
+    def stride(self, stage: Stage) -> int:
+        """Return what height and width are made multiples of."""
+        return self.generator.stride[0]
+
     def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
         if isinstance(data, LabelMaps):

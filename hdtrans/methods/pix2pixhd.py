@@ -134,6 +134,10 @@ class Config(MethodSection):
         fields = {"photo", "source" if isinstance(data, Pictures) else "label"}
         return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" else set()))
 
+    def stride(self, stage: Stage) -> int:
+        """Return what height and width are made multiples of: twice as much for each enhancer."""
+        return 2 ** (self.generator.downsamples + self.outputs.index(stage.output or self.outputs[-1]))
+
     def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
         labels = data.labels if isinstance(data, LabelMaps) else 0
@@ -228,7 +232,7 @@ class Pix2pixHD(Method):
         self.config = config
         self.condition = config.channels(data)
         self.output = stage.output
-        self.stride = 2 ** (config.generator.downsamples + config.outputs.index(stage.output))
+        self.stride = config.stride(stage)
         self.scales = [n for n in range(config.discriminator.scales) if f"scale{n}" in stage.train]
         generators = networks_for(stage.output, config.generator.enhancers)
         super().__init__(

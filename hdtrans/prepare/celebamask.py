@@ -9,8 +9,8 @@ import numpy as np
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.data.folders import natural
 from hdtrans.data.header import EXTENSIONS, probe, shown
+from hdtrans.data.pairing import natural
 from hdtrans.data.read import read_picture
 from hdtrans.prepare.pictures import frame_of
 from hdtrans.prepare.source import Item, Maps

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.data.folders import natural
 from hdtrans.data.header import LARGEST_PIXELS, shown
+from hdtrans.data.pairing import natural
 from hdtrans.data.read import read_instance, read_label
 from hdtrans.prepare.documents import read_json
 from hdtrans.prepare.options import SPLITS

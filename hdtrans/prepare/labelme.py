@@ -18,9 +18,10 @@ import numpy as np
 
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.header import probe
+from hdtrans.data.pairing import natural
 from hdtrans.prepare.documents import Points, field, read_json, read_lines, shown, size_of, to_points
 from hdtrans.prepare.labelme_xml import as_json
-from hdtrans.prepare.places import Listed, arranged, files_under, given, natural, split_of, there
+from hdtrans.prepare.places import Listed, arranged, files_under, given, split_of, there
 from hdtrans.prepare.shapes import Canvas, Mask, Region, box, ellipse, empty_note, pasted, polygon, stroke
 from hdtrans.prepare.source import UNCOUNTED, Item, Maps
 from hdtrans.prepare.tables import add_background, class_table, outside, with_background

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.data.folders import natural
 from hdtrans.data.header import EXTENSIONS
+from hdtrans.data.pairing import natural
 from hdtrans.prepare.source import Item
 
 PHOTOS = tuple(ending for ending in EXTENSIONS if ending != ".npy")

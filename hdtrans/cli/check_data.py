@@ -1,0 +1,47 @@
+"""`hdtrans check_data RECIPE_OR_FOLDER`: read all data of a training and tell what is wrong with them."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import write_text
+from hdtrans.config import load_recipe, packaged_recipes
+from hdtrans.prepare.check import check_data
+from hdtrans.prepare.check_sheet import check_sheet_path, write_sheet
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and check; return 0 if the data are clean, 1 if there are errors or warnings."""
+    parser = argparse.ArgumentParser(
+        prog="hdtrans check_data",
+        description="Read every file of a recipe's data, or of a training folder, and report all findings at once; the "
+        "report ends with recipe lines that fit. Exit codes: 0 clean (notes at most), 1 errors or warnings, 2 usage.",
+        epilog=f"Recipes that come with the package: {', '.join(sorted(packaged_recipes()))}.",
+    )
+    parser.add_argument("given", metavar="RECIPE_OR_FOLDER", help="a YAML file, a recipe's name, or a training folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe, as for hdtrans train")
+    parser.add_argument("--json", action="store_true", help="print JSON with every file of every finding")
+    parser.add_argument("--json-to", type=Path, metavar="FILE", help="write that JSON to a file as well")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of 16 samples: .html or .png")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the samples of the sheet (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="threads that read (default: %(default)s)"
+    )
+    given = parser.parse_intermixed_args(arguments)
+    if given.workers < 1 or given.seed < 0:
+        raise UserError("--workers is 1 or more, --seed 0 or more")
+    if given.sheet:
+        check_sheet_path(given.sheet)
+    folder = Path(given.given)
+    if folder.is_dir() and given.overrides:
+        raise UserError(f"{given.overrides[0]!r}: a folder takes no overrides; give a recipe, with data.root={folder}")
+    recipe = None if folder.is_dir() else load_recipe(given.given, given.overrides)
+    report = check_data(recipe or folder, given.workers)
+    print(report.json() if given.json else report.text())
+    if given.json_to:
+        write_text(given.json_to, report.json())
+    if given.sheet:
+        write_sheet(report.facts, given.sheet, given.seed)
+    return 0 if report.clean else 1
