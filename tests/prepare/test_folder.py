@@ -125,6 +125,15 @@ class TestPhotos:
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3, "--size", "4x4") == 0
         assert probe(out / "train_img/a.png").bits == 16
 
+    def test_transparency_that_is_lost_is_told(self, tmp_path, capsys):
+        source = tmp_path / "in"
+        put(source / "train_label/a.png", label_map(8, 8)), put(source / "train_img/a.png", np.ones((8, 8, 4)))
+        words = ("folder", "--in", source, "--classes", 3)
+        assert prepare(*words, "--out", tmp_path / "png") == 0 and "was dropped" not in capsys.readouterr().out
+        assert probe(tmp_path / "png/train_img/a.png").channels == 4
+        assert prepare(*words, "--out", tmp_path / "jpg", "--photos", "jpg") == 0
+        assert "the photo's transparency was dropped" in capsys.readouterr().out
+
     def test_16_bits_do_not_fit_jpeg(self, tmp_path, capsys):
         source = tmp_path / "in"
         put(source / "train_label/a.png", label_map(8, 8)), put(source / "train_img/a.png", np.zeros((8, 8), np.uint16))
