@@ -30,6 +30,7 @@ HELP = "LabelMe: json files of every shape beside the photos"
 
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"
 _POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1, "points": 1, "mask": 2}
+_WIDEST_LINE = 1000
 _POINT_WIDTH = 10.0  # LabelMe's own
 
 
@@ -46,6 +47,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def open_source(root: Path, options: Namespace) -> "Labelme":
     """Find the json files and the list of classes."""
+    if not 0 < options.line_width <= _WIDEST_LINE:
+        raise UserError(f"--line-width: got {options.line_width:g}; give more than 0 and at most {_WIDEST_LINE} pixels")
     files = files_under(root, (".json",)) or files_under(root, (".xml",))
     if not files:
         raise UserError(f"{root}: has no json and no xml file of LabelMe. {there(root)}")
@@ -141,6 +144,8 @@ def _shapes(path: Path, values: object) -> Iterator[_Shape]:
     for place, shape in enumerate(field(values, "shapes", list, str(path))):
         where = f"{path}: shape {place}"
         name, kind = field(shape, "label", str, where), str(shape.get("shape_type") or "polygon")
+        if not name.strip():
+            raise UserError(f"{where}: has an empty label")
         if kind not in _POINTS:
             raise UserError(f"{where} ({name}): there is no shape {kind!r}; known are {', '.join(_POINTS)}")
         where = f"{path}: shape {place} ({name}, {kind})"

@@ -60,9 +60,9 @@ def polygon(points: Points, height: int, width: int) -> Region:
     columns = np.ceil(crossings).clip(0, width).astype(np.int64)
     top, left = int(rows.min()), int(columns.min())
     shape = int(rows.max()) - top + 1, int(columns.max()) - left + 1
-    changes = np.bincount((rows - top) * shape[1] + columns - left, minlength=shape[0] * shape[1])
-    inside = np.cumsum(changes.reshape(shape), axis=1) % 2 == 1
-    return Region(top, left, inside[:, :-1])
+    changes = np.zeros(shape, np.bool_)
+    np.logical_xor.at(changes, (rows - top, columns - left), True)
+    return Region(top, left, np.logical_xor.accumulate(changes, axis=1)[:, :-1])
 
 
 def box(points: Points, height: int, width: int) -> Region:

@@ -89,6 +89,7 @@ def test_files_of_old_versions_leave_the_size_to_the_photo(tmp_path):
         (shape("a", [[0, 0], [1, 1]]), "shape 1 (a, polygon): has 2 point(s), at least 3 are needed"),
         (shape("a", [[0, 0], [1, "x"], [1, 2]]), "shape 1 (a, polygon): its points are no pairs of numbers"),
         (shape("a", [[0, 0]], "cube"), "shape 1 (a): there is no shape 'cube'; known are polygon, rectangle"),
+        (shape("", [[0, 0], [1, 1], [1, 2]]), "shape 1: has an empty label"),
         ({"points": []}, "shape 1: the key 'label' is missing"),
         (shape("a", [[0, 0], [1, 1]], "mask", mask="!"), "shape 1 (a, mask): its mask is no PNG in base64"),
         (shape("a", [[0, 0], [1, 1]], "mask", mask="AAAA"), "shape 1 (a, mask): its mask is no PNG in base64"),
@@ -107,6 +108,7 @@ def test_a_broken_file_is_named_and_the_others_go_on(tmp_path, wrong, words):
 
 def test_broken_sets_are_named(tmp_path):
     refused(lambda: opened(labelme, tmp_path), tmp_path, "has no json and no xml file of LabelMe")
+    refused(lambda: opened(labelme, tmp_path, "--line-width", "-1"), "--line-width: got -1")
     path = write(tmp_path / "a.json", "{")
     refused(lambda: opened(labelme, tmp_path), path, "is no JSON")
     annotated(tmp_path)
