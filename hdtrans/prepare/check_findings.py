@@ -122,7 +122,8 @@ def _of_pairs(facts: Facts) -> Iterator[Finding]:
                 spare = [s.name for s in samples if name in s.files and len(s.files) < len(wanted)][:_MOST_COMPARED]
                 if lacking:
                     words = f"{len(lacking)} of {len(samples)} samples of {split} have no file in {names[name]}/"
-                    yield Finding("unpaired", ERROR, words, tuple(_with_nearest(lacking, spare)))
+                    level = ERROR if name in facts.wanted[split] else WARNING
+                    yield Finding("unpaired", level, words, tuple(_with_nearest(lacking, spare)))
     if facts.left:
         words = "files beside another of the same name in the same folder; keep one of each"
         yield Finding("same name", ERROR, words, tuple((path, "") for path in facts.left))
