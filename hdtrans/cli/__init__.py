@@ -10,6 +10,7 @@ from hdtrans.common.errors import nearest
 COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
         return run_tool(name, given[1:])
-    lines = [f"  {command:<14} {what}" for command, what in COMMANDS.items()]
+    lines = [f"  {command:<18} {what}" for command, what in COMMANDS.items()]
     usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
     if name in ("__help", "_h", ""):
         print(usage)
