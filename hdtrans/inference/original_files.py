@@ -97,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that holds no weights
         reason = " ".join(str(error).split())
-        if "Unsupported" in reason and "torch" not in reason.split("Unsupported")[1][:40]:
+        if "Unsupported global" in reason:
             raise UserError(
                 f"{path}: holds Python objects beside weights, which could run code and are not loaded; save the "
                 "network's state_dict() alone, as the original programs do"

@@ -11,7 +11,6 @@ Options = Mapping[str, str]
 Values = dict[str, Any]
 
 _UNETS = {7: "unet_128", 8: "unet_256"}
-_MODELS = {"pix2pix": "aligned", "cyclegan": "unaligned"}  # how the originals call the data of a method
 
 
 @dataclass(frozen=True)
@@ -211,45 +210,48 @@ def original_options(data: Values, method: Values, enhancers: int, scales: int) 
     if generator["norm"] != judge["norm"]:
         notes.append(f"generator and discriminator have different norms ({generator['norm']}, {judge['norm']})")
     options: dict[str, Any] = {
+        "input_nc": data.get("source_channels", 3),
         "output_nc": data["photo_channels"],
         "norm": generator["norm"],
+        "ngf": generator["width"] // 2**enhancers,
         "ndf": judge["width"],
         "n_layers_D": judge.get("layers", 3),
     }
     if method["kind"] == "pix2pixhd":
-        options |= {
-            "label_nc": labels,
-            "input_nc": data.get("source_channels", 3),
-            "no_instance": not boundary,
-            "netG": "local" if enhancers else "global",
-            "ngf": generator["width"] // 2**enhancers,
-            "n_downsample_global": generator["downsamples"],
-            "n_blocks_global": generator["blocks"],
-            "n_local_enhancers": enhancers,
-            "n_blocks_local": generator["enhancer_blocks"],
-            "num_D": scales,
-            "no_ganFeat_loss": method["feature_matching"]["weight"] == 0,
-            "lambda_feat": method["feature_matching"]["weight"],
-            "no_lsgan": method["adversarial"]["kind"] == "vanilla",
-            "no_vgg_loss": method["perceptual"]["kind"] == "none",
-        }
+        options |= {"label_nc": labels, "no_instance": not boundary, "num_D": scales, **_pix2pixhd_options(method)}
+        options |= {"netG": "local", "n_local_enhancers": enhancers} if enhancers else {"netG": "global"}
     else:
-        net, note = _net(generator)
-        notes += note
-        options |= {
-            "model": {"cyclegan": "cycle_gan"}.get(method["kind"], method["kind"]),
-            "dataset_mode": _MODELS[method["kind"]],
-            "input_nc": labels + boundary if labels else data["source_channels"] + boundary,
-            "netG": net,
-            "ngf": generator["width"],
-            "no_dropout": not generator["dropout"],
-            "netD": {"pixel": "pixel"}.get(judge["kind"], "n_layers"),
-            "gan_mode": method["adversarial"]["kind"],
-            "direction": data.get("direction", "AtoB"),
-        }
+        net, more = _net(generator)
+        notes += more
+        options |= {"netG": net, "direction": data.get("direction", "AtoB"), **_options_of_pictures(method)}
         if labels or boundary:
+            options["input_nc"] = (labels or data["source_channels"]) + boundary
             notes.append("it reads class channels or boundaries, which the original's data sets do not make")
     return {key: str(value) for key, value in options.items()}, notes
+
+
+def _pix2pixhd_options(method: Values) -> Values:
+    generator = method["generator"]
+    return {
+        "n_downsample_global": generator["downsamples"],
+        "n_blocks_global": generator["blocks"],
+        "n_blocks_local": generator["enhancer_blocks"],
+        "no_ganFeat_loss": method["feature_matching"]["weight"] == 0,
+        "lambda_feat": method["feature_matching"]["weight"],
+        "no_lsgan": method["adversarial"]["kind"] == "vanilla",
+        "no_vgg_loss": method["perceptual"]["kind"] == "none",
+    }
+
+
+def _options_of_pictures(method: Values) -> Values:
+    model, mode = ("cycle_gan", "unaligned") if method["kind"] == "cyclegan" else ("pix2pix", "aligned")
+    return {
+        "model": model,
+        "dataset_mode": mode,
+        "no_dropout": not method["generator"]["dropout"],
+        "netD": "pixel" if method["discriminator"]["kind"] == "pixel" else "n_layers",
+        "gan_mode": method["adversarial"]["kind"],
+    }
 
 
 def _net(generator: Values) -> tuple[str, list[str]]:
@@ -261,5 +263,6 @@ def _net(generator: Values) -> tuple[str, list[str]]:
         name = f"resnet_{generator['blocks']}blocks" if fits else None
     if name:
         return name, []
-    size = f"{generator['downsamples']} downsamplings"
-    return generator["kind"], [f"the original's define_G builds no {generator['kind']} of {size} and such blocks"]
+    return generator["kind"], [
+        "the original's define_G builds unet_128, unet_256, resnet_6blocks and resnet_9blocks alone"
+    ]
