@@ -108,6 +108,7 @@ def _pix2pixhd(found: Findings) -> tuple[Values, Values, list[str]]:
         "adversarial": {"kind": "vanilla" if _is_set(options, "no_lsgan") else "lsgan"},
         "feature_matching": {"weight": 0 if plain else _number(options, "lambda_feat", 10)},
         "perceptual": {"kind": "none"} if silent else {"weight": _number(options, "lambda_feat", 10)},
+        "translate": {"norm": "image"} if section["norm"] == "batch" else {},
     }
     return {"kind": kind, key: int(count)}, method, []
 

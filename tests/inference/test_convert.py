@@ -94,6 +94,24 @@ def test_a_pix2pix_translates_as_it_did(tmp_path: Path) -> None:
     goes_out_again(tmp_path / "run", tmp_path / "back", weights)
 
 
+@torch.no_grad()
+def test_a_pix2pixhd_with_batch_norm_translates_as_it_did(tmp_path: Path) -> None:
+    """The original never leaves the training mode: its batch norm takes the statistics of the one picture."""
+    golden = Golden("pix2pixhd", "global_generator_batchnorm_eval.npz")
+    save(tmp_path / "original", {"G": golden.under("state/G")})
+    assert convert(tmp_path / "original", "data.labels=5", "--out", tmp_path / "run") == 0
+    state = load(find_checkpoint(tmp_path / "run"))
+    recipe = check_recipe(state["recipe"], "the converted recipe")
+    networks = method_module("pix2pixhd").build_networks(recipe.method, recipe.data)
+    networks.load_state_dict(state["networks"], strict=False)
+    label = np.random.default_rng(0).integers(0, 5, (32, 64), dtype=np.uint8)
+    one_hot = torch.eye(5)[torch.from_numpy(label).long()].permute(2, 0, 1)[None]
+    expected = levels(networks.train()["head"](networks["trunk"](one_hot))[0])
+    cv2.imwrite(str(tmp_path / "label.png"), label)
+    assert infer(tmp_path / "run", "--input", tmp_path / "label.png", "--out", tmp_path / "out") == 0
+    assert abs(read_rgb(tmp_path / "out" / "label.png") - expected).max() < 1
+
+
 def test_features_of_an_encoder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, weights = save_trace(tmp_path / "features", "pix2pixhd", "train_trace_global_features.npz")
     assert "E" in weights
