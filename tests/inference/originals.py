@@ -48,7 +48,13 @@ def write_options(file: Path, values: Mapping[str, Any]) -> None:
 def random_weights(shapes: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return random weights of these names and shapes."""
     generator = torch.Generator().manual_seed(0)
-    return {key: torch.randn(tuple(shape), generator=generator) for key, shape in shapes.items()}
+    weights = {key: torch.randn(tuple(shape), generator=generator) for key, shape in shapes.items()}
+    return {key: x.long() if key.endswith("num_batches_tracked") else x for key, x in weights.items()}
+
+
+def shaped(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return names and shapes of weights."""
+    return {key: list(x.shape) for key, x in weights.items()}
 
 
 def true_shapes(letter: str) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from hdtrans.inference import original_shapes
 from hdtrans.inference.convert import import_original
 from hdtrans.inference.original_keys import by_letter, to_original
 from tests.golden_files import Golden, shared
-from tests.inference.originals import convert, random_weights, same_bits, save, save_trace, true_shapes, write_options
+from tests.inference.originals import (
+    convert,
+    random_weights,
+    same_bits,
+    save,
+    save_trace,
+    shaped,
+    true_shapes,
+    write_options,
+)
 from tests.small_runs import small_recipe, toy_data, train_values
 
 
@@ -72,6 +81,8 @@ def test_a_cyclegan_translates_as_it_did_in_both_directions(tmp_path: Path) -> N
         assert infer(tmp_path / "run", "--input", given, "--out", tmp_path / route, "--direction", route) == 0
         fake = levels(golden[f"step0/fake_{other}"][0])
         assert abs(read_rgb(tmp_path / route / "0.png") - fake).max() < 1
+    ours = load(find_checkpoint(tmp_path / "run"))["networks"]["discriminator_B.segments.0.convolution.weight"]
+    assert torch.equal(ours, weights["D_A"]["model.0.weight"]), "the original's D_A judges pictures of B"
     goes_out_again(tmp_path / "run", tmp_path / "back", weights)
 
 
@@ -170,19 +181,16 @@ def test_what_a_discriminator_tells(program: str, name: str, section: dict[str, 
     assert found.section == expected
 
 
-def shapes_of(method: dict[str, Any], data: dict[str, Any], letter: str) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Return the original's keys and shapes of a network in full size, and its number of parameters."""
+def in_shapes(method: dict[str, Any], data: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Return the weights, without storage, of each of the original's networks that a recipe describes."""
     values = {"name": "x", "data": {"root": ".", **data}, "method": method, "stages": [{"geometry": "none"}]}
-    recipe = check_recipe(values, "full size")
+    recipe = check_recipe(values, "a recipe")
     with torch.device("meta"):
         networks = method_module(recipe.method.kind).build_networks(recipe.method, recipe.data, 0)
-    keys = by_letter(recipe.method.kind, networks, method.get("generator", {}).get("enhancers", 0), True)[letter]
-    found = to_original(networks.state_dict(), keys)
-    learned = {name for name, _ in networks.named_parameters()}
-    count = sum(
-        x.numel() for name, x in networks.state_dict().items() if name in learned and to_original({name: x}, keys)
-    )
-    return {key: tuple(x.shape) for key, x in found.items()}, count
+    enhancers = method.get("generator", {}).get("enhancers", 0)
+    features = method.get("feature_matching", {}).get("weight") != 0
+    keys = by_letter(recipe.method.kind, networks, enhancers, features)
+    return {letter: to_original(networks.state_dict(), names) for letter, names in keys.items()}
 
 
 LABELS = {"kind": "label_maps", "labels": 35}
@@ -211,10 +219,72 @@ def test_full_size(
     section: dict[str, Any],
 ) -> None:
     """The sizes that the originals' papers and files have, and what their keys tell."""
-    shapes, parameters = shapes_of(method, data, letter)
-    assert keys in (None, len(shapes)) and count in (None, parameters)
+    weights = in_shapes(method, data)[letter]
+    assert keys in (None, len(weights))
+    assert count in (None, sum(x.numel() for key, x in weights.items() if key.endswith(("weight", "bias"))))
+    shapes = {key: tuple(x.shape) for key, x in weights.items()}
     found = (original_shapes.generator if letter == "G" else original_shapes.discriminator)(shapes)
     assert found is not None and found.section == found.section | section
+
+
+SMALL = {"width": 4, "layers": 2}
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "without feature matching": (
+        {**HD, "generator": {"width": 4, "downsamples": 2, "blocks": 1}, "discriminator": {"width": 4, "scales": 3}}
+        | {"feature_matching": {"weight": 0}, "adversarial": {"kind": "vanilla"}},
+        {"kind": "label_maps", "labels": 5},
+        ["data.labels=5"],
+    ),
+    "batch norm, no instances, two enhancers": (
+        {"kind": "pix2pixhd", "generator": {"width": 8, "downsamples": 1, "blocks": 3, "enhancers": 2, "norm": "batch"}}
+        | {"discriminator": {**SMALL, "norm": "batch"}, "translate": {"norm": "image"}},
+        {"kind": "label_maps", "labels": 5},
+        ["data.labels=5"],
+    ),
+    "a picture and instances": (
+        {**HD, "generator": {"width": 4, "downsamples": 3, "blocks": 2}, "discriminator": SMALL},
+        PAIRS,
+        ["data.kind=picture_pairs"],
+    ),
+    "grey to colour, pixels": (
+        {
+            "kind": "pix2pix",
+            "generator": {"width": 4, "downsamples": 3},
+            "discriminator": {"kind": "pixel", "width": 4},
+        },
+        {**PAIRS, "source_channels": 1},
+        [],
+    ),
+    "without norm": (
+        {"kind": "pix2pix", "generator": {"kind": "resnet", "width": 4, "norm": "none", "blocks": 6}}
+        | {"discriminator": {**SMALL, "norm": "none"}},
+        {**PAIRS, "photo_channels": 5},
+        [],
+    ),
+    "unpaired, two U-Nets": (
+        {"kind": "cyclegan", "generator": {"kind": "unet", "width": 4, "downsamples": 4}, "discriminator": SMALL}
+        | {"identity": {"weight": 0}},
+        {"kind": "unpaired", "photo_channels": 1},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_comes_in_and_goes_out(tmp_path: Path, kind: str) -> None:
+    """To the bit; and with the options that are written beside it, it comes in again without being asked."""
+    method, data, given = KINDS[kind]
+    weights = {letter: random_weights(shaped(x)) for letter, x in in_shapes(method, data).items()}
+    import_original(save(tmp_path / "original", weights), tmp_path / "model.pt", given)
+    goes_out_again(tmp_path / "model.pt", tmp_path / "back", weights)
+    import_original(tmp_path / "back", tmp_path / "again.pt")
+    first, second = (load(tmp_path / name)["recipe"] for name in ("model.pt", "again.pt"))
+    expected = check_recipe({**first, "method": method}, "expected").model_dump(mode="json")["method"]
+    told = ("generator", "discriminator", "condition", "feature_matching", "translate")
+    for found in (first["method"], second["method"]):
+        assert {key: found.get(key) for key in told} == {key: expected.get(key) for key in told}
+    assert second["method"]["adversarial"] == first["method"]["adversarial"]
+    assert second["data"]["photo_channels"] == data.get("photo_channels", 3)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -314,6 +384,14 @@ def test_one_direction_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert infer(tmp_path / "run", "--input", given, "--out", tmp_path / "a") == 2
     assert "lacks weights to translate with in the direction AtoB" in capsys.readouterr().err
     assert infer(tmp_path / "run", "--input", given, "--out", tmp_path / "b", "--direction", "BtoA") == 0
+
+
+def test_original_weights_are_told_from_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "latest_net_G.pth"
+    for new in (True, False):
+        torch.save({"model.1.weight": torch.zeros(1)}, file, _use_new_zipfile_serialization=new)
+        assert infer(file, "--input", tmp_path, "--out", tmp_path / "out") == 2
+        assert "bring them in with hdtrans convert_checkpoint" in capsys.readouterr().err
 
 
 class Foreign:
