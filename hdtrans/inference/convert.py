@@ -53,7 +53,10 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
         try:
             renamed |= rename(ours, keys[letter], weights[letter])
         except KeyError:
-            raise UserError(f"{file}: {recipe.method.kind} has no network {letter}") from None
+            there = ", ".join(keys)
+            raise UserError(
+                f"{file}: {recipe.method.kind} has no network {letter}; it has {there}, so name the file after one"
+            ) from None
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
     checkpoint.save(target, _state(recipe, renamed))

@@ -341,6 +341,28 @@ def test_a_run_of_ours_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.Ca
     assert "start a new run from its weights" in capsys.readouterr().err
 
 
+def test_stages_go_out_as_what_they_make(tmp_path: Path) -> None:
+    """A stage of the trunk and its head is a global generator, a later one a local enhancer."""
+    method: dict[str, Any] = {**HD, "generator": {"width": 4, "downsamples": 1, "blocks": 1, "enhancers": 1}}
+    method |= {"discriminator": {"width": 4, "layers": 1, "scales": 3}}
+    stages = [{"name": "global", "geometry": "none", "output": "head"}, {"name": "joint", "geometry": "none"}]
+    data = {"kind": "label_maps", "labels": 5, "root": "."}
+    recipe = check_recipe({"name": "x", "data": data, "method": method, "stages": stages}, "a recipe")
+    networks = method_module("pix2pixhd").build_networks(recipe.method, recipe.data)
+    state = {"recipe": recipe.model_dump(mode="json"), "networks": dict(networks.state_dict()), "ema": None}
+    for number, (net, scales) in enumerate((("global", 2), ("local", 3))):
+        checkpoint.save(tmp_path / f"{net}.pt", {**state, "stage": number, "images_seen": 0, "classes": None})
+        assert convert(tmp_path / f"{net}.pt", "--to-original", tmp_path / net) == 0
+        options = (tmp_path / net / "opt.txt").read_text()
+        assert f"netG: {net}" in options and f"num_D: {scales}" in options
+        import_original(tmp_path / net, tmp_path / f"{net}_again.pt")
+        back = load(tmp_path / f"{net}_again.pt")["networks"]
+        assert all(torch.equal(x, state["networks"][key]) for key, x in back.items())
+        assert {key.split(".")[0] for key in back} - {"scale0", "scale1", "scale2"} == (
+            {"trunk", "head"} if net == "global" else {"trunk", "enhancer1"}
+        )
+
+
 def test_options_beside_the_weights(tmp_path: Path) -> None:
     golden = Golden("pix2pix", "unet_128_instance.npz")
     folder = save(tmp_path / "original", {"G": golden.under("state/G")}, start="20")
@@ -374,6 +396,16 @@ def test_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert convert(tmp_path / "original", given, *more, "--out", tmp_path / f"{given}.pt") == 0
         recipe = load(tmp_path / f"{given}.pt")["recipe"]
         assert recipe["method"]["condition"]["boundary"] == ("none" if reads == set() else "instance")
+
+
+def test_a_generator_of_cyclegan_under_the_name_of_pix2pix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So the published ones are named; alone it is as good as pix2pix's, and another file name makes it CycleGAN's."""
+    weights = random_weights(true_shapes("G_A"))
+    file = save(tmp_path / "original", {"G": weights}) / "latest_net_G.pth"
+    assert convert(file, "--out", tmp_path / "model.pt") == 0
+    assert load(tmp_path / "model.pt")["recipe"]["method"]["kind"] == "pix2pix"
+    assert convert(file, "method.kind=cyclegan", "--out", tmp_path / "other.pt") == 2
+    assert "cyclegan has no network G; it has G_A, G_B" in capsys.readouterr().err
 
 
 def test_one_direction_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
