@@ -50,13 +50,13 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     ours = networks.state_dict()
     renamed: dict[str, Tensor] = {}
     for letter, file in files.weights.items():
-        try:
-            renamed |= rename(ours, keys[letter], weights[letter])
-        except KeyError:
+        if letter not in keys:
             there = ", ".join(keys)
             raise UserError(
                 f"{file}: {recipe.method.kind} has no network {letter}; it has {there}, so name the file after one"
-            ) from None
+            )
+        try:
+            renamed |= rename(ours, keys[letter], weights[letter])
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
     checkpoint.save(target, _state(recipe, renamed))

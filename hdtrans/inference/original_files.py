@@ -115,10 +115,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _as_today(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    if all(key.startswith("module.") for key in weights):
-        weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    else:
-        weights = dict(weights)
+    wrapped = all(key.startswith("module.") for key in weights)
+    weights = {key.removeprefix("module.") if wrapped else key: value.detach() for key, value in weights.items()}
     norms = [key.removesuffix(".running_mean") for key in weights if key.endswith(".running_mean")]
     for norm in norms:
         if f"{norm}.weight" in weights:

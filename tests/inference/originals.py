@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,10 @@ _OPTIONS = {"gan": "gan_mode", "dropout": "no_dropout"}
 
 def convert(*arguments: object) -> int:
     return run_tool("convert_checkpoint", [str(a) for a in arguments])
+
+
+def infer(*arguments: object) -> int:
+    return run_tool("infer", [str(a) for a in arguments])
 
 
 def save(folder: Path, weights: Mapping[str, Mapping[str, Tensor]], start: str = "latest") -> Path:
@@ -66,3 +71,10 @@ def true_shapes(letter: str) -> dict[str, Any]:
 def same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     """Whether two state dicts have the same keys in the same order, and the same bits."""
     return list(a) == list(b) and all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)
+
+
+def write_pictures(folder: Path, pictures: Tensor) -> Path:
+    folder.mkdir()
+    for place, picture in enumerate(pictures):
+        np.save(folder / f"{place}.npy", picture.numpy().transpose(1, 2, 0))
+    return folder
