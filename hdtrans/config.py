@@ -72,6 +72,7 @@ __all__ = [
     "method_kinds",
     "method_module",
     "packaged_recipes",
+    "set_value",
 ]
 
 
@@ -278,7 +279,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(values, dict):
         raise UserError(f"{file}: a recipe is a mapping with data, method, training and stages; see options/")
     for override in overrides:
-        _override(values, override)
+        set_value(values, override)
     values.setdefault("name", file.stem)
     return check_recipe(values, str(file))
 
@@ -332,8 +333,8 @@ def packaged_recipes() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))} if folder else {}
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    """Set one `section.key=value` in the nested plain values."""
+def set_value(values: dict[str, Any], override: str) -> None:
+    """Set one `section.key=value` in the nested plain values; raise UserError where it has no place."""
     key, sign, text = override.partition("=")
     parts = key.strip().split(".")
     if not sign or not all(parts):

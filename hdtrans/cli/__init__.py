@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from hdtrans.common.errors import nearest
 
 COMMANDS = {
+    "prepare": "make a training folder from annotations in any usual format",
+    "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
-    "check_data": "read all data of a recipe or folder and tell what is wrong with them",
-    "make_toycity": "render toy street scenes with label and instance maps",
-    "prepare": "make a training folder from annotations in any usual format",
+    "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
     "colorize_labels": "make label maps visible, with a legend",
+    "make_toycity": "render toy street scenes with label and instance maps",
 }
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
         return run_tool(name, given[1:])
-    lines = [f"  {command:<15} {what}" for command, what in COMMANDS.items()]
+    lines = [f"  {command:<18} {what}" for command, what in COMMANDS.items()]
     usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
     if name in ("__help", "_h", ""):
         print(usage)

@@ -112,13 +112,20 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
         raise UserError(
             f"{path}: cannot be read as a checkpoint ({reason}); "
-            f"it has {path.stat().st_size:,} bytes and may be cut off"
+            f"it has {path.stat().st_size:,} bytes and may be cut off{_hint(path)}"
         ) from None
     if not isinstance(state, dict) or "networks" not in state or "recipe" not in state:
-        raise UserError(f"{path}: is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)")
+        what = "is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)"
+        raise UserError(f"{path}: {what}{_hint(path)}")
     if state.get("format", 0) > FORMAT:
         raise UserError(f"{path}: was written by a later hdtrans ({state.get('version')}); update hdtrans to read it")
     return state
+
+
+def _hint(path: Path) -> str:
+    if path.suffix != ".pth":
+        return ""
+    return ". If these are weights of pix2pixHD, pix2pix or CycleGAN, bring them in with hdtrans convert_checkpoint"
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -59,7 +59,7 @@ def choose_precision(name: str | torch.dtype, device: torch.device) -> Precision
     """Return the precision of this name or type; `auto` is bf16 on GPUs that have it in hardware, else fp32."""
     name = _TYPES.get(name, str(name)) if isinstance(name, torch.dtype) else name
     if name not in ("auto", *NAMES):
-        raise UserError(f"{name!r} is no precision; there are auto, {', '.join(NAMES)}.{nearest(name, NAMES)}")
+        raise UserError(f"dtype {name!r}: there is no such; there are auto, {', '.join(NAMES)}.{nearest(name, NAMES)}")
     if name == "auto":
         has_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         name = "bf16" if has_bf16 else "fp32"

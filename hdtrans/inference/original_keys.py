@@ -79,6 +79,43 @@ def discriminator(name: str, network: nn.Module) -> Keys:
     return keys
 
 
+def by_letter(kind: str, networks: Mapping[str, nn.Module], enhancers: int, features: bool) -> dict[str, Keys]:
+    """Return the keys of a method's networks for each file of the original, by its letters for them.
+
+    Args:
+        kind: the method.
+        networks: those of ours that are in use, by name.
+        enhancers: how many of them are (pix2pixHD).
+        features: whether discriminators are laid out for feature matching (pix2pixHD).
+    """
+    if kind == "pix2pixhd":
+        scales = sum(name.startswith("scale") for name in networks)
+        return {
+            "G": pix2pixhd_generator(networks, enhancers),
+            "D": pix2pixhd_discriminator(networks, scales, features),
+        }
+    names = {"G": "generator", "D": "discriminator"}
+    if kind == "cyclegan":  # the original's D_A judges what G_A makes, pictures of B
+        names = {"G_A": "generator_AtoB", "G_B": "generator_BtoA", "D_A": "discriminator_B", "D_B": "discriminator_A"}
+    return {letter: _of_network(name, networks[name]) for letter, name in names.items()}
+
+
+def _of_network(name: str, network: nn.Module) -> Keys:
+    if hasattr(network, "encoder"):
+        return unet(name, network)
+    return resnet(name, network) if hasattr(network, "last") else discriminator(name, network)
+
+
+def to_original(ours: Mapping[str, Tensor], keys: Keys) -> dict[str, Tensor]:
+    """Return those of our weights that `keys` covers under the original's names: the inverse of `rename`."""
+    renamed = {}
+    for name, tensor in ours.items():
+        module, _, leaf = name.rpartition(".")
+        if module in keys:
+            renamed[f"{keys[module]}.{leaf}"] = tensor
+    return renamed
+
+
 def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return `original`'s weights under our names.
 

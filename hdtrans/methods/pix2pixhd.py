@@ -17,6 +17,7 @@ from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.networks.blocks import Statistics
 from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
@@ -89,6 +90,16 @@ class PerceptualConfig(Section):
         return None if weights is None else str(weights)
 
 
+class TranslateConfig(Section):
+    """How a trained model translates.
+
+    Batch norm takes the statistics gathered in training (`running`) or, as the original does, those of each picture
+    (`image`).
+    """
+
+    norm: Literal["running", "image"] = "running"
+
+
 class Config(MethodSection):
     """The section `method` of a pix2pixHD recipe."""
 
@@ -99,6 +110,7 @@ class Config(MethodSection):
     adversarial: AdversarialConfig = AdversarialConfig()
     feature_matching: FeatureMatchingConfig = FeatureMatchingConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
+    translate: TranslateConfig = TranslateConfig()
 
     @property
     def outputs(self) -> list[str]:
@@ -195,10 +207,13 @@ class Shared:
 class Translator(nn.Module):
     """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
 
-    def __init__(self, condition: Condition, networks: nn.ModuleDict, output: str, stride: int) -> None:
+    def __init__(
+        self, condition: Condition, networks: nn.ModuleDict, output: str, stride: int, how: TranslateConfig
+    ) -> None:
         super().__init__()
         self.condition = condition
         self.networks = networks
+        self.how = how
         self.output = output
         self.stride = stride
 
@@ -210,7 +225,9 @@ class Translator(nn.Module):
         padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source)]
         if padded[2] is not None:
             padded[2] = as_floats(padded[2], dtype)
-        return coarse_to_fine(self.networks, self.condition(*padded, dtype=dtype), self.output)[..., :height, :width]
+        condition = self.condition(*padded, dtype=dtype)
+        statistics: Statistics | None = "image" if self.how.norm == "image" else None
+        return coarse_to_fine(self.networks, condition, self.output, statistics)[..., :height, :width]
 
 
 class Pix2pixHD(Method):
@@ -298,7 +315,7 @@ class Pix2pixHD(Method):
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
         used = nn.ModuleDict({name: networks[name] for name in self.averaged})
-        return Translator(self.condition, used, self.output, self.stride)
+        return Translator(self.condition, used, self.output, self.stride, self.config.translate)
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         inputs = {"label": batch.label, "instance": batch.instance, "source": batch.source}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import NormKind, ResidualBlock, Segments, Upsampling, down, same, up
+from hdtrans.networks.blocks import NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
 
 
 class Trunk(nn.Module):
@@ -46,8 +46,8 @@ class Trunk(nn.Module):
             recompute,
         )
 
-    def forward(self, condition: Tensor) -> Tensor:
-        return self.segments(condition)
+    def forward(self, condition: Tensor, statistics: Statistics | None = None) -> Tensor:
+        return self.segments(condition, statistics)
 
 
 class Head(nn.Module):
@@ -92,8 +92,8 @@ class Enhancer(nn.Module):
         )
         self.head = None if out_channels is None else Head(width, out_channels)
 
-    def forward(self, condition: Tensor, below: Tensor) -> Tensor:
-        features = self.after(self.before(condition) + below)
+    def forward(self, condition: Tensor, below: Tensor, statistics: Statistics | None = None) -> Tensor:
+        features = self.after(self.before(condition, statistics) + below, statistics)
         return features if self.head is None else self.head(features)
 
 
@@ -111,17 +111,23 @@ def networks_for(output: str, enhancers: int) -> list[str]:
     return names if level == enhancers else [*names, f"{output}_head"]
 
 
-def coarse_to_fine(networks: Mapping[str, nn.Module] | nn.ModuleDict, condition: Tensor, output: str) -> Tensor:
+def coarse_to_fine(
+    networks: Mapping[str, nn.Module] | nn.ModuleDict,
+    condition: Tensor,
+    output: str,
+    statistics: Statistics | None = None,
+) -> Tensor:
     """Make the picture `output` from a condition at its full size: (B, C, H, W) -> (B, 3, H, W) in [-1, 1].
 
-    H and W must be multiples of 2**(downsamples + level), where the level of `head` is 0, of `enhancer1` 1.
+    H and W must be multiples of 2**(downsamples + level), where the level of `head` is 0, of `enhancer1` 1. With
+    `statistics: image`, each picture is normalised by its own; None, by those the norms have of themselves.
     """
     level = 0 if output == "head" else int(output.removeprefix("enhancer"))
     pyramid = [condition]
     for _ in range(level):
         pyramid.append(halve(pyramid[-1]))
-    x = networks["trunk"](pyramid[level])
+    x = networks["trunk"](pyramid[level], statistics)
     for n in range(1, level + 1):
-        x = networks[f"enhancer{n}"](pyramid[level - n], x)
+        x = networks[f"enhancer{n}"](pyramid[level - n], x, statistics)
     head = "head" if level == 0 else f"{output}_head"
     return networks[head](x) if head in networks else x

@@ -126,7 +126,7 @@ def test_hdtrans_alone_imports_no_torch() -> None:
 def test_a_seed_and_a_type_that_are_none(labels_only: Path) -> None:
     with pytest.raises(UserError, match=r"seed -1: a seed is a number from 0"):
         Translator.load(labels_only)(np.zeros((8, 8), np.uint8), seed=-1)
-    with pytest.raises(UserError, match=r"'fp23' is no precision; there are auto, fp32, .* Did you mean 'fp32'"):
+    with pytest.raises(UserError, match=r"dtype 'fp23': there is no such; .* Did you mean 'fp32'"):
         Translator.load(labels_only, dtype="fp23")
     label = np.random.default_rng(0).integers(0, 19, (16, 16), dtype=np.uint8)
     whole = Translator.load(labels_only, dtype=torch.float64)(label)
