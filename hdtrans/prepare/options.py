@@ -12,7 +12,7 @@ from hdtrans.data.header import LARGEST_PIXELS
 
 SPLITS = ("train", "val", "test")
 
-_OF_A_RUN = ("root", "out", "workers", "limit", "dry_run", "command", "format")
+_OF_A_RUN = ("root", "out", "workers", "limit", "dry_run", "shards", "format")
 """What may differ when a folder is continued: it changes no file."""
 
 
@@ -82,6 +82,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("this run")
     group.add_argument("--workers", type=_count, metavar="N", help="processes (default: one a core)")
     group.add_argument("--limit", type=_count, metavar="N", help="at most so many items of each split")
+    group.add_argument(
+        "--shards", metavar="SIZE", help="also pack all into DIR_shards/, tar files of at most SIZE (1GB)"
+    )
     group.add_argument("--dry-run", action="store_true", help="say what would be written; reads names only")
 
 

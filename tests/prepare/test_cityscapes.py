@@ -75,7 +75,7 @@ def test_train_ids(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "gtFine_polygons.json: cannot be read as JSON"),
+        ("{", "gtFine_polygons.json: is no JSON, or not all of it"),
         ("[]", "is not an annotation of Cityscapes"),
         ('{"imgHeight": 6, "imgWidth": 8, "objects": [{"label": "caar", "polygon": []}]}', "Did you mean 'car'?"),
         ('{"imgHeight": 6, "imgWidth": 9, "objects": []}', "has 8x6, but its annotation 9x6"),

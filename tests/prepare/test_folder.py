@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hdtrans.cli import run_tool
 from hdtrans.config import LabelMaps
 from hdtrans.data.folders import find_samples
 from hdtrans.data.header import probe
 from hdtrans.data.preflight import class_table
-from hdtrans.data.read import read_instance, read_picture
+from hdtrans.data.read import read_instance, read_label, read_picture
 from tests.prepare.made import dataset, files, grey_folder, label, label_map, photo, prepare, put
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,3 +324,22 @@ class TestProcesses:
         assert not list(out.rglob("*.part"))
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
         assert len(files(out)) == 120
+
+
+def test_shards_of_what_was_prepared(source, tmp_path, capsys):
+    out, packed = tmp_path / "out", tmp_path / "out_shards"
+    command = ["folder", "--in", source, "--out", out, "--classes", 3]
+    assert prepare(*command, "--shards", "a lot") == 2 and not out.exists()
+    assert "--shards a lot: is no size" in capsys.readouterr().err
+    (source / "train_img/2.png").rename(tmp_path / "kept.png")
+    assert prepare(*command, "--shards", "1M") == 1 and not packed.exists()
+    assert f"hdtrans prepare shards --in {out} --out {packed}" in capsys.readouterr().out
+    (tmp_path / "kept.png").rename(source / "train_img/2.png")
+    assert prepare(*command, "--shards", "1M") == 0
+    assert "4 samples (8 files) are in 1 shards" in capsys.readouterr().out
+    found = find_samples(LabelMaps(root=packed, labels=3), "train", ("label", "photo"))
+    assert [sample.name for sample in found] == ["0", "1", "2", "3"]
+    assert np.array_equal(read_label(found[2].paths["label"]), label(out, "train_label/2.png"))
+    again = tmp_path / "again"
+    assert run_tool("prepare", ["shards", "--in", str(out), "--out", str(again), "--size", "1M"]) == 0
+    assert (again / "train-000000.tar").read_bytes() == (packed / "train-000000.tar").read_bytes()

@@ -1,0 +1,19 @@
+"""Sizes as people write them."""
+
+import pytest
+
+from hdtrans.common.errors import UserError
+from hdtrans.common.sizes import read_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1k", 1024), ("512M", 512 << 20), ("1.5GB", 3 << 29), (" 2 GiB ", 2 << 30)]
+)
+def test_sizes(text: str, expected: int) -> None:
+    assert read_bytes(text, "--size") == expected
+
+
+@pytest.mark.parametrize("text", ["", "4", "0G", "-1G", "1e3M", "G"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UserError, match="is no size; give one as 4G or 512M"):
+        read_bytes(text, "--size")
