@@ -310,6 +310,18 @@ def test_kinds_are_guessed_and_their_recipes_fit(tmp_path, kind):
     assert finding.places[0][0] == str(broken)
 
 
+@pytest.mark.parametrize("sizes", [[(300, 420), (280, 400), (512, 600)], [(640, 1280)] * 2, [(1000, 1500), (40, 50)]])
+def test_size_and_crop_fit_files_of_many_sizes(tmp_path, sizes):
+    for place, size in enumerate(sizes):
+        for side in "AB":
+            write(tmp_path / f"train_{side}" / f"{place}.png", photo(place + (side == "B") * 9, size))
+    report = check_data(tmp_path, 2)
+    recipe = check_recipe({"name": "sizes"} | read_yaml(report.recipe, "recipe"), "recipe")
+    fields = recipe.method.reads(recipe.data)
+    preflight(find_samples(recipe.data, "train", fields), fields, recipe.data, recipe.stages)
+    assert not any(f.kind in ("crop", "aspect") for f in check_data(recipe, 2).findings)
+
+
 class TestCommand:
     def test_exit_codes(self, root, tmp_path, capsys):
         assert run_tool("check_data", [str(root)]) == 0
