@@ -32,14 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
     parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    parser.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="take no more memory than this (4G, 512M): pictures are made tile by tile, and are the same",
+    )
     given = parser.parse_args(arguments)
 
     from hdtrans.inference.folder import Folders, translate_folder
+    from hdtrans.inference.memory import read_size
     from hdtrans.inference.translator import Translator
 
     folders = Folders(given.input, given.instances, given.truth, given.out, given.seed, given.ready)
     folders.check()
-    translator = Translator.load(given.model, given.device, given.precision, not given.no_ema, given.direction)
+    most = None if given.max_memory is None else read_size(given.max_memory, "--max-memory")
+    translator = Translator.load(given.model, given.device, given.precision, not given.no_ema, given.direction, most)
     report = translate_folder(translator, folders, given.format)
     print(report.text())
     return 1 if report.failed else 0

@@ -17,6 +17,8 @@ from hdtrans.data.label_ids import check_label_ids
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
+from hdtrans.inference import tiles
+from hdtrans.inference.memory import Memory
 from hdtrans.methods.base import Method
 
 Map = npt.NDArray[Any]
@@ -45,6 +47,7 @@ class Translator:
         precision: str = "auto",
         averaged: bool = True,
         route: str = "",
+        max_memory: int | None = None,
     ) -> None:
         """Read a model from a checkpoint; see `load`."""
         state = load(checkpoint)
@@ -57,8 +60,11 @@ class Translator:
         self._precision = choose_precision(precision, self.device)
         networks, method = _restore(self.recipe, state, averaged)
         self.route, self.noisy = _route(route, method), method.noisy
+        self.max_memory = max_memory
         self._module = method.translator(networks, self.route).eval().requires_grad_(False)
         self._precision.prepare(self._module, self.device)
+        if max_memory is not None:
+            Memory(max_memory, self.device)  # tells now if it is too little
 
     @classmethod
     def load(
@@ -68,6 +74,7 @@ class Translator:
         precision: str = "auto",
         averaged: bool = True,
         route: str = "",
+        max_memory: int | None = None,
     ) -> "Translator":
         """Load a run folder (its latest checkpoint) or a checkpoint file.
 
@@ -77,11 +84,12 @@ class Translator:
             precision: `auto` (bf16 where the GPU has it), `fp32`, `bf16`, `fp16` or `fp64`.
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
+            max_memory: bytes that the process, and a GPU, may take; pictures are then made tile by tile, the same ones.
 
         Raises:
             UserError: there is no such checkpoint, or it cannot be used, or has no such direction.
         """
-        return cls(find_checkpoint(Path(path)), device, precision, averaged, route)
+        return cls(find_checkpoint(Path(path)), device, precision, averaged, route, max_memory)
 
     @torch.inference_mode()
     def __call__(
@@ -100,7 +108,8 @@ class Translator:
             seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture.
 
         Raises:
-            UserError: an input is missing, has another size than the other, or holds ids that are no class.
+            UserError: an input is missing, has another size than the other, or holds ids that are no class; or
+                `max_memory` is too little.
         """
         given = {"label": label, "instance": instance, "source": source}
         inputs = {name: self._checked(name, given[name]) for name in sorted(self.reads)}
@@ -108,12 +117,21 @@ class Translator:
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
             raise UserError(f"the inputs have different sizes: {told}")
-        tensors = {name: _tensor(name, array).to(self.device) for name, array in inputs.items()}
+        tensors = {name: _tensor(name, array) for name, array in inputs.items()}
         if self.noisy:
-            tensors["seeds"] = torch.tensor([seed], device=self.device)
+            tensors["seeds"] = torch.tensor([seed])
+        data, source = self.recipe.data, inputs.get("source")
         with self._precision.autocast():
-            picture = self._module(**tensors)
-        return result_of(self.recipe.data, inputs.get("source"), picture[0])
+            if self.max_memory is not None:
+                memory = Memory(self.max_memory, self.device)
+                return tiles.translate(
+                    self._module,
+                    tensors,
+                    memory,
+                    lambda tile, pixels: result_of(data, None if source is None else source[pixels], tile),
+                )
+            picture = self._module(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
+        return result_of(data, source, picture[0])
 
     def _checked(self, name: str, array: Map | None) -> Map:
         if array is None:

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hdtrans.networks.parts import Features
+
 Boundary = Literal["instance", "labels", "none"]
 Ignored = Literal["zeros", "channel"]
 
@@ -83,12 +85,19 @@ class Condition(nn.Module):
         return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"
 
 
-def pad_to_stride(x: Tensor, stride: int, least: int = 2) -> Tensor:
+def pad_to_stride(x: Features, stride: int, least: int = 2) -> Features:
     """Repeat the last row and column of (..., H, W) until both are multiples of `stride`, and `least` strides."""
     height, width = x.shape[-2:]
     padded_height, padded_width = (max(least * stride, -(-length // stride) * stride) for length in (height, width))
+    if not isinstance(x, Tensor):
+        return x.resized(padded_height, padded_width)
     if padded_height > height:
         x = x.index_select(-2, torch.arange(padded_height, device=x.device).clamp_(max=height - 1))
     if padded_width > width:
         x = x.index_select(-1, torch.arange(padded_width, device=x.device).clamp_(max=width - 1))
     return x
+
+
+def crop(x: Features, height: int, width: int) -> Features:
+    """Cut (..., H, W) to this size, at the bottom and to the right: what `pad_to_stride` added."""
+    return x[..., :height, :width] if isinstance(x, Tensor) else x.resized(height, width)
