@@ -10,6 +10,7 @@ from hdtrans.common.errors import nearest
 COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "export": "publish a model as .safetensors, .onnx or .pt2",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
 

@@ -12,7 +12,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Translate label maps, or pictures, of any size. All that is known of the model stands in its "
         "checkpoint. Inputs whose picture is there already are passed over, so the command can be run again.",
     )
-    parser.add_argument("model", type=Path, help="a run folder (its latest checkpoint is taken) or a checkpoint file")
+    parser.add_argument(
+        "model",
+        type=Path,
+        help="a run folder (its latest checkpoint is taken), a checkpoint, .safetensors, .onnx or .pt2",
+    )
     parser.add_argument("--input", "--labels", type=Path, required=True, help="a folder of inputs, or one file")
     parser.add_argument(
         "--instances",
@@ -37,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="SIZE",
         help="take no more memory than this (4G, 512M): pictures are made tile by tile, and are the same",
     )
+    parser.add_argument("--trust", action="store_true", help="load a .pt2, which can run code of its maker")
     given = parser.parse_args(arguments)
 
     from hdtrans.inference.folder import Folders, translate_folder
@@ -46,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folders = Folders(given.input, given.instances, given.truth, given.out, given.seed, given.ready)
     folders.check()
     most = None if given.max_memory is None else read_size(given.max_memory, "--max-memory")
-    translator = Translator.load(given.model, given.device, given.precision, not given.no_ema, given.direction, most)
+    translator = Translator.load(
+        given.model, given.device, given.precision, not given.no_ema, given.direction, most, given.trust
+    )
     report = translate_folder(translator, folders, given.format)
     print(report.text())
     return 1 if report.failed else 0

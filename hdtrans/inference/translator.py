@@ -19,6 +19,7 @@ from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
 from hdtrans.inference.memory import Memory
+from hdtrans.inference.published import FORMS, read_published
 from hdtrans.methods.base import Method
 
 Map = npt.NDArray[Any]
@@ -48,22 +49,39 @@ class Translator:
         averaged: bool = True,
         route: str = "",
         max_memory: int | None = None,
+        trust: bool = False,
     ) -> None:
-        """Read a model from a checkpoint; see `load`."""
-        state = load(checkpoint)
+        """Read a model from a checkpoint or a published file; see `load`."""
+        self.device = choose_device(device)
+        published = checkpoint.suffix in FORMS
+        state = read_published(checkpoint, self.device, trust) if published else load(checkpoint)
         self.images_seen: int = state["images_seen"]
+        self.stage: int = state["stage"]
         self.weights = f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}"
         self.recipe: Recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
-        self.device = choose_device(device)
         self._precision = choose_precision(precision, self.device)
-        networks, method = _restore(self.recipe, state, averaged)
-        self.route, self.noisy = _route(route, method), method.noisy
+        networks, self.method = _restore(self.recipe, state, averaged)
+        self.route, self.noisy = _route(route or state.get("route", ""), self.method), self.method.noisy
+        if state.get("route", "") not in ("", self.route):
+            raise UserError(
+                f"--direction {route}: {checkpoint} holds the direction {state['route']} alone; leave it out"
+            )
+        self.module: nn.Module = state.get("module") or self.method.translator(networks, self.route)
+        self.module.eval().requires_grad_(False)
+        if any(weight.is_meta for weight in self.module.parameters()):
+            there = ", ".join(sorted({key.split(".")[0] for key in state["networks"]}))
+            what = f" in the direction {self.route}" if self.route else ""
+            raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
+        if "module" not in state:
+            self._precision.prepare(self.module, self.device)
         self.max_memory = max_memory
-        self._module = method.translator(networks, self.route).eval().requires_grad_(False)
-        self._precision.prepare(self._module, self.device)
         if max_memory is not None:
+            if "module" in state:
+                raise UserError(
+                    f"--max-memory: takes a checkpoint or .safetensors; {checkpoint} runs whole or not at all"
+                )
             Memory(max_memory, self.device)  # tells now if it is too little
 
     @classmethod
@@ -75,8 +93,9 @@ class Translator:
         averaged: bool = True,
         route: str = "",
         max_memory: int | None = None,
+        trust: bool = False,
     ) -> "Translator":
-        """Load a run folder (its latest checkpoint) or a checkpoint file.
+        """Load a run folder (its latest checkpoint), a checkpoint file, or a published model.
 
         Args:
             path: the folder or file.
@@ -85,11 +104,12 @@ class Translator:
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
             max_memory: bytes that the process, and a GPU, may take; pictures are then made tile by tile, the same ones.
+            trust: load a .pt2, which can run code of its maker.
 
         Raises:
             UserError: there is no such checkpoint, or it cannot be used, or has no such direction.
         """
-        return cls(find_checkpoint(Path(path)), device, precision, averaged, route, max_memory)
+        return cls(find_checkpoint(Path(path)), device, precision, averaged, route, max_memory, trust)
 
     @torch.inference_mode()
     def __call__(
@@ -117,21 +137,23 @@ class Translator:
         if len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} {size[1]}x{size[0]}" for name, size in sizes.items())
             raise UserError(f"the inputs have different sizes: {told}")
-        tensors = {name: _tensor(name, array) for name, array in inputs.items()}
+        tensors = {name: to_tensor(name, array) for name, array in inputs.items()}
         if self.noisy:
             tensors["seeds"] = torch.tensor([seed])
-        data, source = self.recipe.data, inputs.get("source")
         with self._precision.autocast():
-            if self.max_memory is not None:
-                memory = Memory(self.max_memory, self.device)
-                return tiles.translate(
-                    self._module,
-                    tensors,
-                    memory,
-                    lambda tile, pixels: result_of(data, None if source is None else source[pixels], tile),
-                )
-            picture = self._module(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
-        return result_of(data, source, picture[0])
+            return self._make(tensors, inputs.get("source"))
+
+    def _make(self, tensors: Mapping[str, torch.Tensor], source: Map | None) -> Picture:
+        """Return the result for a batch of one, whole or from tiles."""
+        data = self.recipe.data
+        if self.max_memory is None:
+            picture = self.module(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
+            return result_of(data, source, picture[0])
+
+        def finish(tile: torch.Tensor, pixels: tiles.Pixels) -> Map:
+            return result_of(data, None if source is None else source[pixels], tile)
+
+        return tiles.translate(self.module, tensors, Memory(self.max_memory, self.device), finish)
 
     def _checked(self, name: str, array: Map | None) -> Map:
         if array is None:
@@ -161,19 +183,25 @@ def _route(route: str, method: Method) -> str:
 
 
 def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:
-    """Return networks with a checkpoint's weights, without drawing random ones first, and the method over them."""
+    """Return networks and the method over them; those that translate have a checkpoint's weights where it has them.
+
+    No random weights are drawn first: the other networks have none.
+    """
     module = method_module(recipe.method.kind)
     with torch.device("meta"):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
     weights = dict(state["networks"])
     if averaged and state["ema"] is not None:
         weights |= state["ema"]
-    networks.load_state_dict(weights, assign=True)
-    stage = recipe.stages[state["stage"]]
-    return networks, module.build(recipe.method, recipe.data, stage, networks)
+    method: Method = module.build(recipe.method, recipe.data, recipe.stages[state["stage"]], networks)
+    for name in method.averaged:
+        own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+        if own:
+            networks[name].load_state_dict(own, assign=True)
+    return networks, method
 
 
-def _tensor(name: str, array: Map) -> torch.Tensor:
+def to_tensor(name: str, array: Map) -> torch.Tensor:
     """Return an input as a batch of one, its integers in a type that torch computes with."""
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = array.astype(np.int32)

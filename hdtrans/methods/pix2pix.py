@@ -166,6 +166,7 @@ class Translator(nn.Module):
         super().__init__()
         self.condition = condition
         self.generator = generator
+        self.stride = condition.stride
         self.how = how
 
     def forward(
