@@ -41,7 +41,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --editable '.[dev,tensorboard]'
+	$(PIP) install --editable '.[dev,tensorboard,export]'
 	touch $@
 
 environment: $(VENV)/installed

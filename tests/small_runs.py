@@ -1,13 +1,19 @@
 """Small real runs that several tests look at: toy scenes, a recipe of a few thousand weights, seconds of training."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
-from hdtrans.config import check_recipe
+import hdtrans
+from hdtrans.common.classes import ClassTable
+from hdtrans.config import LabelMaps, check_recipe, method_module
 from hdtrans.data.toycity import CLASS_NAMES, write_dataset
+from hdtrans.engine import checkpoint
 from hdtrans.engine.run import train
+from hdtrans.inference.translator import Translator
 
 
 def small_recipe(root: Path, out: Path, **changes: Any) -> dict[str, Any]:
@@ -44,3 +50,31 @@ def write_recipe(file: Path, values: dict[str, Any]) -> Path:
     """Write plain recipe values to a YAML file and return it."""
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return file
+
+
+def made_checkpoint(file: Path, data: dict[str, Any], method: dict[str, Any]) -> Path:
+    """Write a checkpoint as the trainer does, of random weights that make pictures of some contrast; return it."""
+    values = {"name": file.stem, "data": data, "method": method, "stages": [{"size": "64x64", "epochs": 1}]}
+    recipe = check_recipe(values, "test recipe")
+    networks = method_module(recipe.method.kind).build_networks(recipe.method, recipe.data, 0)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.mul_(5 if parameter.ndim == 4 else 1)
+    labels = recipe.data.labels if isinstance(recipe.data, LabelMaps) else 0
+    state = {
+        "version": hdtrans.__version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "classes": ClassTable.generic(labels).to_dict() if labels else None,
+        "images_seen": 7,
+        "stage": 0,
+        "networks": networks.state_dict(),
+        "ema": None,
+    }
+    checkpoint.save(file, state)
+    return file
+
+
+def translated(translator: Translator, inputs: Mapping[str, Any], **more: Any) -> Any:
+    """Call a Translator with the fields of a batch that it reads, by name."""
+    given = inputs["label"] if "label" in inputs else inputs["source"]
+    return translator(given, inputs.get("instance"), **more)

@@ -16,7 +16,10 @@ from hdtrans.data.contents import result_of
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
+from hdtrans.inference import tiles
 from hdtrans.inference.inputs import as_tensor, check_inputs
+from hdtrans.inference.memory import Memory
+from hdtrans.inference.published import FORMS, read_published
 from hdtrans.inference.results import ODDITIES, oddity
 from hdtrans.methods.base import Method
 
@@ -46,24 +49,45 @@ class Translator:
         dtype: str | torch.dtype = "auto",
         averaged: bool = True,
         route: str = "",
+        max_memory: int | None = None,
+        compiled: bool = False,
+        trust: bool = False,
     ) -> None:
-        """Read a model from a checkpoint; see `load`."""
-        state = load(checkpoint)
+        """Read a model from a checkpoint or a published file; see `load`."""
+        self.device = choose_device(device)
+        published = checkpoint.suffix in FORMS
+        state = read_published(checkpoint, self.device, trust) if published else load(checkpoint)
         self.images_seen: int = state["images_seen"]
+        self.stage: int = state["stage"]
         self.weights = f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}"
         self.recipe: Recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
-        self.device = choose_device(device)
         self._precision = choose_precision(dtype, self.device)
-        networks, method = _restore(self.recipe, state, averaged)
-        self.route, self.noisy = _route(route, method), method.noisy
-        self._module = method.translator(networks, self.route).eval().requires_grad_(False)
-        if any(weight.is_meta for weight in self._module.parameters()):
+        networks, self.method = _restore(self.recipe, state, averaged)
+        self.route, self.noisy = _route(route or state.get("route", ""), self.method), self.method.noisy
+        if state.get("route", "") not in ("", self.route):
+            raise UserError(
+                f"--direction {route}: {checkpoint} holds the direction {state['route']} alone; leave it out"
+            )
+        self.module: nn.Module = state.get("module") or self.method.translator(networks, self.route)
+        self.module.eval().requires_grad_(False)
+        if any(weight.is_meta for weight in self.module.parameters()):
             there = ", ".join(sorted({key.split(".")[0] for key in state["networks"]}))
             what = f" in the direction {self.route}" if self.route else ""
             raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
-        self._precision.prepare(self._module, self.device)
+        if "module" not in state:
+            self._precision.prepare(self.module, self.device)
+        self.max_memory = max_memory
+        if "module" in state and (compiled or max_memory is not None):
+            option = "--compile" if compiled else "--max-memory"
+            raise UserError(f"{option}: takes a checkpoint or .safetensors; {checkpoint} runs as it is, and whole")
+        if max_memory is not None:
+            if compiled:
+                raise UserError("--compile: takes pictures whole; leave out --max-memory, or --compile")
+            Memory(max_memory, self.device)  # tells now if it is too little
+        if compiled:
+            self.module.compile()
 
     @classmethod
     def load(
@@ -73,8 +97,11 @@ class Translator:
         dtype: str | torch.dtype = "auto",
         averaged: bool = True,
         route: str = "",
+        max_memory: int | None = None,
+        compiled: bool = False,
+        trust: bool = False,
     ) -> "Translator":
-        """Load a run folder (its latest checkpoint) or a checkpoint file.
+        """Load a run folder (its latest checkpoint), a checkpoint file, or a published model.
 
         Args:
             path: the folder or file.
@@ -83,11 +110,14 @@ class Translator:
                 `fp16` or `fp64`, or such a type of torch.
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
+            max_memory: bytes that the process, and a GPU, may take; pictures are then made tile by tile, the same ones.
+            compiled: compile the networks at the first call, and again for other sizes: faster from then on.
+            trust: load a .pt2, which can run code of its maker.
 
         Raises:
             UserError: there is no such checkpoint, or it cannot be used, or has no such direction.
         """
-        return cls(find_checkpoint(Path(path)), device, dtype, averaged, route)
+        return cls(find_checkpoint(Path(path)), device, dtype, averaged, route, max_memory, compiled, trust)
 
     def __call__(self, label: Map, instance: Map | None = None, seed: int | None = None, bits: int = 8) -> Picture:
         """Translate one input; return the picture, (H, W, C) uint8 in [0, 255], of the input's size.
@@ -106,7 +136,7 @@ class Translator:
 
         Raises:
             UserError: an input is missing or too many, is no array of this kind, has another size than the other, or
-                holds ids that are no class.
+                holds ids that are no class; or `max_memory` is too little.
 
         Warns:
             PictureWarning: the picture is of one colour, or nearly all black and white.
@@ -127,15 +157,28 @@ class Translator:
         if seed is not None and not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
         with torch.inference_mode(), self._precision.autocast():
-            tensors = {name: torch.cat([as_tensor(name, one[name]) for one in batch]) for name in batch[0]}
-            tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-            if self.noisy:
-                tensors["seeds"] = torch.full((len(batch),), seed or 0, device=self.device)
-            pictures = self._module(**tensors)
+            if self.max_memory is not None:
+                return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
+            tensors = _tensors(batch, seed or 0 if self.noisy else None)
+            pictures = self.module(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
             return [
                 result_of(self.recipe.data, inputs.get("source"), picture, bits)
                 for inputs, picture in zip(batch, pictures, strict=True)
             ]
+
+    def _in_tiles(self, inputs: Mapping[str, Map], seed: int, bits: int) -> Picture:
+        source, memory = inputs.get("source"), Memory(self.max_memory or 0, self.device)
+
+        def finish(tile: torch.Tensor, pixels: tiles.Pixels) -> Map:
+            return result_of(self.recipe.data, None if source is None else source[pixels], tile, bits)
+
+        return tiles.translate(self.module, _tensors([inputs], seed if self.noisy else None), memory, finish)
+
+
+def _tensors(batch: Sequence[Mapping[str, Map]], seed: int | None) -> dict[str, torch.Tensor]:
+    """Return what the networks take by name, on the CPU: the inputs, and a seed for each unless it is None."""
+    tensors = {name: torch.cat([as_tensor(name, inputs[name]) for inputs in batch]) for name in batch[0]}
+    return tensors if seed is None else {**tensors, "seeds": torch.full((len(batch),), seed)}
 
 
 def _route(route: str, method: Method) -> str:

@@ -135,7 +135,8 @@ class Method:
         """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1].
 
         What goes in, where it is a picture, is `source`, in every route. Of a `noisy` method it takes `seeds`, (B,)
-        int64, as well; without them every picture has the same one.
+        int64, as well; without them every picture has the same one. `stride` of the module, a number or the first of
+        two, says of what height and width are made multiples inside.
         """
         raise NotImplementedError
 

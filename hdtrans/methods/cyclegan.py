@@ -28,8 +28,9 @@ from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gr
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
 from hdtrans.networks.build import build_discriminator, build_generator
-from hdtrans.networks.condition import pad_to_stride
+from hdtrans.networks.condition import crop, pad_to_stride
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.parts import Features, locally
 
 GENERATORS = {"AtoB": "generator_AtoB", "BtoA": "generator_BtoA"}
 DISCRIMINATORS = {"A": "discriminator_A", "B": "discriminator_B"}
@@ -225,19 +226,20 @@ class Translator(nn.Module):
         self.stride = stride
         self.how = how
 
-    def forward(self, source: Tensor, seeds: Tensor | None = None) -> Tensor:
-        x = as_floats(source, next(self.generator.parameters()).dtype)
+    def forward(self, source: Features, seeds: Tensor | None = None) -> Features:
+        dtype = next(self.generator.parameters()).dtype
+        x = locally(lambda picture: as_floats(picture, dtype), source)
         if seeds is None:
-            seeds = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+            seeds = torch.zeros(x.shape[0], dtype=torch.int64)
         noise = seeds if self.how.dropout else None
         statistics = "image" if self.how.norm == "image" else None
         return _any_size(self.generator, x, self.stride, statistics, noise)
 
 
-def _any_size(generator: nn.Module, x: Tensor, stride: tuple[int, int], *arguments: Any) -> Tensor:
+def _any_size(generator: nn.Module, x: Features, stride: tuple[int, int], *arguments: Any) -> Features:
     """Let a generator work at a size it can work at, and return its picture at the size of `x`."""
     height, width = x.shape[-2:]
-    return generator(pad_to_stride(x, *stride), *arguments)[..., :height, :width]
+    return crop(generator(pad_to_stride(x, *stride), *arguments), height, width)
 
 
 class CycleGAN(Method):

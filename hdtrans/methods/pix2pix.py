@@ -27,8 +27,9 @@ from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gr
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
 from hdtrans.networks.build import build_discriminator, build_generator
-from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
+from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.parts import Features, locally
 
 NETWORKS = ("generator", "discriminator")
 DROPOUT, PENALTY = range(2)  # what random numbers are for
@@ -153,11 +154,13 @@ class PaddedCondition(nn.Module):
         self.stride = stride
 
     def forward(
-        self, label: Tensor | None, instance: Tensor | None, source: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
-        maps = [None if x is None else pad_to_stride(x, *self.stride) for x in (label, instance)]
-        picture = None if source is None else as_floats(pad_to_stride(source, *self.stride), dtype)
-        return self.condition(*maps, picture, dtype=dtype)
+        self, label: Features | None, instance: Features | None, source: Features | None, dtype: torch.dtype
+    ) -> Features:
+        def see(label: Tensor | None, instance: Tensor | None, source: Tensor | None) -> Tensor:
+            return self.condition(label, instance, None if source is None else as_floats(source, dtype), dtype)
+
+        padded = [None if x is None else pad_to_stride(x, *self.stride) for x in (label, instance, source)]
+        return locally(see, *padded, halo=1)
 
 
 class Translator(nn.Module):
@@ -167,23 +170,24 @@ class Translator(nn.Module):
         super().__init__()
         self.condition = condition
         self.generator = generator
+        self.stride = condition.stride
         self.how = how
 
     def forward(
         self,
-        label: Tensor | None = None,
-        instance: Tensor | None = None,
-        source: Tensor | None = None,
+        label: Features | None = None,
+        instance: Features | None = None,
+        source: Features | None = None,
         seeds: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Features:
         given = next(x for x in (label, source) if x is not None)
         height, width = given.shape[-2:]
         condition = self.condition(label, instance, source, next(self.generator.parameters()).dtype)
         if seeds is None:
-            seeds = torch.zeros(len(given), dtype=torch.int64, device=given.device)
+            seeds = torch.zeros(given.shape[0], dtype=torch.int64)
         noise = seeds if self.how.dropout else None
         statistics = "image" if self.how.norm == "image" else None
-        return self.generator(condition, statistics, noise)[..., :height, :width]
+        return crop(self.generator(condition, statistics, noise), height, width)
 
 
 class Pix2pix(Method):

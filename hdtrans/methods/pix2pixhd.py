@@ -18,10 +18,11 @@ from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_los
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
 from hdtrans.networks.blocks import Statistics
-from hdtrans.networks.condition import Boundary, Condition, Ignored, pad_to_stride
+from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.parts import Features, locally
 from hdtrans.networks.perceptual import PerceptualNetwork
 
 Weight = Annotated[float, Field(ge=0)]
@@ -218,16 +219,17 @@ class Translator(nn.Module):
         self.stride = stride
 
     def forward(
-        self, label: Tensor | None = None, instance: Tensor | None = None, source: Tensor | None = None
-    ) -> Tensor:
-        dtype = next(self.networks.parameters()).dtype
+        self, label: Features | None = None, instance: Features | None = None, source: Features | None = None
+    ) -> Features:
         height, width = next(x for x in (label, source) if x is not None).shape[-2:]
         padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source)]
-        if padded[2] is not None:
-            padded[2] = as_floats(padded[2], dtype)
-        condition = self.condition(*padded, dtype=dtype)
+        condition = locally(self._see, *padded, halo=1)
         statistics: Statistics | None = "image" if self.how.norm == "image" else None
-        return coarse_to_fine(self.networks, condition, self.output, statistics)[..., :height, :width]
+        return crop(coarse_to_fine(self.networks, condition, self.output, statistics), height, width)
+
+    def _see(self, label: Tensor | None, instance: Tensor | None, source: Tensor | None) -> Tensor:
+        dtype = next(self.networks.parameters()).dtype
+        return self.condition(label, instance, None if source is None else as_floats(source, dtype), dtype)
 
 
 class Pix2pixHD(Method):

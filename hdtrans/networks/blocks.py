@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hdtrans.networks.parts import Features, locally
+
 NormKind = Literal["instance", "batch", "none"]
 Activation = Literal["relu", "leaky_relu", "tanh", "none"]
 Upsampling = Literal["deconv", "resize"]
@@ -84,6 +86,10 @@ class Norm(nn.Module):
             x = self.batch(x)
         return self._activate(x)
 
+    def looks_at_all(self, statistics: Statistics | None = None) -> bool:
+        """Say whether it needs the mean and variance of the whole picture, were it called with these `statistics`."""
+        return self.kind == "instance" or (self.kind == "batch" and statistics == "image")
+
     def _activate(self, x: Tensor) -> Tensor:
         if self.activation == "relu":
             return F.relu(x, inplace=True)
@@ -116,8 +122,11 @@ class Segment(nn.Module):
         self.halo = halo
         self.scale = scale
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
-        return self.norm(self.convolution(self.pad(x)), statistics)
+    def forward(self, x: Features, statistics: Statistics | None = None) -> Features:
+        if isinstance(x, Tensor):
+            return self.norm(self.convolution(self.pad(x)), statistics)
+        gather = self.norm.looks_at_all(statistics)
+        return x.through(lambda x: self.convolution(self.pad(x)), self.halo, self.scale, self.norm, gather)
 
 
 class ResizeConvolution(nn.Module):
@@ -147,14 +156,21 @@ class Dropout(nn.Module):
         self.layer = layer
         self.stream = (layer * _ODD + 2**63) % 2**64 - 2**63  # as int64 wraps around
 
-    def forward(self, x: Tensor, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, x: Features, seeds: Tensor | None = None) -> Features:
         """Drop features of (B, C, H, W) by `seeds`, (B,) int64; without seeds, return `x` as it is."""
         if seeds is None:
             return x
-        places = torch.arange(x[0].numel(), device=x.device)
-        streams = _scramble(seeds.to(x.device) + self.stream)
-        kept = _scramble(streams[:, None] + places * _ODD) < 0
-        return x * (2 * kept.view(x.shape).to(x.dtype))
+        height, width = x.shape[-2:]
+
+        def drop(x: Tensor, places: Tensor) -> Tensor:
+            channels = torch.arange(x.shape[1], device=x.device).view(-1, 1, 1) * (height * width)
+            streams = _scramble(seeds.to(x.device) + self.stream).view(-1, 1, 1, 1)
+            kept = _scramble(streams + (channels + places) * _ODD) < 0
+            return x * (2 * kept.to(x.dtype))
+
+        if isinstance(x, Tensor):
+            return drop(x, torch.arange(height * width, device=x.device).view(1, 1, height, width))
+        return locally(drop, x, x.places())
 
     def extra_repr(self) -> str:
         return f"layer {self.layer}"
@@ -211,7 +227,7 @@ class ResidualBlock(nn.Module):
         self.dropout = dropout
         self.second = same(channels, channels, 3, norm, "none", bias)
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
         features = self.first(x, statistics)
         if self.dropout is not None:
             features = self.dropout(features, seeds)
@@ -229,7 +245,7 @@ class Segments(nn.ModuleList):
         super().__init__(modules)
         self.recompute = recompute
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
         for module in self:
             noise = (seeds,) if isinstance(module, ResidualBlock) else ()
             if self.recompute and torch.is_grad_enabled():

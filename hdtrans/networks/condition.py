@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hdtrans.networks.parts import Features
+
 Boundary = Literal["instance", "labels", "none"]
 Ignored = Literal["zeros", "channel"]
 
@@ -14,14 +16,11 @@ def boundaries(ids: Tensor) -> Tensor:
 
     Both pixels of an unequal pair are marked, as in pix2pixHD (section 3.3).
     """
-    edge = torch.zeros_like(ids, dtype=torch.bool)
     across = ids[:, :, 1:] != ids[:, :, :-1]
-    edge[:, :, 1:] |= across
-    edge[:, :, :-1] |= across
-    below = ids[:, 1:, :] != ids[:, :-1, :]
-    edge[:, 1:, :] |= below
-    edge[:, :-1, :] |= below
-    return edge
+    below = ids[:, 1:] != ids[:, :-1]
+    column, row = (torch.zeros_like(part, dtype=torch.bool) for part in (ids[:, :, :1], ids[:, :1]))
+    left_or_right = torch.cat([column, across], 2) | torch.cat([across, column], 2)
+    return left_or_right | torch.cat([row, below], 1) | torch.cat([below, row], 1)
 
 
 class Condition(nn.Module):
@@ -76,19 +75,35 @@ class Condition(nn.Module):
         if self.boundary != "none":
             ids = instance if self.boundary == "instance" else label
             assert ids is not None
-            x[:, self.label_channels] = boundaries(ids).to(dtype)
+            edge = boundaries(ids).unsqueeze(1).to(dtype)
+            x.scatter_(1, torch.full_like(channel.unsqueeze(1), self.label_channels), edge)
         return x[:, : self.channels]
 
     def extra_repr(self) -> str:
         return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"
 
 
-def pad_to_stride(x: Tensor, stride: int, least: int = 2) -> Tensor:
+def pad_to_stride(x: Features, stride: int, least: int = 2) -> Features:
     """Repeat the last row and column of (..., H, W) until both are multiples of `stride`, and `least` strides."""
     height, width = x.shape[-2:]
-    padded_height, padded_width = (max(least * stride, -(-length // stride) * stride) for length in (height, width))
-    if padded_height > height:
-        x = x.index_select(-2, torch.arange(padded_height, device=x.device).clamp_(max=height - 1))
-    if padded_width > width:
-        x = x.index_select(-1, torch.arange(padded_width, device=x.device).clamp_(max=width - 1))
+    padded_height, padded_width = (
+        torch.sym_max(least * stride, (length + stride - 1) // stride * stride) for length in (height, width)
+    )
+    if not isinstance(x, Tensor):
+        return x.resized(int(padded_height), int(padded_width))
+    # In an exported graph any size may come, so nothing is asked of it there.
+    if torch.compiler.is_exporting() or padded_height > height:
+        x = x.index_select(-2, torch.arange(padded_height, device=x.device).clamp(max=height - 1))
+    if torch.compiler.is_exporting() or padded_width > width:
+        x = x.index_select(-1, torch.arange(padded_width, device=x.device).clamp(max=width - 1))
     return x
+
+
+def crop(x: Features, height: int, width: int) -> Features:
+    """Cut (..., H, W) to this size, at the bottom and to the right: what `pad_to_stride` added."""
+    if not isinstance(x, Tensor):
+        return x.resized(height, width)
+    if torch.compiler.is_exporting():  # a slice would ask whether anything is cut
+        rows, columns = (torch.arange(length, device=x.device) for length in (height, width))
+        return x.index_select(-2, rows).index_select(-1, columns)
+    return x[..., :height, :width]

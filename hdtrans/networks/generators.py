@@ -6,11 +6,13 @@ comes from below to its own features at half its size. `coarse_to_fine` puts the
 
 import itertools
 from collections.abc import Mapping
+from fractions import Fraction
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdtrans.networks.blocks import NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
+from hdtrans.networks.parts import Features, locally
 
 
 class Trunk(nn.Module):
@@ -46,7 +48,7 @@ class Trunk(nn.Module):
             recompute,
         )
 
-    def forward(self, condition: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def forward(self, condition: Features, statistics: Statistics | None = None) -> Features:
         return self.segments(condition, statistics)
 
 
@@ -57,7 +59,7 @@ class Head(nn.Module):
         super().__init__()
         self.segment = same(width, out_channels, 7, "none", "tanh")
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Features) -> Features:
         return self.segment(features)
 
 
@@ -92,7 +94,7 @@ class Enhancer(nn.Module):
         )
         self.head = None if out_channels is None else Head(width, out_channels)
 
-    def forward(self, condition: Tensor, below: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def forward(self, condition: Features, below: Features, statistics: Statistics | None = None) -> Features:
         features = self.after(self.before(condition, statistics) + below, statistics)
         return features if self.head is None else self.head(features)
 
@@ -113,10 +115,10 @@ def networks_for(output: str, enhancers: int) -> list[str]:
 
 def coarse_to_fine(
     networks: Mapping[str, nn.Module] | nn.ModuleDict,
-    condition: Tensor,
+    condition: Features,
     output: str,
     statistics: Statistics | None = None,
-) -> Tensor:
+) -> Features:
     """Make the picture `output` from a condition at its full size: (B, C, H, W) -> (B, 3, H, W) in [-1, 1].
 
     H and W must be multiples of 2**(downsamples + level), where the level of `head` is 0, of `enhancer1` 1. With
@@ -125,7 +127,7 @@ def coarse_to_fine(
     level = 0 if output == "head" else int(output.removeprefix("enhancer"))
     pyramid = [condition]
     for _ in range(level):
-        pyramid.append(halve(pyramid[-1]))
+        pyramid.append(locally(halve, pyramid[-1], halo=1, scale=Fraction(1, 2)))
     x = networks["trunk"](pyramid[level], statistics)
     for n in range(1, level + 1):
         x = networks[f"enhancer{n}"](pyramid[level - n], x, statistics)

@@ -5,6 +5,7 @@ import itertools
 from torch import Tensor, nn
 
 from hdtrans.networks.blocks import Dropout, NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
+from hdtrans.networks.parts import Features
 
 
 class ResNet(nn.Module):
@@ -52,7 +53,7 @@ class ResNet(nn.Module):
         )
         self.last = same(width, out_channels, 7, "none", "tanh")
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
         """Return the picture.
 
         Args:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hdtrans.networks.blocks import Activation, Dropout, Norm, NormKind, Pad, Segment, Statistics
+from hdtrans.networks.parts import Features, locally
 
 
 class UNet(nn.Module):
@@ -53,7 +54,7 @@ class UNet(nn.Module):
             if dropout and 4 <= level < last:
                 self.dropouts[str(place)] = Dropout(place)
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Tensor:
+    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
         """Return the picture.
 
         Args:
@@ -67,12 +68,16 @@ class UNet(nn.Module):
             kept.append(x)
         for place, segment in enumerate(self.decoder):
             if place:
-                # What is kept went through a leaky ReLU; a ReLU after it is one before it.
-                x = torch.cat([F.relu(kept[-1 - place]), x], 1)
+                x = locally(_joined, kept[-1 - place], x)
             x = segment(x, statistics)
             if str(place) in self.dropouts:
                 x = self.dropouts[str(place)](x, seeds)
         return x
+
+
+def _joined(kept: Tensor, x: Tensor) -> Tensor:
+    """Put both together; what is kept went through a leaky ReLU, and a ReLU after it is one before it."""
+    return torch.cat([F.relu(kept), x], 1)
 
 
 def _segment(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> Segment:

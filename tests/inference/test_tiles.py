@@ -1,0 +1,192 @@
+"""Tiles: every generator makes of tiles what it makes of the whole picture, in the memory it is given."""
+
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hdtrans.cli import run_tool
+from hdtrans.common.errors import UserError
+from hdtrans.inference import tiles
+from hdtrans.inference.memory import MIB, Memory
+from hdtrans.inference.translator import Translator
+from tests.small_runs import made_checkpoint, translated
+
+CPU = torch.device("cpu")
+LABELS = {"kind": "label_maps", "root": ".", "labels": 5}
+PAIRS = {"kind": "picture_pairs", "root": "."}
+SMALL = {"width": 4, "downsamples": 2, "blocks": 2}
+RESNET = {"kind": "resnet", **SMALL}
+UNET = {"kind": "unet", "width": 4, "downsamples": 6}
+
+
+def hd(boundary: str = "instance", **generator: Any) -> dict[str, Any]:
+    return {
+        "kind": "pix2pixhd",
+        "condition": {"boundary": boundary},
+        "generator": SMALL | generator,
+        "perceptual": {"kind": "none"},
+    }
+
+
+def pix2pix(generator: dict[str, Any], boundary: str = "none", norm: str = "image") -> dict[str, Any]:
+    condition, translate = {"boundary": boundary}, {"norm": norm}
+    return {"kind": "pix2pix", "condition": condition, "generator": generator, "translate": translate}
+
+
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "global": (LABELS, hd()),
+    "global, deep, resize": (LABELS, hd("labels", downsamples=4, upsampling="resize")),
+    "one enhancer": (LABELS, hd(enhancers=1)),
+    "two enhancers": (LABELS, hd(enhancers=2, enhancer_blocks=1)),
+    "batch norm": (LABELS, hd("none", norm="batch")),
+    "pictures and instances": (PAIRS, hd()),
+    "U-Net, dropout, each picture's statistics": (LABELS, pix2pix(UNET, "instance")),
+    "U-Net, gathered statistics": (PAIRS, pix2pix(UNET, norm="running")),
+    "U-Net, instance norm": (PAIRS, pix2pix(UNET | {"norm": "instance"})),
+    "ResNet, dropout": (PAIRS, pix2pix(RESNET)),
+    "ResNet of CycleGAN": ({"kind": "unpaired", "root": "."}, {"kind": "cyclegan", "generator": RESNET}),
+}
+
+
+def checkpoint(folder: Path, kind: str) -> Path:
+    data, method = KINDS[kind]
+    return made_checkpoint(folder / "model.pt", data, method)
+
+
+def inputs_for(translator: Translator, height: int, width: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    made = {
+        "label": random.integers(0, 5, (height, width), dtype=np.uint8),
+        "instance": random.integers(0, 2, (height, width), dtype=np.int32),
+        "source": random.integers(0, 256, (height, width, 3), dtype=np.uint8),
+    }
+    return {name: made[name] for name in translator.reads}
+
+
+def off(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.abs(a.astype(np.int64) - b).max())
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 141), (64, 320), (5, 300)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tiles_make_the_same_picture(
+    kind: str, height: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smallest tiles, some, and one; kept in memory, and in a file."""
+    translator = Translator.load(checkpoint(tmp_path, kind))
+    inputs = inputs_for(translator, height, width)
+    whole = translated(translator, inputs, seed=3)
+    assert np.ptp(whole) > 20
+    translator.max_memory = 1
+    monkeypatch.setattr(tiles, "SIDE", 24)
+    for tile, limit in ((1, 0), (300_000, 2**40), (2**40, 2**40)):
+        memory = Memory(limit, CPU, tile)
+        left = memory.left
+        monkeypatch.setattr("hdtrans.inference.translator.Memory", lambda *_, memory=memory: memory)
+        tiled = translated(translator, inputs, seed=3)
+        assert tiled.shape == whole.shape and off(tiled, whole) <= 1, tile
+        assert memory.left == left, "what was kept is given back"
+
+
+def test_a_tile_is_padded_only_where_the_picture_ends() -> None:
+    """A function that tells its own border from its inside: it may see only the picture's."""
+    memory = Memory(2**40, CPU, 1)
+    x = tiles.whole(memory, torch.zeros(1, 1, 100, 70))
+
+    def count_padding(x: Tensor) -> Tensor:
+        return (
+            nn.functional.pad(torch.zeros_like(x), (1, 1, 1, 1), value=1).unfold(2, 3, 1).unfold(3, 3, 1).amax((4, 5))
+        )
+
+    seen = x.through(count_padding, 1, Fraction(1), lambda x, _: x, False).read(((0, 100), (0, 70)))
+    wanted = torch.ones(100, 70)
+    wanted[1:-1, 1:-1] = 0
+    assert torch.equal(seen[0, 0], wanted)
+
+
+def test_statistics_of_tiles_are_those_of_the_whole() -> None:
+    """Also where the mean is large beside the deviation, as in sums of squares it would be lost."""
+    x = torch.rand(2, 3, 90, 70) * torch.tensor([1, 1e-2, 10]).view(3, 1, 1) + torch.tensor([0, 30, -500]).view(3, 1, 1)
+    found = []
+
+    def finish(x: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
+        found.append(statistics)
+        return x
+
+    parts = tiles.whole(Memory(2**40, CPU, 1), x)
+    assert torch.equal(
+        parts.through(lambda x: x, 0, Fraction(1), finish, True).read(((3, 5), (2, 9))), x[..., 3:5, 2:9]
+    )
+    mean, variance = found[0]
+    assert torch.allclose(mean.double(), x.double().mean((2, 3), keepdim=True), rtol=1e-6, atol=1e-7)
+    assert torch.allclose(variance.double(), x.double().var((2, 3), correction=0, keepdim=True), rtol=1e-3, atol=1e-9)
+
+
+def test_too_little_memory_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = checkpoint(tmp_path, "batch norm")
+    cv2.imwrite(str(tmp_path / "map.png"), np.zeros((40, 30), np.uint8))
+    command = [str(model), "--input", str(tmp_path / "map.png"), "--out", str(tmp_path / "out")]
+    assert run_tool("infer", [*command, "--max-memory", "10M"]) == 2
+    told = capsys.readouterr().err
+    assert "the program, the model and the input take" in told and "give at least" in told
+    assert run_tool("infer", [*command, "--max-memory", "many"]) == 2
+    assert "is no size" in capsys.readouterr().err
+    assert run_tool("infer", [*command, "--max-memory", "64G"]) == 0
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    with pytest.raises(UserError, match=r"cannot hold 64M of features.*No space left.*TMPDIR"):
+        Memory(0, CPU, 1).keep((1, 16, 1024, 1024), torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("enhancers", [0, 1])
+def test_a_large_map(enhancers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2048x1024: at most one level apart and, at any tile size, at most three times as long."""
+    generator = {"width": 16, "downsamples": 4, "blocks": 3, "enhancers": enhancers}
+    translator = Translator.load(made_checkpoint(tmp_path / "model.pt", LABELS, hd(**generator)))
+    inputs = inputs_for(translator, 64, 128)
+    inputs = {name: x.repeat(16, 0).repeat(16, 1) for name, x in inputs.items()}
+    start = time.perf_counter()
+    whole = translated(translator, inputs)
+    took = time.perf_counter() - start
+    translator.max_memory = 1
+    for tile in (1, 4 * MIB, 64 * MIB):
+        memory = Memory(2**40, CPU, tile)
+        monkeypatch.setattr("hdtrans.inference.translator.Memory", lambda *_, memory=memory: memory)
+        start = time.perf_counter()
+        tiled = translated(translator, inputs)
+        ratio = (time.perf_counter() - start) / took
+        print(f"tiles of {tile} bytes: {off(tiled, whole)} levels apart, {ratio:.2f} times as long")
+        assert off(tiled, whole) <= 1 and ratio < 3
+
+
+@pytest.mark.slow
+def test_a_process_stays_below_its_limit(tmp_path: Path) -> None:
+    model = made_checkpoint(tmp_path / "model.pt", LABELS, hd("labels", width=16, downsamples=4, blocks=2, enhancers=1))
+    label = np.random.default_rng(0).integers(0, 5, (64, 128), dtype=np.uint8).repeat(32, 0).repeat(32, 1)
+    cv2.imwrite(str(tmp_path / "map.png"), label)
+    command = [str(model), "--input", str(tmp_path / "map.png"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    # Not ru_maxrss: it counts what the process that starts this one takes, until this one is loaded.
+    program = (
+        "import sys; from hdtrans.cli import run_tool; code = run_tool('infer', sys.argv[1:]);"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command, "--max-memory", "1G"], check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout.split()[-1]) * 1024 < 1024 * MIB
+    assert cv2.imread(str(tmp_path / "out/map.png")).shape == (2048, 4096, 3)
