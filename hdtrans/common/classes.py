@@ -75,12 +75,13 @@ class ClassTable:
                 f"a label map is an array of integers of shape (H, W), got {label.dtype} of shape {label.shape}"
             )
         black = len(self)
-        table = np.array([*self.colours, (0, 0, 0)], dtype=np.uint8)
+        table = np.zeros((max(black + 1, 256), 3), dtype=np.uint8)
+        table[:black] = self.colours
         if self.ignore is not None and 0 <= self.ignore < black:
             table[self.ignore] = 0
-        index = label.astype(np.intp)
-        index[(index < 0) | (index > black)] = black
-        return np.take(table, index, axis=0)
+        if label.dtype != np.uint8:  # whose every value has a place
+            label = np.where((label < 0) | (label > black), black, label)
+        return np.take(table, label, axis=0)
 
     @classmethod
     def generic(cls, count: int, ignore: int | None = 255) -> ClassTable:

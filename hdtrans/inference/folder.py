@@ -25,7 +25,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.inference.files import Folders
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.outcome import Outcome
-from hdtrans.inference.results import file_ending, oddity, to_look_at, write_result
+from hdtrans.inference.results import file_ending, oddity, thinned, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
 from hdtrans.inference.video import write_video
 
@@ -172,6 +172,8 @@ class _Job:
         """Translate a batch; where there is too little memory for all, each input by itself."""
         try:
             return [*self.translator.translate([read.inputs for read in batch], self.folders.seed, self.folders.bits)]
+        except UserError as error:
+            return [error] * len(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -187,7 +189,8 @@ class _Job:
         given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
         for kind, picture in {"input": given, "result": result, "truth": read.truth}.items():
             if picture is not None:
-                pages.write_thumbnail(self._thumbnail(read.sample, kind), to_look_at(picture, self.translator.classes))
+                seen = to_look_at(thinned(picture), self.translator.classes)
+                pages.write_thumbnail(self._thumbnail(read.sample, kind), seen)
         write_result(self.target(read.sample), result)
         return oddity(self.translator.recipe.data, result)
 

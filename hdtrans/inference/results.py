@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
+from hdtrans.common.pages import THUMBNAIL_SIDE
 from hdtrans.config import Data, PhotosToMaps
 from hdtrans.data.derived import eight_bit
 
@@ -67,6 +68,12 @@ def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[n
     if picture.shape[2] < 3:
         return np.repeat(picture[..., :1], 3, 2)
     return np.ascontiguousarray(picture[..., :3])
+
+
+def thinned(array: Array) -> Array:
+    """Return a map or picture with rows and columns left out, but enough for a thumbnail of averages."""
+    step = max(1, max(array.shape[:2]) // (4 * THUMBNAIL_SIDE))
+    return array[::step, ::step]
 
 
 def oddity(data: Data, result: Array) -> str:

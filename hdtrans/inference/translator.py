@@ -86,6 +86,7 @@ class Translator:
             if compiled:
                 raise UserError("--compile: takes pictures whole; leave out --max-memory, or --compile")
             Memory(max_memory, self.device)  # tells now if it is too little
+        self.compiled = compiled
         if compiled:
             self.module.compile()
 
@@ -160,11 +161,22 @@ class Translator:
             if self.max_memory is not None:
                 return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
             tensors = _tensors(batch, seed or 0 if self.noisy else None)
-            pictures = self.module(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
+            pictures = self._run({name: tensor.to(self.device) for name, tensor in tensors.items()})
             return [
                 result_of(self.recipe.data, inputs.get("source"), picture, bits)
                 for inputs, picture in zip(batch, pictures, strict=True)
             ]
+
+    def _run(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if not self.compiled:
+            return self.module(**tensors)
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return self.module(**tensors)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"--compile: this model cannot be compiled here ({reason}); leave it out") from error
 
     def _in_tiles(self, inputs: Mapping[str, Map], seed: int, bits: int) -> Picture:
         source, memory = inputs.get("source"), Memory(self.max_memory or 0, self.device)

@@ -158,3 +158,22 @@ def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path)
     assert all(cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None for data in pictures.values())
     assert (tmp_path / "out" / "index.html").read_text().count("<figure>") == 2 * len(pictures)
     assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_a_machine_without_a_compiler_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from torch._inductor import config
+
+    command = [place / "run", "--input", place / "maps" / "f1.png", "--out", tmp_path / "out", "--device", "cpu"]
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        assert infer(*command, "--compile") == 1
+    assert "f1: --compile: this model cannot be compiled here" in capsys.readouterr().out
+    assert infer(*command, "--compile", "--max-memory", "64G") == 2
+    assert "leave out --max-memory, or --compile" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_compiled_model_makes_the_same_pictures(place: Path) -> None:
+    label = np.random.default_rng(0).integers(0, 19, (33, 50), dtype=np.uint8)
+    plain = Translator.load(place / "run", "cpu")(label)
+    compiled = Translator.load(place / "run", "cpu", compiled=True)(label)
+    assert np.abs(plain.astype(int) - compiled).max() <= 1
