@@ -28,7 +28,10 @@ class UNetSection(Section):
 
 
 class ResNetSection(Section):
-    """The residual generator of CycleGAN: 9 `blocks` for 256x256, 6 for 128x128."""
+    """The residual generator of CycleGAN: 9 `blocks` for 256x256, 6 for 128x128.
+
+    With `residual` it makes what is added to the input picture, instead of the picture.
+    """
 
     kind: Literal["resnet"] = "resnet"
     width: PositiveInt = 64
@@ -38,6 +41,7 @@ class ResNetSection(Section):
     dropout: bool = True
     upsampling: Literal["deconv", "resize"] = "deconv"
     recompute: bool = False
+    residual: bool = False
 
     @model_validator(mode="after")
     def _fits(self) -> "ResNetSection":
@@ -87,6 +91,16 @@ def kind_or(default: str) -> Discriminator:
         return value.get("kind", default) if isinstance(value, dict) else getattr(value, "kind", default)
 
     return Discriminator(kind)
+
+
+def refuse_residual(generator: UNetSection | ResNetSection, given: int, wanted: int) -> None:
+    """Raise ValueError if a generator cannot add to an input picture of `given` channels, 0 where there is none."""
+    if isinstance(generator, ResNetSection) and generator.residual and given != wanted:
+        what = f"the input picture has {given} channel(s)" if given else "the input is no picture"
+        raise ValueError(
+            f"method.generator.residual: adds to the input picture, but {what} and the wanted one has {wanted}; leave "
+            "it out"
+        )
 
 
 def refuse_batch_norm(adversarial: str, norm: Norm) -> None:

@@ -200,6 +200,8 @@ def original_options(data: Values, method: Values, enhancers: int, scales: int) 
     generator, judge = method["generator"], method["discriminator"]
     if generator.get("upsampling", "deconv") != "deconv":
         raise UserError("method.generator.upsampling: resize: the original programs have transposed convolutions alone")
+    if generator.get("residual"):
+        raise UserError("method.generator.residual: the original programs have no generator that adds to its input")
     condition = method.get("condition", {"boundary": "none", "ignored": "zeros"})
     labels = data.get("labels", 0) if data["kind"] == "label_maps" else 0
     if labels and data["ignore"] is not None and condition["ignored"] == "channel":

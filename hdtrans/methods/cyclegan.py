@@ -21,6 +21,7 @@ from hdtrans.common.network_sections import (
     UNetSection,
     kind_or,
     refuse_batch_norm,
+    refuse_residual,
 )
 from hdtrans.config import Data, Lab, LabelMaps, MethodSection, Photos, PhotosToMaps, Section, Stage
 from hdtrans.data.batch import Batch, as_floats
@@ -141,6 +142,7 @@ class Config(MethodSection):
         if isinstance(data, LabelMaps | PhotosToMaps) or (isinstance(data, Photos) and isinstance(data.input, Lab)):
             what = "data.input: {kind: lab}" if isinstance(data, Photos) else f"data.kind: {data.kind}"
             raise ValueError(f"{what} has no two sides of pictures, as cyclegan needs; use pix2pix or unpaired data")
+        refuse_residual(self.generator, data.source_channels, data.photo_channels)
         if self.identity.weight and data.source_channels != data.photo_channels:
             raise ValueError(
                 f"method.identity: A has {data.source_channels} channels and B {data.photo_channels}, so that no "

@@ -20,6 +20,7 @@ from hdtrans.common.network_sections import (
     UNetSection,
     kind_or,
     refuse_batch_norm,
+    refuse_residual,
 )
 from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage, Unpaired
 from hdtrans.data.batch import Batch, as_floats
@@ -100,6 +101,8 @@ class Config(MethodSection):
         fields |= {"instance"} if self.condition.boundary == "instance" else set()
         if not fields <= data.fields:
             raise ValueError(f"method.condition.boundary: instance needs instance maps, and {data.kind} has none")
+        given = 0 if isinstance(data, LabelMaps) else data.source_channels
+        refuse_residual(self.generator, given, data.photo_channels)
         return frozenset(fields)
 
     def stride(self, stage: Stage) -> int:

@@ -22,6 +22,7 @@ def build_generator(section: UNetSection | ResNetSection, channels: int, out_cha
         section.dropout,
         section.upsampling,
         section.recompute,
+        section.residual,
     )
 
 

@@ -5,7 +5,7 @@ import itertools
 from torch import Tensor, nn
 
 from hdtrans.networks.blocks import Dropout, NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
-from hdtrans.networks.parts import Features
+from hdtrans.networks.parts import Features, locally
 
 
 class ResNet(nn.Module):
@@ -24,6 +24,8 @@ class ResNet(nn.Module):
         dropout: drop features inside the residual blocks, where `forward` gets seeds.
         upsampling: transposed convolutions (the original) or resize-convolutions.
         recompute: keep less for the backward pass and compute it again.
+        residual: make what is added to the first `out_channels` of the condition, as in Kim et al., "Accurate Image
+            Super-Resolution Using Very Deep Convolutional Networks", 2016, section 3.1.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class ResNet(nn.Module):
         dropout: bool = False,
         upsampling: Upsampling = "deconv",
         recompute: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         bias = norm == "instance"
+        self.residual = residual
+        self.out_channels = out_channels
         widths = [width * 2**level for level in range(downsamples + 1)]
         drops = [Dropout(place) if dropout else None for place in range(blocks)]
         self.segments = Segments(
@@ -61,4 +66,8 @@ class ResNet(nn.Module):
             statistics: `image`, to normalise by each picture's own; None, by those the norms have of themselves.
             seeds: (B,) int64, the noise of the dropout; None drops nothing.
         """
-        return self.last(self.segments(x, statistics, seeds))
+        made = self.last(self.segments(x, statistics, seeds))
+        return locally(self._add, x, made) if self.residual else made
+
+    def _add(self, condition: Tensor, made: Tensor) -> Tensor:
+        return (condition[:, : self.out_channels] + made).clamp(-1, 1)

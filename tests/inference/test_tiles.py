@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "U-Net, gathered statistics": (PAIRS, pix2pix(UNET, norm="running")),
     "U-Net, instance norm": (PAIRS, pix2pix(UNET | {"norm": "instance"})),
     "ResNet, dropout": (PAIRS, pix2pix(RESNET)),
+    "ResNet that adds to its input": (PAIRS, pix2pix(RESNET | {"norm": "none", "residual": True})),
     "ResNet of CycleGAN": ({"kind": "unpaired", "root": "."}, {"kind": "cyclegan", "generator": RESNET}),
 }
 

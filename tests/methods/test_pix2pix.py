@@ -119,6 +119,11 @@ def test_data_and_stages_that_do_not_fit_are_refused() -> None:
         config.reads(Unpaired(kind="unpaired", root="."))
     with pytest.raises(ValueError, match="labels needs data of kind label_maps"):
         small_config(condition={"boundary": "labels"}).reads(PAIRS)
+    residual = small_config(generator={"kind": "resnet", "residual": True})
+    assert residual.reads(PAIRS) == {"source", "photo"}
+    for data in (LabelMaps(root=".", labels=3), PAIRS.model_copy(update={"photo_channels": 1})):
+        with pytest.raises(ValueError, match=r"method\.generator\.residual: adds to the input picture, but"):
+            residual.reads(data)
     with pytest.raises(ValueError, match="neither trains without the other"):
         config.complete(STAGE.model_copy(update={"train": ("generator",)}))
     with pytest.raises(ValueError, match="there is no head; there are generator"):

@@ -135,3 +135,17 @@ def test_statistics_of_the_picture_keep_the_weights_of_batch_norm() -> None:
     variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
     torch.testing.assert_close(norm(x, "image"), norm(x, (mean, variance)))
     assert torch.equal(Norm(2, "none", "none")(x, "image"), x)
+
+
+@torch.no_grad()
+def test_a_residual_generator_adds_to_its_input() -> None:
+    section = ResNetSection(width=2, downsamples=1, blocks=1, norm="none", residual=True)
+    network = build_generator(section, 4, 3)
+    x = torch.rand(2, 4, 8, 8) * 2 - 1
+    change = build_generator(section.model_copy(update={"residual": False}), 4, 3)
+    change.load_state_dict(network.state_dict())
+    made = network(x)
+    assert torch.equal(made, (x[:, :3] + change(x)).clamp(-1, 1)) and not torch.equal(made, x[:, :3])
+    for weight in network.get_submodule("last").parameters():
+        nn.init.zeros_(weight)
+    assert torch.equal(network(x), x[:, :3])
