@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.config import Stage
 from hdtrans.data.batch import Batch
 
 Nets = Mapping[str, nn.Module]
@@ -150,3 +151,17 @@ def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None
     wrong = [name for name in given if name not in allowed]
     if wrong:
         raise UserError(f"{what}: there is no {', '.join(wrong)}; there are {', '.join(allowed)}")
+
+
+def train_together(stage: Stage, output: str, networks: Sequence[str]) -> Stage:
+    """Fill in a stage of a method that makes one `output` and trains all its networks in every stage.
+
+    Raises:
+        ValueError: the stage names another output, or leaves out a network.
+    """
+    check_names("output", [stage.output or output], [output])
+    train = stage.train or tuple(networks)
+    check_names("train", train, networks)
+    if sorted(train) != sorted(networks):
+        raise ValueError(f"train is {', '.join(networks)}: none trains without the others; leave it out")
+    return stage.model_copy(update={"output": output, "train": tuple(train)})

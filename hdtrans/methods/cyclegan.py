@@ -27,7 +27,7 @@ from hdtrans.config import Data, Lab, LabelMaps, MethodSection, Photos, PhotosTo
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
 from hdtrans.networks.build import build_discriminator, build_generator
 from hdtrans.networks.condition import crop, pad_to_stride
 from hdtrans.networks.initialise import initialise
@@ -121,17 +121,13 @@ class Config(MethodSection):
 
     def complete(self, stage: Stage) -> Stage:
         """Fill in `output` and `train`: both sides are made, and all four networks train together."""
-        check_names("output", [stage.output or "both"], ["both"])
-        train = stage.train or NETWORKS
-        check_names("train", train, NETWORKS)
-        if sorted(train) != sorted(NETWORKS):
-            raise ValueError(f"train is {', '.join(NETWORKS)}: none trains without the others; leave it out")
+        stage = train_together(stage, "both", NETWORKS)
         if self.adversarial.kind == "wgangp" and stage.geometry in ("none", "scale_width"):
             raise ValueError(
                 f"geometry: {stage.geometry} leaves pictures of A and of B in sizes of their own, and "
                 "adversarial.kind: wgangp looks between them; choose another geometry"
             )
-        return stage.model_copy(update={"output": "both", "train": tuple(train)})
+        return stage
 
     def stride(self, stage: Stage) -> int:
         """Return what height and width are made multiples of."""

@@ -26,7 +26,7 @@ from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage, Unpai
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
 from hdtrans.networks.build import build_discriminator, build_generator
 from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
 from hdtrans.networks.initialise import initialise
@@ -84,12 +84,7 @@ class Config(MethodSection):
 
     def complete(self, stage: Stage) -> Stage:
         """Fill in `output` and `train`: there is one generator, and both networks train together."""
-        check_names("output", [stage.output or "generator"], ["generator"])
-        train = stage.train or NETWORKS
-        check_names("train", train, NETWORKS)
-        if sorted(train) != sorted(NETWORKS):
-            raise ValueError(f"train is {', '.join(NETWORKS)}: neither trains without the other; leave it out")
-        return stage.model_copy(update={"output": "generator", "train": tuple(train)})
+        return train_together(stage, "generator", NETWORKS)
 
     def reads(self, data: Data) -> frozenset[str]:
         """Return the fields of such data that are read."""

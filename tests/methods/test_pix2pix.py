@@ -124,7 +124,7 @@ def test_data_and_stages_that_do_not_fit_are_refused() -> None:
     for data in (LabelMaps(root=".", labels=3), PAIRS.model_copy(update={"photo_channels": 1})):
         with pytest.raises(ValueError, match=r"method\.generator\.residual: adds to the input picture, but"):
             residual.reads(data)
-    with pytest.raises(ValueError, match="neither trains without the other"):
+    with pytest.raises(ValueError, match="none trains without the others"):
         config.complete(STAGE.model_copy(update={"train": ("generator",)}))
     with pytest.raises(ValueError, match="there is no head; there are generator"):
         config.complete(STAGE.model_copy(update={"output": "head"}))
