@@ -130,24 +130,27 @@ class SampleReader:
             return self._read_unpaired(place, counter, geometry, flip, draw)
         paths = {name: texts[place] for name, texts in self._paths.items()}
         random = None if draw is None else draw("geometry")
-        return Sample(self._names[place], counter, **self._tensors(paths, geometry, flip, random))
+        tensors = self._tensors(paths, geometry, flip, random)
+        return Sample(self._names[place], counter, **tensors, files=tuple(paths.values()))
 
     def _read_unpaired(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
         """Read the file at a place of the longer side and one drawn from the other; each has a geometry of its own."""
         longer = max(self._paths, key=lambda name: len(self._paths[name]))
         names: list[str] = []
-        tensors: dict[str, torch.Tensor] = {}
+        files: list[str] = []
+        tensors: dict[str, Any] = {}
         for name, texts in self._paths.items():
             other = place % len(texts) if draw is None else int(draw("partner").random() * len(texts))
             path = texts[place if name == longer else other]
             random = None if draw is None else draw("geometry" if name == "source" else f"geometry of {name}")
             tensors |= self._tensors({name: path}, geometry, flip, random)
+            files.append(path)
             names.append(os.path.splitext(os.path.basename(path))[0])
-        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors)
+        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors, files=tuple(files))
 
     def _tensors(
         self, paths: Mapping[str, str], geometry: Geometry, flip: bool, random: np.random.Generator | None
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         arrays = read_files(self._data, paths)
         check_sizes(paths, {name: (array.shape[0], array.shape[1]) for name, array in arrays.items()})
         height, width = next(iter(arrays.values())).shape[:2]

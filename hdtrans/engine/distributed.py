@@ -65,6 +65,13 @@ class Processes:
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
+    def any(self, flags: Tensor) -> Tensor:
+        """Return, for each flag of a vector on the device, whether one process has it up; nothing is waited for."""
+        if self.world > 1:
+            flags = flags.to(torch.uint8)
+            dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return flags.bool()
+
     def gather(self, value: Any) -> list[Any]:
         """Return the plain values of all processes by rank, on rank 0; an empty list elsewhere."""
         if self.world == 1:
