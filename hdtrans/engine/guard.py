@@ -6,7 +6,7 @@ handed over the step after, which therefore changed nothing either. It then puts
 flag, and stops, or goes on with the step after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,12 +77,12 @@ class PhaseFigures:
 
 @dataclass(frozen=True)
 class PhaseReport:
-    """What the host reads of a phase; `gradient` is the norm of all its gradients."""
+    """What the host reads of a phase; `gradient` is the norm of all its gradients, `scale` None unless in fp16."""
 
     name: str
     losses: dict[str, float]
     gradient: float
-    scale: float
+    scale: float | None
     bad_losses: bool
     bad_gradients: bool
 
@@ -133,17 +133,14 @@ class Step:
         if self._event is not None:
             self._event.synchronize()
         values = iter(self._sent.tolist())
-        return [
-            PhaseReport(
-                phase.name,
-                {name: next(values) for name in phase.losses},
-                next(values),
-                next(values),
-                bool(next(values)),
-                bool(next(values)),
-            )
-            for phase in self.phases
-        ]
+        return [_report(phase, values) for phase in self.phases]
+
+
+def _report(phase: PhaseFigures, values: Iterator[float]) -> PhaseReport:
+    losses = {name: next(values) for name in phase.losses}
+    gradient, scale, bad_losses, bad_gradients = (next(values) for _ in range(4))
+    scaled = None if phase.scale is None else scale
+    return PhaseReport(phase.name, losses, gradient, scaled, bool(bad_losses), bool(bad_gradients))
 
 
 class Skips:
@@ -170,7 +167,7 @@ class Skips:
             return f"{row} steps in a row were not finite"
         if len(self.skipped) > _IN_WINDOW:
             return f"{len(self.skipped)} of the last {_WINDOW} steps were not finite"
-        if overflow and min(report.scale for report in reports if report.bad) <= 1:
+        if overflow and (_first_bad(reports).scale or 0) <= 1:
             return "gradients overflow in fp16 even when losses are not scaled up"
         return ""
 
@@ -185,5 +182,9 @@ class Skips:
 
 def overflowed(reports: Sequence[PhaseReport]) -> bool:
     """Return whether a step that is not finite is so by scaled gradients alone, which a smaller scale cures."""
-    first = next(report for report in reports if report.bad)
-    return first.scale != 1 and not first.bad_losses
+    first = _first_bad(reports)
+    return first.scale is not None and not first.bad_losses
+
+
+def _first_bad(reports: Sequence[PhaseReport]) -> PhaseReport:
+    return next(report for report in reports if report.bad)
