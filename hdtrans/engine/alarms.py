@@ -44,7 +44,7 @@ class Alarms:
         if usual == 0 or report.gradient <= _GROWTH * usual:
             return []
         return self._once(
-            f"{report.name}: the gradient grew to {report.gradient:.3g}, {report.gradient / usual:.0f} times what it "
+            f"{report.name}: the gradient grew to {report.gradient:.3g}, {report.gradient / usual:.3g} times what it "
             "was; training may be diverging (lower training.optimizer.learning_rate)"
         )
 
