@@ -19,7 +19,7 @@ _MAY_CHANGE = {
     "method.perceptual.weights",
     *(
         f"training.{key}"
-        for key in ("non_finite", "workers", "device", "log_every", "sample_every", "save_every", "keep")
+        for key in ("non_finite", "bad_files", "workers", "device", "log_every", "sample_every", "save_every", "keep")
     ),
     "training.sample_count",
 }

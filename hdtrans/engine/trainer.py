@@ -96,6 +96,7 @@ class Trainer:
         self.images_seen = 0
         self._skips = Skips()
         self._unsettled: Step | None = None
+        self._left_out: list[str] = []
         self._unfinished: dict[str, Any] | None = None
         self._signal = 0
 
@@ -157,9 +158,10 @@ class Trainer:
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         loader = make_loader(samples, order, self.training.workers, pin_memory=self.processes.device.type == "cuda")
-        stills = self.make_stills(self.stage_number) if self.reporter else ()
+        stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         meter = Meter()
-        for batch in meter.waiting(loader):
+        for batch in self.processes.together(meter.waiting(loader)):
+            self._left_out.extend(batch.left_out)
             self._step(work, batch.to(self.processes.device), meter)
             self._after_step(work, meter, stills, last=self.images >= stop)
 
@@ -263,6 +265,11 @@ class Trainer:
             **meter.speed,
             **means,
         }
+        if self.training.bad_files == "skip":
+            left_out = self.processes.gather(self._left_out)
+            self._left_out = []
+            if self.reporter is not None:
+                self.reporter.left_out([words for words_of_one in left_out for words in words_of_one])
         if self.reporter is not None:
             self.reporter.log(record)
 

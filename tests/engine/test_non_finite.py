@@ -8,15 +8,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from hdtrans.data.batch import collate
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.guard import Guard, PhaseReport, Skips
+from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
-from tests.engine.runs import Notes, final_state, fingerprint, make_trainer, section
+from tests.engine.runs import Notes, final_state, fingerprint, make_trainer, section, subject
 from tests.engine.test_processes import spawn
 from tests.engine.toys import toy_stages
 
@@ -274,6 +277,36 @@ def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
     make_trainer(what, training, tmp_path).run()
     late = BAD_IMAGES + 2
     assert seen[: late // 2 + 3] == [*range(0, late + 2, 2), late, late + 2], "the step after it is taken twice"
+
+
+class Looks(TorchDispatchMode):
+    """Counts how often the host looks at a number on the device, and would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["adversarial", "pix2pixhd"])
+def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
+    what = subject(name)
+    method = what.make_method(what.stages[0])
+    work = StageTraining(method, what.stages[0], 5, section(), Precision(precision, "cpu"), Processes())
+    averages = Ema(what.networks, method.averaged, 10)
+    batch = collate([what.make_samples(0)[counter] for counter in range(2)])  # type: ignore[index]
+    with Looks() as looks:
+        work.step(batch, 0, 0)
+        averages.update(what.networks, work.trained, 2, 2, work.guard.frozen)
+        work.taken.send()
+    assert looks.count == 0
+    with looks:
+        work.taken.losses.popitem()[1].item()
+    assert looks.count == 1, "it can count"
 
 
 def test_one_process_reduces_nothing() -> None:
