@@ -197,7 +197,6 @@ class Trainer:
     def _tell(self, work: StageTraining, step: Step, reports: Sequence[PhaseReport]) -> None:
         """Write down a step that was not finite, and stop where the recipe says so or it happens too often."""
         too_often = self._skips.bad(reports)
-        skip = overflowed(reports) or self.training.non_finite == "skip"
         if overflowed(reports) and not too_often:
             return  # as it happens in fp16: the scale is lower now
         known = self.processes.gather(evidence(step, reports))
@@ -209,15 +208,16 @@ class Trainer:
                 words += f"; {file} tells more"
             except UserError as error:
                 words += f"; {error}"
-        if skip and not too_often:
+        if self.training.non_finite == "skip" and not too_often:
             if self.reporter is not None:
                 self.reporter.message(f"warning: {words}. The batch is left out")
             return
         self.images, self.images_seen = step.images, step.images_seen
+        reason = f"{too_often}; " if too_often else ""
+        skip = "" if too_often else ", or leave single batches out with training.non_finite=skip"
         raise NonFiniteError(
-            f"{words}; {too_often + '; ' if too_often else ''}the last checkpoint is untouched. "
-            "Lower training.optimizer.learning_rate, try training.precision=fp32, or leave single batches out with "
-            "training.non_finite=skip"
+            f"{words}; {reason}the last checkpoint is untouched. Lower training.optimizer.learning_rate, "
+            f"try training.precision=fp32{skip}"
         )
 
     def _begin(self, work: StageTraining) -> None:
