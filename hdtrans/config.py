@@ -167,6 +167,8 @@ class Training(Section):
     deterministic: bool = False
     optimizer: Adam = Adam()
     ema: Ema | None = None
+    non_finite: Literal["stop", "skip"] = "stop"
+    bad_files: Literal["stop", "skip"] = "stop"
     workers: Annotated[int, Field(ge=0)] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
     log_every: PositiveInt = 100

@@ -23,6 +23,8 @@ class Sample:
         instance: (H, W) int32 opaque instance ids.
         source: (C, H, W) the input picture, uint8 in [0, 255], int32 in [0, 65535], or float32 in [-1, 1].
         photo: (C, H, W) the wanted picture, as `source`.
+        files: the paths it was read from.
+        left_out: what was wrong with the files that it stands in for.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Sample:
     instance: Tensor | None = None
     source: Tensor | None = None
     photo: Tensor | None = None
+    files: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Batch:
     instance: Tensor | None = None
     source: Tensor | None = None
     photo: Tensor | None = None
+    files: tuple[tuple[str, ...], ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,7 +85,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
         widest = _widest(present)
         same = _same_picture if name in ("source", "photo") else Tensor.to
         stacked[name] = torch.stack([same(t, widest) for t in present])
-    return Batch(tuple(s.name for s in samples), tuple(s.counter for s in samples), **stacked)
+    return Batch(
+        tuple(s.name for s in samples),
+        tuple(s.counter for s in samples),
+        **stacked,
+        files=tuple(s.files for s in samples),
+        left_out=tuple(words for s in samples for words in s.left_out),
+    )
 
 
 def _size(tensor: Tensor) -> str:
@@ -97,7 +109,7 @@ def _widest(tensors: list[Tensor]) -> torch.dtype:
     return max((t.dtype for t in tensors), key=lambda dtype: (dtype.is_floating_point, dtype.itemsize))
 
 
-assert tuple(f.name for f in fields(Sample))[2:] == FIELDS
+assert tuple(f.name for f in fields(Sample))[2:-2] == FIELDS
 
 
 def as_floats(picture: Tensor, dtype: torch.dtype) -> Tensor:

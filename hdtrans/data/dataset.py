@@ -5,7 +5,7 @@ import os
 import signal
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ Array = npt.NDArray[Any]
 Draw = Callable[[str], np.random.Generator]
 """Gives the random generator of a sample for a purpose."""
 _AS_IT_IS = Geometry()
+_MOST_TRIES = 16  # a folder in which that many samples in a row are bad is not one to go on with
 
 
 class TrainingSamples(Dataset[Sample]):
@@ -41,6 +42,7 @@ class TrainingSamples(Dataset[Sample]):
         geometry: how the files get to the size of the stage.
         seed: of the training.
         stage: the number of the stage, from 0.
+        skip_bad: whether the sample of a later counter stands in for one that cannot be used.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class TrainingSamples(Dataset[Sample]):
         geometry: Geometry,
         seed: int,
         stage: int,
+        skip_bad: bool = False,
     ) -> None:
         self._reader = SampleReader(files, fields, data)
         assert self._reader.fields >= set(fields), f"fields {set(fields) - self._reader.fields} have no files"
         self._geometry, self._flip, self._seed, self._stage = geometry, data.flip, seed, stage
+        self._tries = _MOST_TRIES if skip_bad else 1
 
     def __len__(self) -> int:
         """Return the number of files; counters go on beyond it, epoch after epoch."""
@@ -65,11 +69,20 @@ class TrainingSamples(Dataset[Sample]):
 
         Raises:
             UserError: a file that cannot be read, files of different sizes, an id that is no class, or a crop that
-                does not fit.
+                does not fit; with `skip_bad`, only after 16 in a row.
         """
-        place = sample_index(self._seed, self._stage, counter, len(self))
         draw = partial(sample_random, self._seed, self._stage, counter)
-        return self._reader.read(place, counter, self._geometry, self._flip, draw)
+        problems: list[str] = []
+        for later in range(counter, counter + self._tries):
+            place = sample_index(self._seed, self._stage, later, len(self))
+            try:
+                sample = self._reader.read(place, counter, self._geometry, self._flip, draw)
+            except UserError as error:
+                problems.append(str(error))
+            else:
+                return replace(sample, left_out=tuple(problems))
+        others = f"\nand so could not the {self._tries - 1} samples after it" if self._tries > 1 else ""
+        raise UserError(problems[0] + others)
 
 
 class StillSamples(Dataset[Sample]):
@@ -130,24 +143,27 @@ class SampleReader:
             return self._read_unpaired(place, counter, geometry, flip, draw)
         paths = {name: texts[place] for name, texts in self._paths.items()}
         random = None if draw is None else draw("geometry")
-        return Sample(self._names[place], counter, **self._tensors(paths, geometry, flip, random))
+        tensors = self._tensors(paths, geometry, flip, random)
+        return Sample(self._names[place], counter, **tensors, files=tuple(paths.values()))
 
     def _read_unpaired(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
         """Read the file at a place of the longer side and one drawn from the other; each has a geometry of its own."""
         longer = max(self._paths, key=lambda name: len(self._paths[name]))
         names: list[str] = []
-        tensors: dict[str, torch.Tensor] = {}
+        files: list[str] = []
+        tensors: dict[str, Any] = {}
         for name, texts in self._paths.items():
             other = place % len(texts) if draw is None else int(draw("partner").random() * len(texts))
             path = texts[place if name == longer else other]
             random = None if draw is None else draw("geometry" if name == "source" else f"geometry of {name}")
             tensors |= self._tensors({name: path}, geometry, flip, random)
+            files.append(path)
             names.append(os.path.splitext(os.path.basename(path))[0])
-        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors)
+        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors, files=tuple(files))
 
     def _tensors(
         self, paths: Mapping[str, str], geometry: Geometry, flip: bool, random: np.random.Generator | None
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         arrays = read_files(self._data, paths)
         check_sizes(paths, {name: (array.shape[0], array.shape[1]) for name, array in arrays.items()})
         height, width = next(iter(arrays.values())).shape[:2]

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.Image import DecompressionBombError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
@@ -28,7 +29,7 @@ LARGEST_PIXELS = 200_000_000
 
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
-    *(MemoryError, RecursionError, Warning),
+    *(MemoryError, RecursionError, Warning, DecompressionBombError),
 )
 """What decoders raise about damaged bytes (warnings too, where they are made errors)."""
 

@@ -26,6 +26,10 @@ _CLASS_FILE = "dataset.json"
 Problem = tuple[str, str]  # where, and what
 
 
+class BadFiles(UserError):
+    """Files that cannot be trained on, where the recipe and dataset.json are sound."""
+
+
 def preflight(
     files: Sequence[SampleFiles],
     fields: Iterable[str],
@@ -43,18 +47,18 @@ def preflight(
     Raises:
         UserError: with all problems found: files that cannot be read, of different sizes within a sample, of a wrong
             kind, crops that do not fit, ids that are no class, another number of classes than `data.labels`. The first
-            20 are listed.
+            20 are listed. BadFiles, if it is not the number of classes.
     """
     wanted = set(files_for(data, fields))
     labels, ignore = classes_wanted(data), data.ignore
     if isinstance(data, Unpaired):  # each file by itself, and once
         files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
-    problems = class_problems(data)
+    problems = of_classes = class_problems(data)
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
         checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
-        problems += chain.from_iterable(by_sample)
+        problems = [*problems, *chain.from_iterable(by_sample)]
         if labels is not None and "label" in wanted:
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
             sound = [files[place].paths["label"] for place in places if not by_sample[place]]
@@ -63,7 +67,7 @@ def preflight(
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
         listed = "".join(f"\n  {line}" for line in lines[:_MOST_SHOWN])
-        raise UserError(
+        raise (UserError if of_classes else BadFiles)(
             f"data.root {shown(data.root)}: {len(problems)} problem(s) in {len(files)} samples:{listed}{more}"
         )
 

@@ -2,11 +2,11 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hdtrans.common.errors import UserError
 
+T = TypeVar("T")
 _TIMEOUT = timedelta(minutes=30)
 
 
@@ -65,6 +66,13 @@ class Processes:
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
+    def any(self, flags: Tensor) -> Tensor:
+        """Return, for each flag of a vector on the device, whether one process has it up; nothing is waited for."""
+        if self.world > 1:
+            flags = flags.to(torch.uint8)
+            dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return flags.bool()
+
     def gather(self, value: Any) -> list[Any]:
         """Return the plain values of all processes by rank, on rank 0; an empty list elsewhere."""
         if self.world == 1:
@@ -72,6 +80,29 @@ class Processes:
         gathered: list[Any] | None = [None] * self.world if self.first else None
         dist.gather_object(value, gathered)
         return gathered or []
+
+    def agree(self, action: Callable[[], T]) -> T:
+        """Run `action` on every process and return its result; a UserError of one ends all, and the first tells it."""
+        if self.world == 1:
+            return action()
+        result, refusal = None, None
+        try:
+            result = action()
+        except UserError as error:
+            refusal = str(error)
+        if not self.largest(refusal is not None):
+            return cast(T, result)
+        refusals: list[str | None] = [None] * self.world
+        dist.all_gather_object(refusals, refusal)
+        ending = UserError("\n".join(dict.fromkeys(words for words in refusals if words is not None)))
+        ending.told = not self.first
+        raise ending
+
+    def together(self, items: Iterable[T]) -> Iterator[T]:
+        """Go over as many items as every process has; a UserError of one ends all, as `agree` does."""
+        iterator = iter(items)
+        while (item := self.agree(lambda: next(iterator, None))) is not None:
+            yield item
 
     def on_first(self, action: Callable[[], Any]) -> Any:
         """Run `action` on rank 0 and return its plain result everywhere; what it raises, every process raises.

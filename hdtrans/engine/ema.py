@@ -24,13 +24,17 @@ class Ema:
         self.networks.requires_grad_(False).eval()
 
     @torch.no_grad()
-    def update(self, networks: nn.ModuleDict, names: Iterable[str], images: int, images_seen: int) -> None:
-        """Move the averages of `names` towards the weights, after a batch of `images`."""
+    def update(
+        self, networks: nn.ModuleDict, names: Iterable[str], images: int, images_seen: int, frozen: Tensor
+    ) -> None:
+        """Move the averages of `names` towards the weights, after a batch of `images`; where `frozen` is 1, do not."""
         half_life = min(self.half_life, max(1.0, _RAMP * images_seen))
-        weight = 1 - 0.5 ** (images / half_life)
         averages, values = self._pairs(networks, names)
-        torch._foreach_lerp_(averages, values, weight)
-        self._copy_buffers(networks, names)
+        if averages:
+            weight = (1 - 0.5 ** (images / half_life)) * (1 - frozen.to(averages[0].dtype))
+            torch._foreach_lerp_(averages, values, [weight] * len(averages))
+        for average, value in self._buffers(networks, names):
+            torch.where(frozen > 0, average, value, out=average)
 
     @torch.no_grad()
     def reset(self, networks: nn.ModuleDict, names: Iterable[str]) -> None:
@@ -38,15 +42,15 @@ class Ema:
         averages, values = self._pairs(networks, names)
         if averages:
             torch._foreach_copy_(averages, values)
-        self._copy_buffers(networks, names)
+        for average, value in self._buffers(networks, names):
+            average.copy_(value)
 
     def _pairs(self, networks: nn.ModuleDict, names: Iterable[str]) -> tuple[list[Tensor], list[Tensor]]:
         chosen = [name for name in names if name in self.networks]
         averages: list[Tensor] = [p for name in chosen for p in self.networks[name].parameters()]
         return averages, [p.detach() for name in chosen for p in networks[name].parameters()]
 
-    def _copy_buffers(self, networks: nn.ModuleDict, names: Iterable[str]) -> None:
-        for name in names:
-            if name in self.networks:
-                for average, value in zip(self.networks[name].buffers(), networks[name].buffers(), strict=True):
-                    average.copy_(value)
+    def _buffers(self, networks: nn.ModuleDict, names: Iterable[str]) -> list[tuple[Tensor, Tensor]]:
+        chosen = [name for name in names if name in self.networks]
+        averages = [b for name in chosen for b in self.networks[name].buffers()]
+        return list(zip(averages, (b for name in chosen for b in networks[name].buffers()), strict=True))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from hdtrans.common.yaml_text import yaml_text
 from hdtrans.config import Pictures, Recipe, Stage, method_module
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
-from hdtrans.engine.precision import Precision, Scaler, choose_precision
+from hdtrans.engine.precision import Precision, choose_precision
 from hdtrans.engine.stage import StageTraining
 
 _UNSIZED = (1024, 512)  # width and height assumed where the files decide
@@ -64,7 +65,7 @@ def _device(recipe: Recipe) -> torch.device:
 def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
     """Walk one step of a stage with tensors that have shapes alone."""
     module = method_module(recipe.method.kind)
-    precision = _OnShapes(precision.name, "cpu")
+    precision = Precision(precision.name, "cpu")
     with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
@@ -76,13 +77,6 @@ def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTra
     trained = sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
     weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
     return work, Cost(counter.get_total_flops(), weights, 3 * trained, kept.most)
-
-
-class _OnShapes(Precision):
-    """A precision for tensors without numbers, at which a gradient scaler could not look."""
-
-    def scaler(self) -> Scaler:
-        return Scaler(self.device, enabled=False)
 
 
 @contextmanager
@@ -145,7 +139,7 @@ def _storage(tensor: Tensor) -> int:
 def _batch(recipe: Recipe, stage: Stage) -> Batch:
     width, height = (stage.size.width, stage.size.height) if stage.size else _UNSIZED
     size = (stage.batch_size, height, width)
-    fields: dict[str, Tensor] = {}
+    fields: dict[str, Any] = {}
     for name in recipe.method.reads(recipe.data):
         if name in ("label", "instance"):
             fields[name] = torch.zeros(size, dtype=torch.uint8 if name == "label" else torch.int32)

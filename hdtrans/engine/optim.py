@@ -1,6 +1,7 @@
 """Optimizers and the learning rate, a pure function of the images seen."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,10 +10,24 @@ from hdtrans.config import Adam, Stage
 
 
 def make_adam(parameters: Iterable[Tensor], config: Adam, learning_rate: float) -> torch.optim.Adam:
-    """Return Adam over the parameters, fused where they lie on a GPU."""
-    parameters = list(parameters)
-    fused = True if parameters[0].is_cuda else None
-    return torch.optim.Adam(parameters, learning_rate, config.betas, config.eps, fused=fused)
+    """Return Adam over the parameters; fused, for that one alone can leave out a step without the host looking on."""
+    return torch.optim.Adam(parameters, learning_rate, config.betas, config.eps, fused=True)
+
+
+def step_adam(optimizer: torch.optim.Adam, scale: Tensor | None, frozen: Tensor) -> None:
+    """Step with gradients that are `scale` times as large; where `frozen` is 1, change nothing.
+
+    These are the two attributes that torch's GradScaler hands to fused optimizers.
+    """
+    optimizer.grad_scale = scale  # type: ignore[attr-defined]
+    optimizer.found_inf = frozen  # type: ignore[attr-defined]
+    optimizer.step()
+
+
+def load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
+    """Continue from the state of an Adam, fused or not."""
+    groups = [{**group, "fused": True} for group in state["param_groups"]]
+    optimizer.load_state_dict({**state, "param_groups": groups})
 
 
 def stage_images(stage: Stage, count: int) -> int:

@@ -1,4 +1,4 @@
-"""What numbers are computed in. The only place that knows autocast and gradient scaling."""
+"""What numbers are computed in. The only place that knows autocast and the scaling of losses."""
 
 import os
 from contextlib import AbstractContextManager
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError, nearest
 
-Scaler = torch.amp.GradScaler
 NAMES = ("fp32", "bf16", "fp16", "fp64")
 _TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
+_MOST_SCALE = 2.0**60  # where gradients are all zero, it would grow to an infinity
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,49 @@ class Precision:
         """Return the context for what half precision would spoil."""
         return torch.autocast(self.device, enabled=False)
 
-    def scaler(self) -> Scaler:
-        """Return a gradient scaler, one for each phase; it passes everything through unless this is fp16."""
-        return Scaler(self.device, enabled=self.name == "fp16")
+    def scaler(self, device: torch.device | None = None) -> "Scaler | None":
+        """Return what scales the losses of a phase; None unless this is fp16."""
+        return Scaler(device or torch.device(self.device)) if self.name == "fp16" else None
 
     def prepare(self, networks: nn.Module, device: torch.device) -> None:
         """Move networks to the device, in the type of the weights."""
         networks.to(device=device, dtype=self.weights)
+
+
+class Scaler:
+    """Scales losses so that fp16 gradients do not vanish (Micikevicius et al., 2018, section 3.2).
+
+    It doubles the scale after 2000 steps without an overflow and halves it after one, without the host looking on.
+    (torch's own counts one process alone, and the host waits for it unless Adam is fused.)
+
+    Attributes:
+        scale: what losses are multiplied with, a float32 scalar on the device.
+    """
+
+    growth_interval = 2000
+
+    def __init__(self, device: torch.device) -> None:
+        self.scale = torch.tensor(2.0**16, device=device)
+        self._sound = torch.tensor(0, dtype=torch.int32, device=device)  # steps since the scale last changed
+
+    def update(self, overflow: Tensor, frozen: Tensor) -> None:
+        """Take in one step: whether gradients overflowed, and whether this step counts for nothing; bool scalars."""
+        sound = torch.where(overflow, 0, self._sound + 1)
+        due = sound >= self.growth_interval
+        scale = torch.where(
+            overflow, self.scale / 2, torch.where(due, (self.scale * 2).clamp(max=_MOST_SCALE), self.scale)
+        )
+        self.scale = torch.where(frozen, self.scale, scale)
+        self._sound = torch.where(frozen, self._sound, torch.where(due, 0, sound)).int()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scale and the steps since it changed, waiting for the device."""
+        return {"scale": float(self.scale), "_growth_tracker": int(self._sound)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.scale = torch.full_like(self.scale, state["scale"])
+        self._sound = torch.full_like(self._sound, state["_growth_tracker"])
 
 
 def choose_precision(name: str | torch.dtype, device: torch.device) -> Precision:

@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Reporter:
             (folder / "samples").mkdir(parents=True, exist_ok=True)
             self._records = _rewind(folder / "metrics.jsonl", images_seen)
             self._samples = _kept_samples(folder / "samples", images_seen)
+            self._left_out = _lines(folder / "bad_files.txt")
         except OSError as error:
             raise UserError(f"{folder}: the run folder cannot be used: {error.strerror or error}") from error
         self._board = self._open_board()
@@ -120,6 +122,15 @@ class Reporter:
             self.message(self._progress_line(values))
         self._add_scalars(values)
 
+    def left_out(self, problems: Sequence[str]) -> None:
+        """Tell of files that are left out, each once, in bad_files.txt too."""
+        for problem in dict.fromkeys(" ".join(problem.splitlines()) for problem in problems):
+            if problem in self._left_out:
+                continue
+            self._left_out.append(problem)
+            self.message(f"warning: left out: {problem}")
+            self._attempt("bad_files.txt", partial(append_line, self.folder / "bad_files.txt", problem))
+
     def samples(self, images_seen: int, stage: str, names: Sequence[str], pictures: Pictures) -> None:
         """Write a grid of pictures as `samples/<images>_<stage>.png` (a JPEG where it is large).
 
@@ -140,7 +151,15 @@ class Reporter:
 
     def page(self) -> None:
         """Rewrite index.html: the samples over time, the curves and the latest numbers."""
-        text = run_page(self.folder, self.title, self._records, self._samples, self._images_seen, self.total_images)
+        text = run_page(
+            self.folder,
+            self.title,
+            self._records,
+            self._samples,
+            self._images_seen,
+            self.total_images,
+            self._left_out,
+        )
         self._attempt("index.html", lambda: write_text(self.folder / "index.html", text))
 
     def close(self) -> None:
@@ -247,6 +266,10 @@ def _rewind(path: Path, images_seen: int) -> list[Record]:
     if wanted != text:
         write_text(path, wanted)
     return records
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
 
 
 def _kept_samples(folder: Path, images_seen: int) -> list[Sample]:

@@ -17,7 +17,7 @@ from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
-from hdtrans.data.preflight import class_table, preflight
+from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.data.validation import hold_back
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
@@ -112,11 +112,16 @@ def _find(recipe: Recipe) -> Found:
     data = recipe.data
     fields = sorted(recipe.method.reads(data))
     files = find_samples(data, data.train, fields)
-    preflight(files, fields, data, recipe.stages)
+    warnings: list[str] = []
+    try:
+        preflight(files, fields, data, recipe.stages)
+    except BadFiles as error:
+        if recipe.training.bad_files != "skip":
+            raise
+        warnings.append(f"warning: {error}\n  such files are left out (training.bad_files: skip)")
     files, held_back = hold_back(data, files, fields)
     classes = class_table(data)
     folder = claim(recipe)
-    warnings: list[str] = []
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
     if resume is None and checkpoints.files():
@@ -153,7 +158,8 @@ def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
 def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
     data, geometry = recipe.data, Geometry.of(recipe.stages[number])
     fields = recipe.method.reads(data)
-    return TrainingSamples(found.files, fields, data, geometry, recipe.training.seed, number)
+    skip = recipe.training.bad_files == "skip"
+    return TrainingSamples(found.files, fields, data, geometry, recipe.training.seed, number, skip)
 
 
 def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
@@ -161,7 +167,14 @@ def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
         return []
     fields = recipe.method.reads(recipe.data)
     samples = StillSamples(found.still_files, fields, recipe.data, Geometry.of(recipe.stages[number]))
-    return [collate([samples[place]]) for place in range(len(found.still_files))]
+    stills = []
+    for place in range(len(found.still_files)):
+        try:
+            stills.append(collate([samples[place]]))
+        except UserError:
+            if recipe.training.bad_files != "skip":
+                raise
+    return stills
 
 
 def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:

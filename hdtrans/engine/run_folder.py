@@ -17,7 +17,10 @@ _MAY_CHANGE = {
     "data.root",
     "data.test",
     "method.perceptual.weights",
-    *(f"training.{key}" for key in ("workers", "device", "log_every", "sample_every", "save_every", "keep")),
+    *(
+        f"training.{key}"
+        for key in ("non_finite", "bad_files", "workers", "device", "log_every", "sample_every", "save_every", "keep")
+    ),
     "training.sample_count",
 }
 

@@ -64,6 +64,7 @@ def run_page(
     samples: Sequence[Sample],
     images_seen: int,
     total_images: int,
+    left_out: Sequence[str] = (),
 ) -> str:
     """Return the page of a run as HTML.
 
@@ -74,6 +75,7 @@ def run_page(
         samples: the sample grids, in any order.
         images_seen: where the run is.
         total_images: where it ends.
+        left_out: what was wrong with each file that is left out.
     """
     share = min(1.0, images_seen / max(1, total_images))
     facts = [
@@ -89,6 +91,10 @@ def run_page(
         *_sample_sections(folder, samples),
         *([pages.section("Curves", f'<div class="cards">\n{charts}\n</div>')] if charts else []),
         *([pages.section("Latest numbers", _numbers(records))] if records else []),
+        *(
+            [pages.section(f"Left out: {len(left_out)}", pages.table([["file"], *([x] for x in left_out)]))]
+            * bool(left_out)
+        ),
     )
 
 

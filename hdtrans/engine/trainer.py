@@ -20,10 +20,13 @@ from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader
 from hdtrans.data.order import BatchOrder
+from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
+from hdtrans.engine.guard import PhaseReport, Skips, Step, overflowed
 from hdtrans.engine.meter import Meter
+from hdtrans.engine.non_finite import evidence, save_evidence, sentence
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
 from hdtrans.engine.report import Reporter
@@ -91,6 +94,9 @@ class Trainer:
         self.stage_number = 0
         self.images = 0
         self.images_seen = 0
+        self._skips = Skips()
+        self._unsettled: Step | None = None
+        self._left_out: list[str] = []
         self._unfinished: dict[str, Any] | None = None
         self._signal = 0
 
@@ -105,6 +111,8 @@ class Trainer:
         self.networks.load_state_dict(state["networks"])
         if self.ema is not None:
             self.ema.networks.load_state_dict(state["ema"])
+        if "skips" in state:
+            self._skips.load_state_dict(state["skips"])
         self._unfinished = state["training"]
 
     def _check_batches(self, first: int, before: Sequence[int]) -> None:
@@ -127,7 +135,7 @@ class Trainer:
 
         Raises:
             UserError: a sample cannot be used.
-            NonFiniteError: a loss or a weight is NaN or infinite; the last checkpoint stays.
+            NonFiniteError: a loss, a gradient or a weight is NaN or infinite; the last checkpoint stays.
             Stopped: a signal came; the state is saved.
         """
         with self._signals():
@@ -150,17 +158,71 @@ class Trainer:
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         loader = make_loader(samples, order, self.training.workers, pin_memory=self.processes.device.type == "cuda")
-        stills = self.make_stills(self.stage_number) if self.reporter else ()
+        stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         meter = Meter()
-        for batch in meter.waiting(loader):
-            meter.add(work.step(batch.to(self.processes.device), self.images, self.images_seen), global_batch)
-            self.images, self.images_seen = self.images + global_batch, self.images_seen + global_batch
-            if self.ema is not None:
-                self.ema.update(self.networks, work.trained, global_batch, self.images_seen)
+        for batch in self.processes.together(meter.waiting(loader)):
+            self._left_out.extend(batch.left_out)
+            self._step(work, batch.to(self.processes.device), meter)
             self._after_step(work, meter, stills, last=self.images >= stop)
+
+    def _step(self, work: StageTraining, batch: Batch, meter: Meter) -> None:
+        """Take one batch through the phases; a second time where the step before it was not finite and froze them."""
+        work.step(batch, self.images, self.images_seen)
+        if not self._settle(work, meter):
+            work.step(batch, self.images, self.images_seen)
+        self._unsettled = work.taken
+        self._unsettled.send()
+        self.images, self.images_seen = self.images + work.global_batch, self.images_seen + work.global_batch
+        if self.ema is not None:
+            self.ema.update(self.networks, work.trained, work.global_batch, self.images_seen, work.guard.frozen)
+
+    def _settle(self, work: StageTraining, meter: Meter) -> bool:
+        """Look at the last step that was not looked at yet; undo it and return False where it is not finite."""
+        step, self._unsettled = self._unsettled, None
+        if step is None:
+            return True
+        reports = step.read()
+        bad = next((place for place, report in enumerate(reports) if report.bad), None)
+        if bad is None:
+            self._skips.good()
+            meter.add(step.losses, work.global_batch)
+            if self.reporter is not None:
+                for warning in self._alarms.watch(reports):
+                    self.reporter.message(f"warning: after {step.images_seen} images: {warning}")
+            return True
+        work.undo(step, bad)
+        self._tell(work, step, reports)
+        return False
+
+    def _tell(self, work: StageTraining, step: Step, reports: Sequence[PhaseReport]) -> None:
+        """Write down a step that was not finite, and stop where the recipe says so or it happens too often."""
+        too_often = self._skips.bad(reports)
+        if overflowed(reports) and not too_often:
+            return  # as it happens in fp16: the scale is lower now
+        known = self.processes.gather(evidence(step, reports))
+        words = f"stage {work.stage.name}, {step.images_seen} images: {sentence(step, reports, known)}"
+        if self.processes.first and self.checkpoints is not None:
+            where = {"stage": work.stage.name, "seed": self.training.seed, "precision": self.precision.name}
+            try:
+                file = save_evidence(self.checkpoints.folder.parent, step, reports, known, where)
+                words += f"; {file} tells more"
+            except UserError as error:
+                words += f"; {error}"
+        if self.training.non_finite == "skip" and not too_often:
+            if self.reporter is not None:
+                self.reporter.message(f"warning: {words}. The batch is left out")
+            return
+        self.images, self.images_seen = step.images, step.images_seen
+        reason = f"{too_often}; " if too_often else ""
+        skip = "" if too_often else ", or leave single batches out with training.non_finite=skip"
+        raise NonFiniteError(
+            f"{words}; {reason}the last checkpoint is untouched. Lower training.optimizer.learning_rate, "
+            f"try training.precision=fp32{skip}"
+        )
 
     def _begin(self, work: StageTraining) -> None:
         """Take up the stage where a checkpoint left it, or start it."""
+        self._alarms = Alarms({p.name for p in work.method.phases if set(p.trains) & set(work.method.averaged)})
         if self._unfinished is not None:
             work.load_state_dict(self._unfinished)
         elif self.ema is not None:
@@ -173,11 +235,15 @@ class Trainer:
         """Report, sample, save and stop, each when it is due."""
         stopping = self.processes.largest(self._signal)
         saving = last or stopping > 0 or self._due(self.training.save_every, work)
+        logging = saving or self._due(self.training.log_every, work)
+        showing = last or self._due(self.training.sample_every, work)
         if self.reporter is not None:
             self.reporter.advance(self.images_seen, meter.waiting_share)
-        if saving or self._due(self.training.log_every, work):
+        if logging or showing:
+            self._settle(work, meter)
+        if logging:
             self._log(work, meter)
-        if last or self._due(self.training.sample_every, work):
+        if showing:
             self._show(work, stills)
         if saving:
             self._save(work, last)
@@ -191,7 +257,6 @@ class Trainer:
 
     def _log(self, work: StageTraining, meter: Meter) -> None:
         means = meter.flush(self.processes)
-        broken = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
         record: dict[str, float | int | str] = {
             "images": self.images_seen,
             "stage": work.stage.name,
@@ -200,14 +265,13 @@ class Trainer:
             **meter.speed,
             **means,
         }
+        if self.training.bad_files == "skip":
+            left_out = self.processes.gather(self._left_out)
+            self._left_out = []
+            if self.reporter is not None:
+                self.reporter.left_out([words for words_of_one in left_out for words in words_of_one])
         if self.reporter is not None:
             self.reporter.log(record)
-        if broken:
-            losses = ", ".join(f"{name} {value}" for name, value in means.items())
-            raise NonFiniteError(
-                f"stage {work.stage.name}, {self.images_seen} images: {', '.join(broken)} is not finite ({losses}); "
-                "the last checkpoint is untouched. Lower training.optimizer.learning_rate or try precision fp32"
-            )
 
     def _show(self, work: StageTraining, stills: Sequence[Batch]) -> None:
         """Make the sample grid, with the averaged weights where there are some, and rewrite the page."""
@@ -236,6 +300,7 @@ class Trainer:
             "images": self.images,
             "images_seen": self.images_seen,
             "global_batches": self._global_batches,
+            "skips": self._skips.state_dict(),
             "networks": dict(self.networks.state_dict()),
             "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
             "training": {**work.state_dict(), "memory": _union(memories)},

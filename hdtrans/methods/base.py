@@ -93,7 +93,8 @@ class Stateful(Protocol):
     """What a method remembers besides weights, kept by the slot of the global batch (a history pool).
 
     `state_dict(slots)` holds what belongs to these slots under keys no other slot uses; `load_state_dict` takes the
-    union over all slots, so that a run can go on with another number of processes.
+    union over all slots, so that a run can go on with another number of processes. The state is taken before every
+    phase, to be put back where the phase is not finite: it costs nothing, and no tensor in it is changed afterwards.
     """
 
     def state_dict(self, slots: range) -> dict[str, Any]: ...

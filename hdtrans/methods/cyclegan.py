@@ -194,7 +194,7 @@ class Pool:
         return old
 
     def state_dict(self, slots: range) -> dict[str, Any]:
-        return {str(slot): [x.cpu() for x in self.kept[str(slot)]] for slot in slots if str(slot) in self.kept}
+        return {str(slot): list(self.kept[str(slot)]) for slot in slots if str(slot) in self.kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.kept = {slot: list(kept) for slot, kept in state.items()}

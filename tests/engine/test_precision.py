@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hdtrans.common.errors import UserError
-from hdtrans.engine.precision import Precision, choose_precision, set_up_backend
+from hdtrans.engine.precision import Precision, Scaler, choose_precision, set_up_backend
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -30,7 +30,27 @@ def test_types(name: str, weights: torch.dtype, compute: torch.dtype) -> None:
         with precision.full():
             assert network(torch.zeros(1, 3, 5, 5, dtype=weights)).dtype == weights
         assert network(torch.zeros(1, 3, 5, 5, dtype=compute)).dtype == compute
-    assert precision.scaler().is_enabled() == (name == "fp16")
+    assert (precision.scaler() is not None) == (name == "fp16")
+
+
+def test_the_scale_of_losses_halves_and_grows_as_torch_does_it() -> None:
+    ours, theirs = Scaler(CPU), torch.amp.GradScaler("cpu", growth_interval=3)
+    ours.growth_interval = 3
+    parameter = nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([parameter], lr=0.0)
+    for overflow in (True, False, False, False, False, True, True, False, False, False, False):
+        theirs.scale(parameter).backward()
+        parameter.grad = torch.tensor(float("inf") if overflow else 1.0)
+        theirs.step(optimizer)
+        theirs.update()
+        ours.update(torch.tensor(overflow), frozen=torch.tensor(False))
+        before = ours.state_dict()
+        ours.update(torch.tensor(overflow), frozen=torch.tensor(True))
+        assert ours.state_dict() == before
+        assert before["scale"] == theirs.get_scale()
+    again = Scaler(CPU)
+    again.load_state_dict(theirs.state_dict())
+    assert again.state_dict() == ours.state_dict()
 
 
 def test_auto_on_the_cpu_is_fp32() -> None:

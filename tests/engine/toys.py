@@ -155,8 +155,8 @@ class Pool:
                 self.pictures[str(slot)] = torch.cat([kept, fake[None]])
             elif torch.rand((), generator=generator) < 0.5:
                 place = int(torch.randint(self.capacity, (), generator=generator))
-                old, kept[place] = kept[place].clone(), fake
-                fake = old
+                self.pictures[str(slot)] = torch.cat([kept[:place], fake[None], kept[place + 1 :]])
+                fake = kept[place]
             chosen.append(fake)
         return torch.stack(chosen)
 

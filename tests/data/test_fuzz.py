@@ -1,0 +1,143 @@
+"""Files that are damaged at random give a picture or a UserError: nothing else, at once, and in little memory."""
+
+import io
+import resource
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hdtrans.common.errors import UserError
+from hdtrans.data.read import probe, read_instance, read_label, read_picture
+
+SECONDS, BYTES = 2.0, 512 << 20
+GREY = (np.arange(14 * 22).reshape(14, 22) % 35).astype(np.uint8)
+COLOURS = np.random.default_rng(0).integers(0, 256, (14, 22, 3), dtype=np.uint8)
+Random = np.random.Generator
+
+
+def _encoded(array: np.ndarray, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, kind, **options)
+    return file.getvalue()
+
+
+def _palette() -> bytes:
+    file, picture = io.BytesIO(), Image.fromarray(GREY)
+    picture.putpalette([n % 256 for n in range(768)])
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+WHOLE: dict[str, bytes] = {
+    "png": _encoded(COLOURS, "PNG"),
+    "png16": _encoded(GREY.astype(np.uint16) * 900, "PNG"),
+    "palette": _palette(),
+    "jpeg": _encoded(COLOURS, "JPEG", progressive=True, exif=Image.Exif()),
+    "tiff": _encoded(COLOURS, "TIFF"),
+    "lzw": _encoded(COLOURS, "TIFF", compression="tiff_lzw"),
+    "tiff32": _encoded(GREY.astype(np.int32), "TIFF", compression="tiff_deflate"),
+    "webp": _encoded(COLOURS, "WEBP"),
+    "bmp": _encoded(COLOURS, "BMP"),
+    "pgm": _encoded(GREY, "PPM"),
+    "npy": _npy(GREY),
+    "npy32": _npy(COLOURS.astype(np.float32) / 255),
+}
+
+
+def _flip(data: bytearray, other: bytes, random: Random) -> bytearray:
+    for place in random.integers(0, len(data), random.integers(1, 5)):
+        data[place] ^= 1 << random.integers(0, 8)
+    return data
+
+
+def _replace(data: bytearray, other: bytes, random: Random) -> bytearray:
+    for place in random.integers(0, len(data), random.integers(1, 9)):
+        data[place] = random.integers(0, 256)
+    return data
+
+
+def _cut(data: bytearray, other: bytes, random: Random) -> bytearray:
+    return data[: random.integers(0, len(data))]
+
+
+def _splice(data: bytearray, other: bytes, random: Random) -> bytearray:
+    start, end = sorted(random.integers(0, len(data) + 1, 2))
+    first, last = sorted(random.integers(0, len(other) + 1, 2))
+    return data[:start] + other[first:last] + data[end:]
+
+
+def _header(data: bytearray, other: bytes, random: Random) -> bytearray:
+    """Write a number such as sizes, counts and offsets are, small, large or negative, into the first bytes."""
+    number = int(random.choice([0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1]))
+    form = str(random.choice(["<I", ">I", "<H", ">H"]))
+    packed = struct.pack(form, number & (0xFFFF if form[1] == "H" else 0xFFFFFFFF))
+    place = int(random.integers(0, min(len(data), 160)))
+    return data[:place] + packed + data[place + len(packed) :]
+
+
+MUTATIONS: tuple[Callable[[bytearray, bytes, Random], bytearray], ...] = (_flip, _replace, _cut, _splice, _header)
+
+
+def fuzz(folder: Path, kind: str, count: int, seed: int = 0) -> None:
+    """Read `count` damaged files of a kind in every way."""
+    random = np.random.default_rng((seed, *kind.encode()))
+    others = list(WHOLE.values())
+    path = folder / "b.png"
+    for number in range(count):
+        other = others[random.integers(0, len(others))]
+        mutate = MUTATIONS[number % len(MUTATIONS)]
+        path.write_bytes(bytes(mutate(bytearray(WHOLE[kind]), other, random)))
+        for read in (probe, read_label, read_instance, read_picture):
+            start = time.process_time()
+            where = f"{kind}, seed {seed}, number {number}, {mutate.__name__}, {read.__name__}"
+            try:
+                read(path)
+            except UserError as error:
+                assert "b.png" in str(error), where
+            except BaseException as error:
+                error.add_note(where)
+                raise
+            assert time.process_time() - start < SECONDS, where
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", WHOLE)
+def test_damaged_files_give_a_picture_or_a_user_error(tmp_path: Path, kind: str) -> None:
+    fuzz(tmp_path, kind, 170)  # 2040 over all kinds
+
+
+@pytest.mark.faults
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", WHOLE)
+def test_many_damaged_files_do_not_fill_the_memory(tmp_path: Path, kind: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fuzz(tmp_path, kind, 5000, seed=1)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < BYTES
+
+
+def test_a_webp_that_says_it_is_huge(tmp_path: Path) -> None:
+    """Pillow raises an error of its own class here: found by the test above."""
+    chunk = struct.pack("<4sI4sHHH", b"VP8 ", 20, b"\x10\x00\x00\x9d", 0x2A01, 16383, 16383)
+    data = b"RIFF" + struct.pack("<I", 4 + 8 + 20) + b"WEBP" + chunk + bytes(10)
+    (tmp_path / "b.png").write_bytes(data)
+    with pytest.raises(UserError, match=r"b\.png.*limit"):
+        probe(tmp_path / "b.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_files_are_sound_before_they_are_damaged(tmp_path: Path) -> None:
+    for kind, data in WHOLE.items():
+        (tmp_path / "b.png").write_bytes(data)
+        assert probe(tmp_path / "b.png").width == 22, kind
+        assert read_picture(tmp_path / "b.png").shape[:2] == (14, 22)

@@ -1,0 +1,325 @@
+"""What is not finite changes nothing, in no part of the state, and ends the run or is left out."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hdtrans.data.batch import collate
+from hdtrans.engine.checkpoint import Checkpoints
+from hdtrans.engine.distributed import Processes
+from hdtrans.engine.ema import Ema
+from hdtrans.engine.guard import Guard, PhaseReport, Skips
+from hdtrans.engine.precision import Precision
+from hdtrans.engine.stage import StageTraining
+from hdtrans.engine.trainer import Trainer
+from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
+from tests.engine.runs import Notes, final_state, fingerprint, make_trainer, section, subject
+from tests.engine.test_processes import spawn
+from tests.engine.toys import toy_stages
+
+NAN, INF = math.nan, math.inf
+PRECISIONS = ("fp32", "bf16", "fp16")
+SCRIPT = Path(__file__).with_name("non_finite_script.py")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def changed(ran: dict[str, Any], place: str) -> set[str]:
+    """Return the parts of the state that are not as they were before the phase that fails."""
+    before, after = ran["before"][FAILS[place]], ran["after"]
+    return {part for part in after if after[part] != before[part]}
+
+
+# One process
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("place", PLACES)
+def test_the_failing_phase_and_the_later_ones_change_nothing(place: str, precision: str, tmp_path: Path) -> None:
+    ran = run_spoiled(place, NAN, tmp_path, precision=precision)
+    if (place, precision) == ("gradient", "fp16"):
+        assert ran["end"] == "done", "an overflow, which the scale cures"
+        return
+    assert ran["code"] == 3, ran["end"]
+    assert changed(ran, place) == set()
+    earlier = ran["before"]["discriminators"] if place in ("discriminators", "gradient") else None
+    assert earlier is None or earlier["networks"] != ran["before"]["generators"]["networks"], "earlier phases stand"
+
+
+def _deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Guard.look
+
+    def without_the_flag(self: Guard, losses: Tensor, norms: Tensor) -> Tensor:
+        found = look(self, losses, norms)
+        self.clear()
+        return found
+
+    monkeypatch.setattr(Guard, "look", without_the_flag)
+
+
+def _keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StageTraining, "undo", lambda self, step, phase: self.guard.clear())
+
+
+def _averaging(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Ema.update
+    monkeypatch.setattr(Ema, "update", lambda self, *given: update(self, *given[:-1], torch.zeros(())))
+
+
+@pytest.mark.parametrize(
+    ("guard", "place", "parts"),
+    [
+        (_deaf, "picture", {"networks", "ema", "optimizers"}),
+        (_deaf, "gradient", {"networks", "optimizers"}),
+        (_keeping, "generators", {"buffers", "pools"}),
+        (_keeping, "discriminators", {"buffers", "pools"}),
+        (_averaging, "discriminators", {"ema"}),
+    ],
+)
+def test_every_guard_is_needed(
+    guard: Any, place: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard(monkeypatch)
+    ran = run_spoiled(place, NAN, tmp_path)
+    assert ran["code"] == 3
+    assert parts <= changed(ran, place), "without the guard the test above would fail"
+
+
+def test_the_dump_tells_what_was_not_finite(tmp_path: Path) -> None:
+    ran = run_spoiled("discriminators", INF, tmp_path)
+    file = tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json"
+    told = json.loads(file.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (told["stage"], told["seed"], told["precision"]) == ("stage0", 0, "fp32")
+    assert (told["images_seen"], told["phase"], told["what"]) == (BAD_IMAGES, "discriminators", "a loss")
+    (rank,) = told["ranks"]
+    assert rank["counters"] == [BAD_IMAGES, BAD_IMAGES + 1]
+    assert rank["files"] == [[f"{name}.npy"] for name in rank["samples"]]
+    first, second = rank["phases"]
+    assert first["first_bad_parameter"] is None and first["gradient_norm"] > 0
+    assert second["losses"]["b"] == "inf" and math.isfinite(second["losses"]["a"])
+    assert second["learning_rate"] == 0.01 and second["scale"] is None
+    assert f"discriminators/b is not finite (discriminators/a {second['losses']['a']:.4g}" in ran["end"]
+    assert str(file) in ran["end"]
+
+
+def test_the_dump_names_the_first_parameter(tmp_path: Path) -> None:
+    ran = run_spoiled("gradient", INF, tmp_path)
+    told = json.loads((tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json").read_text())
+    assert told["what"] == "a gradient"
+    assert told["ranks"][0]["phases"][1]["first_bad_parameter"] == "critic_b.last.bias"
+    assert "the gradient of critic_b.last.bias is not finite" in ran["end"]
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])  # looked at at once, or a step late
+def test_a_batch_that_is_left_out_leaves_no_trace(
+    log_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what, _ = spoiled("picture", NAN)
+    training = section(save_every=1000, log_every=log_every, non_finite="skip")
+    notes = Notes()
+    make_trainer(what, training, tmp_path / "skip", notes).run()
+    warnings = [message for message in notes.messages if message.startswith("warning: ")]
+    assert len(warnings) == 1 and "The batch is left out" in warnings[0]
+
+    take = Trainer._step
+
+    def without(self: Trainer, work: StageTraining, *given: Any) -> None:
+        if self.images_seen == BAD_IMAGES:
+            self._settle(work, given[-1])
+            self.images, self.images_seen = self.images + 2, self.images_seen + 2
+        else:
+            take(self, work, *given)
+
+    monkeypatch.setattr(Trainer, "_step", without)
+    what, _ = spoiled("", 0.0)
+    make_trainer(what, training, tmp_path / "never").run()
+    skipped, never = (final_state(tmp_path / name) for name in ("skip", "never"))
+    assert skipped.pop("skips") == {"steps": 8, "skipped": [BAD_IMAGES // 2]}
+    del never["skips"]
+    assert {part: fingerprint(skipped[part]) for part in skipped} == {part: fingerprint(never[part]) for part in never}
+
+
+def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None:
+    what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
+    training = section(save_every=2, non_finite="skip")
+    with pytest.raises(Exception, match="6 steps in a row were not finite"):
+        make_trainer(what, training, tmp_path).run()
+    assert Checkpoints(tmp_path, 2).files(), "what was saved stays"
+    assert len(list((tmp_path / "non_finite").iterdir())) == 6
+
+
+# fp16
+
+
+def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
+    what, _ = spoiled("gradient", INF)
+    scales: dict[int, list[float]] = {}
+    with works() as made:
+        trainer = make_trainer(
+            what,
+            section(precision="fp16", save_every=1000, log_every=1000),
+            tmp_path,
+            Notes(on_step=lambda n: scales.update({n: [float(w.scaler.scale) for w in made[0].workers]})),  # type: ignore[union-attr]
+        )
+        trainer.run()
+    before, after = scales[BAD_IMAGES // 2], scales[BAD_IMAGES // 2 + 1]
+    assert after == [before[0], before[1] / 2], (before, after)
+    assert not (tmp_path / "non_finite").exists()
+
+
+def test_a_scale_below_one_ends_the_run(tmp_path: Path) -> None:
+    what, _ = spoiled("gradient", INF, when=lambda images: True)
+    what.stages = toy_stages(16)
+    with pytest.raises(Exception, match="overflow in fp16 even when losses are not scaled up") as raised:
+        make_trainer(what, section(precision="fp16", save_every=1000), tmp_path).run()
+    assert raised.value.exit_code == 3  # type: ignore[attr-defined]
+
+
+# Limits
+
+
+def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float | None = None) -> list[PhaseReport]:
+    return [PhaseReport("generator", {"a": 1.0}, 1.0, scale, bad_losses, bad_gradients)]
+
+
+def test_the_limits_of_what_is_left_out() -> None:
+    skips = Skips()
+    assert [skips.bad(_report(True)) for _ in range(6)][4:] == ["", "6 steps in a row were not finite"]
+    skips = Skips()
+    said = [skips.bad(_report(bad_gradients=True, scale=1024)) for _ in range(26)]
+    assert said[24:] == ["", "26 steps in a row were not finite"]
+    skips = Skips()
+    for _ in range(50):
+        assert skips.bad(_report(True)) == ""
+        skips.good()
+    again = Skips()
+    again.load_state_dict(skips.state_dict())
+    assert again.bad(_report(True)) == "51 of the last 1000 steps were not finite"
+    for _ in range(1000):
+        skips.good()
+    assert skips.bad(_report(True)) == ""
+
+
+# Two processes
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """Spoil one process of two, in every way; return by job what both tell."""
+    folder = tmp_path_factory.mktemp("both")
+    done = spawn([str(SCRIPT), str(folder)])
+    assert done.returncode == 0, done.stderr[-4000:]
+    ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    return {job: [rank[job] for rank in ranks] for job in ranks[0]}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("value", [NAN, INF])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_one_process_meets_changes_nothing_on_both(
+    place: str, value: float, precision: str, both: dict[str, list[dict[str, Any]]]
+) -> None:
+    first, second = both[f"{place} {value} {precision}"]
+    if (place, precision) == ("gradient", "fp16"):
+        assert first["code"] == second["code"] == 0
+    else:
+        assert first["code"] == second["code"] == 3, (first["end"], second["end"])
+        assert changed(first, place) == changed(second, place) == set()
+        assert "not finite on process 1 (" in first["end"] or place in ("picture", "gradient")
+    same = ("networks", "buffers", "ema", "optimizers", "scalers")
+    assert {part: first["after"][part] for part in same} == {part: second["after"][part] for part in same}
+
+
+def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]]) -> None:
+    heard, deaf = both["heard"], both["deaf"]
+    assert heard[0]["networks"] == heard[1]["networks"]
+    assert deaf[0]["networks"] != deaf[1]["networks"], "without it, one process steps and the other does not"
+
+
+def test_one_small_reduction_for_each_phase(both: dict[str, list[dict[str, Any]]]) -> None:
+    assert [rank["reductions"] for rank in both["counted"]] == [[2, 2, 2]] * 2  # two phases, three steps
+
+
+def test_nothing_is_averaged_or_kept_in_half_precision(both: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+    for precision in PRECISIONS:
+        what, _ = spoiled("", 0.0)
+        with works() as made:
+            trainer = make_trainer(what, section(precision=precision, save_every=1000), tmp_path / precision)
+            trainer.run()
+        assert trainer.ema is not None
+        optimizers = [worker.optimizer for worker in made[0].workers]
+        moments = [x for optimizer in optimizers for kept in optimizer.state.values() for x in kept.values()]
+        tensors = [*trainer.networks.parameters(), *trainer.ema.networks.parameters(), *moments]
+        assert len(moments) == 3 * len(list(trainer.networks.parameters()))
+        assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
+    what, method = spoiled("discriminators", NAN)
+    seen: list[int] = []
+    share = method.share
+
+    def noted(nets: Any, batch: Any, draw: Any) -> Any:
+        seen.append(draw.images_seen)
+        return share(nets, batch, draw)
+
+    method.share = noted  # type: ignore[method-assign]
+    training = section(save_every=1000, log_every=1000, non_finite="skip")
+    make_trainer(what, training, tmp_path).run()
+    late = BAD_IMAGES + 2
+    assert seen[: late // 2 + 3] == [*range(0, late + 2, 2), late, late + 2], "the step after it is taken twice"
+
+
+class Looks(TorchDispatchMode):
+    """Counts how often the host looks at a number on the device, and would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["adversarial", "pix2pixhd"])
+def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
+    what = subject(name)
+    method = what.make_method(what.stages[0])
+    work = StageTraining(method, what.stages[0], 5, section(), Precision(precision, "cpu"), Processes())
+    averages = Ema(what.networks, method.averaged, 10)
+    batch = collate([what.make_samples(0)[counter] for counter in range(2)])  # type: ignore[index]
+    with Looks() as looks:
+        work.step(batch, 0, 0)
+        averages.update(what.networks, work.trained, 2, 2, work.guard.frozen)
+        work.taken.send()
+    assert looks.count == 0
+    with looks:
+        work.taken.losses.popitem()[1].item()
+    assert looks.count == 1, "it can count"
+
+
+def test_one_process_reduces_nothing() -> None:
+    flags = torch.tensor([True, False])
+    assert torch.equal(Processes().any(flags), flags)
+
+
+def test_the_toy_is_compared_part_by_part(tmp_path: Path) -> None:
+    what, _ = spoiled("", 0.0)
+    with works() as made:
+        trainer = make_trainer(what, section(), tmp_path)
+        trainer.run()
+    parts = state(trainer, made[0])
+    for pool in what.make_method(what.stages[0]).pools.values():  # type: ignore[attr-defined]
+        assert pool.pictures
+    assert len(set(parts.values())) == len(parts)
