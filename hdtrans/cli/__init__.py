@@ -12,6 +12,8 @@ COMMANDS = {
     "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "evaluate": "score pictures, or a trained run, against the true ones",
+    "train_segmenter": "train the network that judges generated pictures",
     "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
     "colorize_labels": "make label maps visible, with a legend",
     "make_toycity": "render toy street scenes with label and instance maps",
