@@ -106,7 +106,10 @@ def _chosen(given: Any, places: Places, has_segmenter: bool) -> tuple[str, ...]:
         return (places.results,)
     pixels = PIXEL_METRICS if places.truth is not None and places.paired else ()
     segmentation = ("segmentation",) if has_segmenter and places.labels is not None else ()
-    return (*pixels, *segmentation) or ("fid", "kid")
+    if not pixels and not segmentation:
+        needed = "--metrics" if places.truth is not None else "--truth DIR, or --labels DIR with --segmenter FILE"
+        raise UserError(f"there is nothing to measure yet: give {needed}")
+    return (*pixels, *segmentation)
 
 
 def _check(names: Sequence[str], places: Places) -> None:
@@ -128,8 +131,8 @@ def _check(names: Sequence[str], places: Places) -> None:
 def _classes(classes: ClassTable | None, metric: str) -> ClassTable:
     if classes is None:
         raise UserError(
-            f"--metrics {metric}: how many classes are there? Put the dataset.json of hdtrans prepare beside the folder "
-            "of label maps"
+            f"--metrics {metric}: how many classes are there? Put the dataset.json of hdtrans prepare beside the "
+            "folder of label maps"
         )
     return classes
 

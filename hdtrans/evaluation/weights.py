@@ -42,9 +42,9 @@ PUBLISHED: Mapping[str, Published] = {
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         "6726825d",
     ),
-    "alex": Published("AlexNet, for LPIPS", f"{_TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79"),
-    "vgg": Published("VGG16, for LPIPS", f"{_TORCHVISION}/vgg16-397923af.pth", "397923af"),
-    "squeeze": Published("SqueezeNet 1.1, for LPIPS", f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
+    "alex": Published("AlexNet (for LPIPS)", f"{_TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79"),
+    "vgg": Published("VGG16 (for LPIPS)", f"{_TORCHVISION}/vgg16-397923af.pth", "397923af"),
+    "squeeze": Published("SqueezeNet 1.1 (for LPIPS)", f"{_TORCHVISION}/squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
     "lpips_alex": Published(
         "the LPIPS head for AlexNet",
         f"{_HEADS}/alex.pth",
