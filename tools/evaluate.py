@@ -1,4 +1,4 @@
-"""`hdtrans evaluate`, from a checkout or under torchrun."""
+"""`hdtrans evaluate`, from a checkout."""
 
 import sys
 from pathlib import Path

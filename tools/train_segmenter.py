@@ -1,4 +1,4 @@
-"""`hdtrans train_segmenter`, from a checkout or under torchrun."""
+"""`hdtrans train_segmenter`, from a checkout."""
 
 import sys
 from pathlib import Path

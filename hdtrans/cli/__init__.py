@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
     "evaluate": "score pictures, or a trained run, against the true ones",
+    "compare": "put runs side by side on one page: pictures, figures, losses, recipes",
     "train_segmenter": "train the network that judges generated pictures",
     "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
     "colorize_labels": "make label maps visible, with a legend",

@@ -95,12 +95,12 @@ def report_text(values: Mapping[str, Any], file: Path) -> str:
     lines = [f"{values['pictures']['count']} pictures, {sizes}"]
     figures: Mapping[str, float | None] = values["figures"]
     width = max(map(len, figures), default=0)
-    cost = values["seconds_per_picture"]
     for name, value in figures.items():
         told = "-" if value is None else f"{value:.4f}"
         better = f"  {BETTER[name]} is better" if name in BETTER else ""
-        spent = f"  {1000 * cost[name]:.1f} ms a picture" if name in cost else ""
-        lines.append(f"  {name:<{width}}  {told:>10}{better}{spent}")
+        lines.append(f"  {name:<{width}}  {told:>10}{better}")
+    cost = values["seconds_per_picture"].items()
+    lines.append(f"milliseconds a picture: {', '.join(f'{name} {1000 * seconds:.1f}' for name, seconds in cost)}")
     lines += [f"left out: {name}: {why}" for name, why in values["left_out"]["figures"].items()]
     failed = values["left_out"]["pictures"]
     lines += [f"not scored: {name}: {why}" for name, why in list(failed.items())[:_MOST_SHOWN]]

@@ -55,10 +55,10 @@ class SegmenterTraining:
     data: LabelMaps
     out: Path
     size: Size | None = None
-    steps: int = 1200
+    steps: int = 1000
     batch_size: int = 8
     learning_rate: float = 2e-3
-    width: int = 32
+    width: int = 24
     seed: int = 0
     device: str = "auto"
     workers: int = 1
