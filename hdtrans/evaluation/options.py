@@ -107,7 +107,11 @@ def _chosen(given: Any, places: Places, has_segmenter: bool) -> tuple[str, ...]:
     pixels = PIXEL_METRICS if places.truth is not None and places.paired else ()
     segmentation = ("segmentation",) if has_segmenter and places.labels is not None else ()
     if not pixels and not segmentation:
-        needed = "--metrics" if places.truth is not None else "--truth DIR, or --labels DIR with --segmenter FILE"
+        needed = (
+            f"--metrics, of {', '.join(SET_METRICS)}"
+            if places.truth is not None
+            else "--truth DIR, or --labels DIR with --segmenter FILE"
+        )
         raise UserError(f"there is nothing to measure yet: give {needed}")
     return (*pixels, *segmentation)
 

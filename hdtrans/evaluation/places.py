@@ -176,7 +176,8 @@ def _check_partners(samples: Sequence[SampleFiles], places: Mapping[str, Sequenc
     if lines:
         raise UserError(
             "\n  ".join(["pictures are paired by sub-folder and name; some have no partner:", *sorted(lines)])
-            + "\nMove away what is not to be scored, or give --unpaired for distances between sets alone"
+            + "\nMove away what is not to be scored"
+            + (", or give --unpaired for distances between sets alone" if "truth" in places else "")
         )
 
 

@@ -1,5 +1,6 @@
 """Score a folder: pictures are read and measured beside each other, networks see them in batches."""
 
+import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
+import torch
 from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
@@ -54,7 +56,7 @@ def score(places: Places, metrics: Sequence[Metric], batch_size: int = 4) -> Sco
     samples = places.samples()
     job = _Job(places, metrics, batch_size)
     begun = time.perf_counter()
-    with _one_thread_each():
+    with _shared_cores(bool(job.light)):
         job.run(samples)
     if not job.done:
         name, reason = next(iter(job.scores.failed.items()))
@@ -165,11 +167,14 @@ def _kind(item: Item) -> Any:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keep OpenCV to the threads that call it: there is one for each picture already."""
-    before = cv2.getNumThreads()
+def _shared_cores(beside: bool) -> Iterator[None]:
+    """Keep OpenCV to the threads that call it, and networks to all cores but one where much is measured beside them."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
+    if beside:  # where threads outnumber the cores, those of torch wait for each other
+        torch.set_num_threads(max(1, min(before[1], (os.cpu_count() or 1) - 1)))
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
