@@ -75,7 +75,8 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "torch.amp": ("hdtrans/engine/precision.py",),
     "torch.cuda.amp": ("hdtrans/engine/precision.py",),
     "GradScaler": ("hdtrans/engine/precision.py",),
-    "torchvision": ("hdtrans/networks/perceptual.py",),
+    # evaluation does not import networks, and needs other ones: Inception and those of LPIPS
+    "torchvision": ("hdtrans/networks/perceptual.py", "hdtrans/evaluation/features.py"),
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
     "importlib.import_module": ("hdtrans/config.py", "hdtrans/cli/__init__.py"),  # the one place per kind of name

@@ -12,8 +12,11 @@ COMMANDS = {
     "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "evaluate": "score pictures, or a trained run, against the true ones",
+    "compare": "put runs side by side on one page: pictures, figures, losses, recipes",
     "export": "publish a model as .safetensors, .onnx or .pt2",
     "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
+    "train_segmenter": "train the network that judges generated pictures",
     "colorize_labels": "make label maps visible, with a legend",
     "make_toycity": "render toy street scenes with label and instance maps",
 }

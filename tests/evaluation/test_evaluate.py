@@ -1,0 +1,170 @@
+"""`hdtrans evaluate`: folders and runs, what is refused, and what stands in the JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hdtrans.cli import run_tool
+from hdtrans.common.classes import ClassTable
+from hdtrans.evaluation import set_distances
+from hdtrans.evaluation.places import Places
+from hdtrans.evaluation.scoring import score
+from tests.small_runs import small_recipe, toy_data, train_values
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def _write(folder: Path, names: str, change: int = 0, size: tuple[int, int] = (24, 32)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(names.split()):
+        picture = np.random.default_rng(place).integers(20, 200, (*size, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{name}.png"), picture + np.uint8(change))
+    return folder
+
+
+def _evaluate(*given: object, out: Path) -> dict[str, Any]:
+    assert run_tool("evaluate", [*map(str, given), "--out", str(out)]) == 0
+    values: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return values
+
+
+def test_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = _write(tmp_path / "truth", "a_A b_A"), _write(tmp_path / "found", "a b", 51)
+    values = _evaluate(found, "--truth", truth, out=tmp_path / "e.json")
+    assert values["figures"]["l1"] == pytest.approx(0.2)
+    assert values["figures"]["psnr"] == pytest.approx(-20 * np.log10(0.2))
+    assert values["figures"]["ms_ssim"] is None and "below 176 pixels" in values["left_out"]["figures"]["ms_ssim"]
+    assert values["pictures"]["count"] == 2 and values["pictures"]["sizes"] == {"32x24": 2}
+    assert values["each"]["b"]["l1"] == pytest.approx(0.2)
+    assert values["seconds_per_picture"]["ssim"] > 0
+    assert "ms_ssim           -" in capsys.readouterr().out
+
+
+def test_sizes_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = _write(tmp_path / "truth", "a"), _write(tmp_path / "found", "a", size=(12, 16))
+    assert run_tool("evaluate", [str(found), "--truth", str(truth)]) == 2
+    message = capsys.readouterr().err
+    assert "found 16x12" in message and "truth 32x24" in message and "--resize WIDTHxHEIGHT" in message
+    values = _evaluate(found, "--truth", truth, "--resize", "16x12", out=tmp_path / "e.json")
+    assert values["pictures"]["resize"] == {"to": "16x12", "pictures": "bicubic, antialiased", "maps": "nearest"}
+
+
+def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = _write(tmp_path / "truth", "a b"), _write(tmp_path / "found", "a b", 51)
+    whole = (found / "b.png").read_bytes()
+    (found / "b.png").write_bytes(whole[: len(whole) // 2])
+    assert run_tool("evaluate", [str(found), "--truth", str(truth)]) == 1
+    values = json.loads((found / "evaluation.json").read_text(encoding="utf-8"))
+    assert values["pictures"]["count"] == 1 and "is cut off" in values["left_out"]["pictures"]["b"]
+    assert "not scored: b: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["found", "--truth", "more"], "--truth: no picture belongs to 1 file(s): c.png"),
+        (["more", "--truth", "truth"], "--truth: nothing belongs to 1 file(s): c"),
+        (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
+        (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
+        (["found"], "there is nothing to measure yet: give --truth DIR"),
+        (["found", "--truth", "truth", "--metrics", "psrn"], "there are l1, psnr"),
+        (["found", "--truth", "truth", "--metrics", "labels"], "scores labels, but these results are pictures"),
+        (["found", "--truth", "truth", "--metrics", "segmentation"], "--labels DIR"),
+        (["found", "--truth", "truth", "--metrics", "ssim", "--unpaired"], "with --unpaired there is none"),
+        (["found", "--truth", "truth", "--resize", "8"], "--resize 8: write WIDTHxHEIGHT"),
+        (["found", "--truth", "truth", "--results", "labels"], "how many classes are there?"),
+    ],
+)
+def test_mistakes(
+    given: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _write(Path("truth"), "a b"), _write(Path("found"), "a b"), _write(Path("more"), "a b c")
+    assert run_tool("evaluate", given) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_label_maps_and_boundaries(tmp_path: Path) -> None:
+    for name, column in {"truth_label": 4, "found": 5}.items():
+        label = np.zeros((8, 8), np.uint8)
+        label[:, column:] = 1
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), label)
+        (tmp_path / f"{name}_lines").mkdir()
+        cv2.imwrite(
+            str(tmp_path / f"{name}_lines" / "a.png"),
+            np.uint8(255) * (np.abs(np.arange(8) - column) < 1) * np.ones((8, 1), np.uint8),
+        )
+    ClassTable.generic(2).write(tmp_path / "dataset.json")
+    given = ["--results", "labels", "--truth", tmp_path / "truth_label"]
+    values = _evaluate(tmp_path / "found", *given, out=tmp_path / "e.json")
+    assert values["figures"]["pixel_accuracy"] == 7 / 8
+    assert values["classes"]["labels"]["class 1"]["iou"] == 3 / 4
+    given = ["--results", "boundaries", "--truth", tmp_path / "truth_label_lines", "--tolerance"]
+    assert _evaluate(tmp_path / "found_lines", *given, 1, out=tmp_path / "f.json")["figures"]["boundary_f_measure"] == 1
+    assert _evaluate(tmp_path / "found_lines", *given, 0, out=tmp_path / "f.json")["figures"]["boundary_f_measure"] == 0
+
+
+def test_sets_without_pairs_keep_their_real_features(tmp_path: Path) -> None:
+    """The distance of two sets with an extractor put in; the second time the real features are read."""
+    import torch
+
+    truth, found = _write(tmp_path / "truth", "x y z u v"), _write(tmp_path / "found", "a b c d", 20)
+    files = sorted(str(file) for file in truth.iterdir())
+    seen = []
+
+    def extract(pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return pictures.float().mean((2, 3))
+
+    def distance() -> dict[str, Any]:
+        real = set_distances.RealFeatures(tmp_path / "cache", files, "mean")
+        metric = set_distances.SetDistance(["fid", "kid"], extract, 3, {}, torch.device("cpu"), real)
+        return score(Places(found, truth, paired=False, any_size=True), [metric]).summary.figures
+
+    first, pictures = distance(), sum(seen)
+    assert distance() == first and pictures == 9 and sum(seen) == pictures + 4
+    assert first["fid"] > 500 and first["kid_deviation"] is not None
+    (truth / "x.png").write_bytes((truth / "y.png").read_bytes())  # other content is another set
+    assert distance() != first
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    return train_values(small_recipe(toy_data(folder / "city"), folder / "run"))
+
+
+def test_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run translates its test files, and is scored against their photos; again, nothing is translated again."""
+    network = tmp_path / "network.pt"
+    given = [str(run.parent / "city"), "--out", str(network), "--steps", "2", "--workers", "0"]
+    assert run_tool("train_segmenter", given) == 0
+    assert run_tool("evaluate", [str(run), "--segmenter", str(network)]) == 0
+    assert "3 made" in capsys.readouterr().out
+    (file,) = (run / "evaluation").glob("*.json")
+    values = json.loads(file.read_text(encoding="utf-8"))
+    assert values["model"]["split"] == "test" and values["model"]["images_seen"] == 4
+    assert values["pictures"]["count"] == 3 and values["figures"]["l1"] > 0
+    assert {"segmentation_mean_iou", "segmentation_mean_iou_real"} <= set(values["figures"])
+    assert values["metrics"]["segmentation"]["network"]["sha256"]
+    assert run_tool("evaluate", [str(run), "--metrics", "l1", "--split", "train"]) == 0
+    assert run_tool("evaluate", [str(run), "--metrics", "l1"]) == 0
+    assert "0 made, 3 there already" in capsys.readouterr().out
+    assert run_tool("evaluate", [str(run), "--metrics", "fid"]) == 2
+    assert run_tool("evaluate", [str(run), "--split", "tets"]) == 2
+    assert "test" in capsys.readouterr().err
+
+
+def test_real_facades(tmp_path: Path) -> None:
+    if not (SHARED / "facades").is_dir():
+        pytest.skip("needs ../shared/data/facades")
+    folders = SHARED / "facades"
+    given = ["--truth", folders / "testA", "--metrics", "l1", "--resize", "32x32"]
+    figures = _evaluate(folders / "testB", *given, out=tmp_path / "e.json")["figures"]
+    assert 0.2 < figures["l1"] < 0.6

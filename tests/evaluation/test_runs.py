@@ -1,0 +1,55 @@
+"""Runs of every kind of data are translated and scored against what their files hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hdtrans.cli import run_tool
+from hdtrans.config import Unpaired
+from hdtrans.evaluation.run_files import run_files
+from tests.inference.test_kinds import folders, paint, recipe
+from tests.small_runs import train_values
+
+CASES: list[tuple[str, dict[str, Any], str, set[str]]] = [
+    ("side_by_side", {"direction": "BtoA"}, "test", {"l1", "psnr", "ssim", "ms_ssim"}),
+    ("picture_pairs", {"source_channels": 5, "photo_channels": 6}, "test", {"l1", "psnr", "ssim", "ms_ssim"}),
+    ("photos", {"input": {"kind": "lab"}}, "test", {"l1", "psnr", "ssim", "ms_ssim"}),
+    ("photos", {"input": {"kind": "edges"}, "validation": 0.001}, "validation", {"l1", "psnr", "ssim", "ms_ssim"}),
+    (
+        "photos_to_maps",
+        {"target": "labels", "labels": 7},
+        "test",
+        {"pixel_accuracy", "mean_class_accuracy", "mean_iou"},
+    ),
+    (
+        "photos_to_maps",
+        {"target": "label_boundaries"},
+        "test",
+        {"boundary_precision", "boundary_recall", "boundary_f_measure"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "split", "figures"), CASES)
+def test_kinds(tmp_path: Path, kind: str, given: dict[str, Any], split: str, figures: set[str]) -> None:
+    folders(tmp_path / "data", kind, given)
+    train_values(recipe(tmp_path / "data", tmp_path / "run", kind, given))
+    out = tmp_path / "e.json"
+    assert run_tool("evaluate", [str(tmp_path / "run"), "--split", split, "--out", str(out)]) == 0
+    values = json.loads(out.read_text(encoding="utf-8"))
+    assert set(values["figures"]) == figures and values["pictures"]["count"] == 1
+    assert values["model"]["split"] == split and not values["left_out"]["pictures"]
+
+
+@pytest.mark.parametrize(("route", "inputs", "truth"), [("AtoB", "testA", "testB"), ("BtoA", "testB", "testA")])
+def test_unpaired_sides(tmp_path: Path, route: str, inputs: str, truth: str) -> None:
+    for side, names in {"testA": ("1", "2", "3"), "testB": ("7",)}.items():
+        for name in names:
+            paint(tmp_path / side, name)
+    data = Unpaired(kind="unpaired", root=tmp_path)
+    files = run_files(data, {"source"}, route, None, tmp_path / "out")
+    assert {file.parent.name for file in files.inputs} == {inputs}
+    assert isinstance(files.places.truth, list) and {file.parent.name for file in files.places.truth} == {truth}
+    assert not files.places.paired and len(files.inputs) + len(files.places.truth) == 4
