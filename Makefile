@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint slow test-faults wheel environment environment-dev clean distclean
+.PHONY: help demo test check lint slow test-faults wheel lock environment environment-dev clean distclean
 
 help:
 	@echo "make demo         train and try a small model on toy street scenes; ends with a page of pictures ($(DEMO)/)"
@@ -27,6 +27,7 @@ help:
 	@echo "make slow         the slow tests"
 	@echo "make test-faults  the long tests that break things on purpose"
 	@echo "make wheel        build dist/*.whl"
+	@echo "make lock         renew the lock files of the image and of CI (ARGS=--upgrade: newest versions); Python 3.11 on Linux"
 	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) (test processes) ARGS=... (for pytest)"
 
@@ -65,6 +66,7 @@ lint: environment-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint docker/Dockerfile
 
 slow: environment-dev
 	$(PYTEST) -m "slow and not faults" $(ARGS)
@@ -76,6 +78,15 @@ test-faults: environment-dev
 wheel: environment-dev
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --no-isolation
+
+# CI tests the versions that the image holds. Minutes: what PyPI does not say about a wheel is read from the wheel.
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
+	--no-emit-index-url --no-emit-find-links --build-deps-for wheel --extra tensorboard --extra export
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade pip pip-tools
+	$(COMPILE) --output-file docker/requirements.lock $(ARGS) setup.cfg
+	$(COMPILE) --extra dev --constraint docker/requirements.lock --output-file .ci/requirements.lock $(ARGS) setup.cfg
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
