@@ -104,7 +104,9 @@ def test_copied_files_reach_the_builder() -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)
 def test_locks_are_hashed_and_hold_what_is_asked_for(lock: Path) -> None:
     text = lock.read_text()
-    entries = re.findall(r"^([a-z0-9._-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", text, re.M)
+    entries = re.findall(
+        r"^([a-z0-9._-]+)==(\S+)(?: ; [^\\\n]*)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", text, re.M
+    )
     names = {name for name, _, _ in entries}
     pinned = {name: version for name, version, _ in entries}
     assert [name for name, _, hashes in entries if not hashes] == []
