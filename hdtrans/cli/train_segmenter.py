@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, Size
+from hdtrans.config import LabelMaps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.out.exists():
         parser.error(f"--out {given.out}: is there already; choose another name, or remove it")
-    if not 0 < given.held_back < 1 or given.steps < 1:
-        parser.error("--held-back is a share between 0 and 1, --steps 1 or more")
+    if not 0 < given.held_back < 1 or given.steps < 1 or not 1 <= (given.labels or 1) <= 65535:
+        parser.error("--held-back is a share between 0 and 1, --steps and --labels are 1 or more")
 
+    from hdtrans.evaluation.options import read_size
     from hdtrans.evaluation.train_segmenter import SegmenterTraining, describe, train_segmenter
 
     table = ClassTable.read(given.data / "dataset.json") if (given.data / "dataset.json").is_file() else None
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     labels = given.labels or (len(table) if table else 0)
     ignore = given.ignore if given.ignore is not None else table.ignore if table else 255
     data = LabelMaps(root=given.data, labels=labels, ignore=ignore, train=given.train, validation=given.held_back)
-    size = None if given.size is None else Size.model_validate(given.size)
+    size = read_size(given.size, "--size")
     training = SegmenterTraining(
         data, given.out, size, given.steps, seed=given.seed, device=given.device, workers=given.workers
     )

@@ -49,12 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
-def read_size(text: str | None) -> Size | None:
-    """Return the size that `--resize` says."""
+def read_size(text: str | None, option: str = "--resize") -> Size | None:
+    """Return the size that an option says; raise UserError where it is none."""
     try:
         return None if text is None else Size.model_validate(text)
     except ValueError:
-        raise UserError(f"--resize {text}: write WIDTHxHEIGHT in pixels, for instance 512x256") from None
+        raise UserError(f"{option} {text}: write WIDTHxHEIGHT in pixels, for instance 512x256") from None
 
 
 def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tuple[Places, list[Metric]]:
@@ -68,6 +68,8 @@ def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tupl
     Raises:
         UserError: a metric is unknown, does not fit what is scored, or lacks truth, labels, a network or its weights.
     """
+    if not 0 <= given.tolerance < float("inf"):
+        raise UserError(f"--tolerance {given.tolerance:g}: is a number of pixels, 0 or more")
     device = choose_device(given.device)
     segmenter = None
     if given.segmenter:

@@ -58,6 +58,8 @@ def test_mistakes_of_training(trained: tuple[Path, Path], tmp_path: Path, capsys
     assert "is there already" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(tmp_path), "--out", str(tmp_path / "x.pt")]) == 2
     assert "has no dataset.json" in capsys.readouterr().err
+    assert run_tool("train_segmenter", [str(data), "--size", "12", "--out", str(tmp_path / "x.pt")]) == 2
+    assert "--size 12: write WIDTHxHEIGHT" in capsys.readouterr().err
     given = [str(data), "--labels", "2", "--out", str(tmp_path / "x.pt")]
     assert run_tool("train_segmenter", given) == 2
     assert "data.labels" in capsys.readouterr().err
@@ -68,6 +70,8 @@ def _save(folder: Path, kind: str) -> Path:
     network, example = _Brightness(), torch.zeros(1, 3, 4, 6)
     file = folder / {"ONNX": "n.onnx", "TorchScript": "n.pt", "torch.export": "n.pt2"}[kind]
     if kind == "ONNX":
+        for needed in ("onnx", "onnxscript", "onnxruntime"):
+            pytest.importorskip(needed, reason="needs hdtrans[export]")
         torch.onnx.export(network, (example,), str(file), dynamo=True, verbose=False)
     elif kind == "TorchScript":
         torch.jit.trace(network, example).save(str(file))
@@ -92,7 +96,7 @@ def test_networks_of_the_user(kind: str, tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_networks(tmp_path: Path) -> None:
-    for name, words in {"a.pt": "cannot be read", "a.onnx": "cannot be read as ONNX"}.items():
+    for name, words in {"a.pt": "cannot be read", "a.onnx": "cannot be read as ONNX|needs onnxruntime"}.items():
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(UserError, match=words):
             load_segmenter(tmp_path / name, CPU)
