@@ -1,5 +1,6 @@
 """Checkpoints: one file each, whole or not there, with the SHA-256 of its bytes beside it."""
 
+import contextlib
 import hashlib
 import io
 import re
@@ -63,8 +64,9 @@ class Checkpoints:
         names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
         passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
-            old.unlink(missing_ok=True)
-            digest_file(old).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it stays until the next time
+                old.unlink(missing_ok=True)
+                digest_file(old).unlink(missing_ok=True)
         return path
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
@@ -74,6 +76,9 @@ class Checkpoints:
         """
         for part in self.folder.glob(f".images_*{PART_SUFFIX}"):
             part.unlink(missing_ok=True)
+        for digest in self.folder.glob("images_*.pt.sha256"):
+            if not digest.with_suffix("").exists():
+                digest.unlink()
         for file in self.files():
             try:
                 load(file, need_digest=True)

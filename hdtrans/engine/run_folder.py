@@ -19,6 +19,8 @@ _MAY_CHANGE = {
     "method.perceptual.weights",
     *(f"training.{key}" for key in ("workers", "device", "log_every", "sample_every", "save_every", "keep")),
     "training.sample_count",
+    "training.timeouts.step",
+    "training.timeouts.pause",
 }
 
 
