@@ -296,9 +296,9 @@ def workers_watched() -> Iterator[None]:
 
 def _lost(told: str) -> ProcessError:
     return ProcessError(
-        f"a data worker is lost: {told}. If it was killed, memory may be short: try fewer training.workers; if it hangs, "
-        "look at the disk that holds the data (training.timeouts.step says how long to wait). Run the same command "
-        "again to go on from the last checkpoint"
+        f"a data worker is lost: {told}. If it was killed, memory may be short: try fewer training.workers; if it "
+        "hangs, look at the disk that holds the data (training.timeouts.step says how long to wait). Run the same "
+        "command again to go on from the last checkpoint"
     )
 
 
