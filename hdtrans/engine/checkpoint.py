@@ -61,13 +61,16 @@ class Checkpoints:
         suffix = "" if stage_end is None else f"_{stage_end}"
         path = self.folder / f"images_{images_seen:09d}{suffix}.pt"
         save(path, state)
+        with contextlib.suppress(OSError):  # the new one is durable; old ones may stay until the next time
+            self._remove_old(images_seen)
+        return path
+
+    def _remove_old(self, images_seen: int) -> None:
         names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
         passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
-            with contextlib.suppress(OSError):  # it stays until the next time
-                old.unlink(missing_ok=True)
-                digest_file(old).unlink(missing_ok=True)
-        return path
+            old.unlink(missing_ok=True)
+            digest_file(old).unlink(missing_ok=True)
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
         """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.

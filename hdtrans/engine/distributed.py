@@ -159,7 +159,7 @@ class _Words:
             with contextlib.suppress(RuntimeError):
                 self.store.set(f"hdtrans/word/{self.rank}", json.dumps(word))
                 if waited:
-                    found.append(self._cause(self._gather(10.0 if "imed out" in text else 3.0), where, text))
+                    found.append(self._cause(self._gather(4.0 if "imed out" in text else 3.0), where, text))
 
         asking = threading.Thread(target=ask, daemon=True)  # the store may be out of reach, with the machine it is on
         asking.start()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError, shown
-from hdtrans.common.files import write_text
+from hdtrans.common.files import PART_SUFFIX, write_text
 from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
@@ -333,4 +333,6 @@ def _claim(folders: Folders, translator: Translator, ending: str) -> None:
         raise UserError(f"--out {out}: is not empty and was not made by hdtrans infer; choose another folder")
     else:
         write_text(file, json.dumps(note, indent=1) + "\n")
+    for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written
+        part.unlink()
     collect(out)
