@@ -64,6 +64,7 @@ __all__ = [
     "SideBySide",
     "Size",
     "Stage",
+    "Timeouts",
     "Training",
     "Unpaired",
     "check_recipe",
@@ -159,6 +160,17 @@ class Ema(Section):
     half_life: Annotated[float, Field(gt=0)] = 10_000
 
 
+class Timeouts(Section):
+    """Seconds after which a process that does not answer ends the run.
+
+    `step` holds for another process or a data worker in a step; `pause` where all wait for one that looks through the
+    data, saves or draws sample grids.
+    """
+
+    step: Annotated[float, Field(gt=0, le=86400)] = 300
+    pause: Annotated[float, Field(gt=0, le=86400)] = 1800
+
+
 class Training(Section):
     """How to train: seeds, precision, optimizer, and how often something is written (all in images seen)."""
 
@@ -171,6 +183,7 @@ class Training(Section):
     bad_files: Literal["stop", "skip"] = "stop"
     workers: Annotated[int, Field(ge=0)] = 2
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeouts: Timeouts = Timeouts()
     log_every: PositiveInt = 100
     sample_every: PositiveInt = 2000
     save_every: PositiveInt = 5000

@@ -1,8 +1,25 @@
 """What all tests share."""
 
 import os
+from typing import Any
 
+import pytest
 import torch
+
+from tests.bars import figure, note_bars, print_bars
+
+__all__ = ["figure"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the processes of the tests share the cores already
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let reports carry the bars that a test holds."""
+    note_bars(item)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End `make test-faults` with a table of bars."""
+    if "faults" in config.option.markexpr and "not faults" not in config.option.markexpr:
+        print_bars(terminalreporter)

@@ -23,9 +23,10 @@ COMMANDS = {
 
 
 def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 some inputs failed, 2 wrong input, 3 not finite, 128+signal.
+    """Run one command and return its exit code.
 
-    What a user got wrong is printed without a traceback.
+    0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. What a user
+    got wrong is printed without a traceback, by one process.
     """
     module = importlib.import_module(f"hdtrans.cli.{name}")
     try:
@@ -34,7 +35,7 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        if os.environ.get("RANK", "0") == "0" or (code == 2 and not getattr(error, "told", False)):
+        if not getattr(error, "told", os.environ.get("RANK", "0") != "0"):
             print(f"hdtrans {name}: {error}", file=sys.stderr)
         return int(code)
     except KeyboardInterrupt:

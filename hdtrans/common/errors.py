@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterable
 
-__all__ = ["NonFiniteError", "PictureWarning", "Stopped", "UserError", "nearest", "shown"]
+__all__ = ["NonFiniteError", "PictureWarning", "ProcessError", "Stopped", "UserError", "nearest", "shown"]
 
 
 class UserError(ValueError):
@@ -24,6 +24,16 @@ class NonFiniteError(RuntimeError):
     """Training met a NaN or an infinity: the message names the loss or the network and the images seen."""
 
     exit_code = 3
+
+
+class ProcessError(RuntimeError):
+    """A process that others need is lost, or holds other weights than they: the message says which, and how far."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, told: bool = False) -> None:
+        super().__init__(message)
+        self.told = told  # by another process
 
 
 class PictureWarning(UserWarning):

@@ -5,6 +5,7 @@ import os
 import signal
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config import Data, Unpaired
 from hdtrans.data.batch import FIELDS, Batch, Sample, collate
 from hdtrans.data.contents import make_fields, read_files
@@ -242,6 +243,8 @@ def _raising(batches: Any) -> Iterator[Batch]:
             if isinstance(batch, _Refusal):
                 raise UserError(batch.message)
             yield batch
+    except (ConnectionError, EOFError) as error:  # the worker died while it handed a batch over
+        raise _lost(f"a worker hung up ({error})") from error
     finally:
         _stop_workers(batches)
 
@@ -265,18 +268,24 @@ def _stop_all() -> None:
 
 
 def make_loader(
-    samples: Dataset[Sample], order: Sampler[list[int]] | Sequence[list[int]], workers: int, pin_memory: bool
+    samples: Dataset[Sample],
+    order: Sampler[list[int]] | Sequence[list[int]],
+    workers: int,
+    pin_memory: bool,
+    timeout: float = 0,
 ) -> DataLoader[Batch]:
     """Return a loader that brings the batches of `order`.
 
-    It draws nothing from torch's global generator. Its workers leave SIGINT and SIGTERM to the process that started
-    them, so that it can still save. A UserError in a worker arrives as the same UserError.
+    It draws nothing from torch's global generator. Its workers leave SIGINT, SIGTERM and SIGUSR1 to the process that
+    started them, so that it can still save. A UserError in a worker arrives as the same UserError; go over the batches
+    inside `workers_watched` to be told of one that died.
 
     Args:
         samples: TrainingSamples or StillSamples.
         order: a list of counters for each batch.
         workers: processes that read; 0 reads in this one.
         pin_memory: whether batches come in pinned memory.
+        timeout: seconds to wait for a batch from a worker, 0 for ever.
     """
     return _SampleLoader(
         _Batches(samples),
@@ -284,8 +293,28 @@ def make_loader(
         num_workers=workers,
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
+        timeout=timeout if workers else 0,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),
+    )
+
+
+@contextmanager
+def workers_watched() -> Iterator[None]:
+    """Turn torch's error about a worker that died or hangs, which comes at any moment, into a ProcessError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader"):
+            raise
+        raise _lost(str(error).splitlines()[0].rstrip(".")) from error
+
+
+def _lost(told: str) -> ProcessError:
+    return ProcessError(
+        f"a data worker is lost: {told}. If it was killed, memory may be short: try fewer training.workers; if it "
+        "hangs, look at the disk that holds the data (training.timeouts.step says how long to wait). Run the same "
+        "command again to go on from the last checkpoint"
     )
 
 
@@ -295,7 +324,7 @@ def _as_it_is(batch: Any) -> Any:
 
 def _start_worker(worker: int) -> None:
     """Leave signals to the parent, and one core to each worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,5 +1,6 @@
 """Checkpoints: one file each, whole or not there, with the SHA-256 of its bytes beside it."""
 
+import contextlib
 import hashlib
 import io
 import re
@@ -60,12 +61,16 @@ class Checkpoints:
         suffix = "" if stage_end is None else f"_{stage_end}"
         path = self.folder / f"images_{images_seen:09d}{suffix}.pt"
         save(path, state)
+        with contextlib.suppress(OSError):  # the new one is durable; old ones may stay until the next time
+            self._remove_old(images_seen)
+        return path
+
+    def _remove_old(self, images_seen: int) -> None:
         names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
         passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
             old.unlink(missing_ok=True)
             digest_file(old).unlink(missing_ok=True)
-        return path
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
         """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.
@@ -74,6 +79,9 @@ class Checkpoints:
         """
         for part in self.folder.glob(f".images_*{PART_SUFFIX}"):
             part.unlink(missing_ok=True)
+        for digest in self.folder.glob("images_*.pt.sha256"):
+            if not digest.with_suffix("").exists():
+                digest.unlink()
         for file in self.files():
             try:
                 load(file, need_digest=True)

@@ -1,22 +1,29 @@
 """The processes of a run: one, or as many as torchrun started. The only place that imports torch.distributed."""
 
+import contextlib
 import inspect
+import json
 import os
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import ProcessError, UserError
 
 T = TypeVar("T")
-_TIMEOUT = timedelta(minutes=30)
+_DAY = 24 * 60 * 60.0
+_NCCL_MARGIN = 60.0  # seconds: the exchange on the CPU can tell who is missing, so it gives up before that of the GPUs
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,14 @@ class Processes:
         rank: from 0 to world-1; rank 0 writes and prints.
         world: how many processes there are.
         device: where this one computes.
+        here: how many of them run on this machine.
     """
 
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")
+    here: int = 1
+    _groups: "_Groups | None" = field(default=None, repr=False)
 
     @property
     def first(self) -> bool:
@@ -63,7 +73,7 @@ class Processes:
         if self.world == 1:
             return number
         value = torch.tensor(number)
-        dist.all_reduce(value, dist.ReduceOp.MAX)
+        dist.all_reduce(value, dist.ReduceOp.MAX, group=self._of("step"))
         return int(value)
 
     def any(self, flags: Tensor) -> Tensor:
@@ -78,7 +88,7 @@ class Processes:
         if self.world == 1:
             return [value]
         gathered: list[Any] | None = [None] * self.world if self.first else None
-        dist.gather_object(value, gathered)
+        dist.gather_object(value, gathered, group=self._of("pause"))
         return gathered or []
 
     def agree(self, action: Callable[[], T]) -> T:
@@ -93,7 +103,7 @@ class Processes:
         if not self.largest(refusal is not None):
             return cast(T, result)
         refusals: list[str | None] = [None] * self.world
-        dist.all_gather_object(refusals, refusal)
+        dist.all_gather_object(refusals, refusal, group=self._of("step"))
         ending = UserError("\n".join(dict.fromkeys(words for words in refusals if words is not None)))
         ending.told = not self.first
         raise ending
@@ -105,7 +115,7 @@ class Processes:
             yield item
 
     def on_first(self, action: Callable[[], Any]) -> Any:
-        """Run `action` on rank 0 and return its plain result everywhere; what it raises, every process raises.
+        """Run `action` on rank 0, the others wait, and return its plain result everywhere; what it raises, all raise.
 
         A UserError of another process than the first carries `told`, since the first one tells it.
         """
@@ -120,7 +130,7 @@ class Processes:
                 outcome[1] = str(error)
             except BaseException as error:
                 outcome[1], failure = f"rank 0 failed: {error}", error
-        dist.broadcast_object_list(outcome)
+        dist.broadcast_object_list(outcome, group=self._of("pause"))
         if failure is not None:
             raise failure
         if outcome[1] is not None:
@@ -128,6 +138,102 @@ class Processes:
             refusal.told = not self.first
             raise refusal
         return outcome[0]
+
+    @contextmanager
+    def watched(self, progress: Callable[[], str]) -> Iterator[None]:
+        """Say, where this process waits in vain, which other one is lost or failed, and how far `progress` says it got.
+
+        Raises ProcessError, or the UserError of the other process. What fails here by itself passes through.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._groups is None or self._groups.words.said:
+                raise
+            told = self._groups.words.explain(error, progress())
+            if told is None:
+                raise
+            raise told from error
+
+    def _of(self, kind: str) -> Any:
+        return None if self._groups is None else getattr(self._groups, kind)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Besides the group of the gradients, on the CPU: one for what each step exchanges, and one for long waits."""
+
+    step: Any
+    pause: Any
+    words: "_Words"
+
+
+class _Words:
+    """What each process leaves in the store that torchrun keeps: where it runs, and how it failed."""
+
+    def __init__(self, store: Any, rank: int, world: int) -> None:
+        self.store, self.rank, self.world = store, rank, world
+        self.said = False
+        self.store.set(f"hdtrans/host/{rank}", socket.gethostname())
+
+    def explain(self, error: Exception, where: str) -> Exception | None:
+        """Leave a word about the error; return what it comes from, or None where it comes from here."""
+        self.said = True
+        text = str(error) or type(error).__name__
+        waited = isinstance(error, RuntimeError) and any(sign in text for sign in ("gloo", "NCCL"))
+        known = isinstance(error, UserError | ProcessError)
+        word = {"waited": waited, "user": isinstance(error, UserError), "where": where}
+        word["text"] = text if known else f"{type(error).__name__}: {text.splitlines()[0]}"
+        found: list[Exception] = []
+
+        def ask() -> None:
+            with contextlib.suppress(RuntimeError):
+                self.store.set(f"hdtrans/word/{self.rank}", json.dumps(word))
+                if waited:
+                    found.append(self._cause(self._gather(4.0 if "imed out" in text else 3.0), where, text))
+
+        asking = threading.Thread(target=ask, daemon=True)  # the store may be out of reach, with the machine it is on
+        asking.start()
+        asking.join(15.0)
+        lost = ProcessError(f"{where}: process {self.rank} lost the others: {text.splitlines()[0]}")
+        return (found or [lost])[0] if waited else None
+
+    def _gather(self, seconds: float) -> dict[int, dict[str, Any]]:
+        """Return the words of all processes that leave one soon."""
+        deadline = time.monotonic() + seconds
+        words: dict[int, dict[str, Any]] = {}
+        while True:
+            for rank in range(self.world):
+                if rank not in words and self.store.check([f"hdtrans/word/{rank}"]):
+                    words[rank] = json.loads(self.store.get(f"hdtrans/word/{rank}"))
+            if len(words) == self.world or time.monotonic() > deadline:
+                return words
+            time.sleep(0.05)
+
+    def _cause(self, words: dict[int, dict[str, Any]], where: str, text: str) -> Exception:
+        told = self.rank != min(rank for rank, word in words.items() if word["waited"])
+        failed = [rank for rank, word in words.items() if not word["waited"]]
+        if failed:
+            first = min(failed, key=lambda rank: not words[rank]["user"])
+            word = words[first]
+            if word["user"]:
+                refusal = UserError(word["text"])
+                refusal.told = True
+                return refusal
+            return ProcessError(f"{word['where']}: {self._name(first)} failed: {word['text']}", told)
+        lost = [self._name(rank) for rank in range(self.world) if rank not in words]
+        if lost:
+            reason = f"no word from {', '.join(lost)}: killed, stuck, or cut off with its machine"
+        else:
+            reason = f"the processes lost each other: {text.splitlines()[0]}"
+        advice = "Run the same command again to go on from the last checkpoint"
+        if lost and "imed out" in text:
+            advice += " (training.timeouts says how long to wait)"
+        return ProcessError(f"{where}: {reason}. {advice}", told)
+
+    def _name(self, rank: int) -> str:
+        key = f"hdtrans/host/{rank}"
+        return f"process {rank} on {self.store.get(key).decode()}" if self.store.check([key]) else f"process {rank}"
 
 
 # torch 2.14 renamed the argument that turns the synchronisation of buffers off.
@@ -139,26 +245,41 @@ _NO_BUFFER_SYNC: dict[str, Any] = (
 
 
 @contextmanager
-def start_processes(device: str) -> Iterator[Processes]:
+def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Iterator[Processes]:
     """Join the processes that torchrun started, or be the only one.
 
     Args:
         device: `cpu`, `cuda`, or `auto`: a GPU for each process where there are GPUs.
+        step: seconds that processes wait for each other in a step.
+        pause: seconds that they wait for one that works alone, and for each other to begin.
 
     Raises:
         UserError: there is no GPU for this process.
+        ProcessError: another process is lost.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     place = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     if world == 1:
         yield Processes(device=place)
         return
-    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    if place.type == "cuda":
+    on_gpu = place.type == "cuda"
+    if on_gpu:
         torch.cuda.set_device(place)
-    dist.init_process_group(backend, timeout=_TIMEOUT)
+    patience = timedelta(seconds=step + (_NCCL_MARGIN if on_gpu else 0))
+    store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=pause)))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world, timeout=patience
+    )
     try:
-        yield Processes(rank, world, place)
+        groups = _Groups(
+            dist.new_group(backend="gloo", timeout=timedelta(seconds=step)),
+            dist.new_group(backend="gloo", timeout=timedelta(seconds=pause)),
+            _Words(store, rank, world),
+        )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        processes = Processes(rank, world, place, here, groups)
+        with processes.watched(lambda: "before the first step"):
+            yield processes
     finally:
         dist.destroy_process_group()
 

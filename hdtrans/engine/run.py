@@ -41,7 +41,8 @@ class Found:
 
 def train(recipe: Recipe) -> Path:
     """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`."""
-    with start_processes(recipe.training.device) as processes:
+    timeouts = recipe.training.timeouts
+    with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
         found: Found = processes.on_first(lambda: _find(recipe))
         module = method_module(recipe.method.kind)
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)

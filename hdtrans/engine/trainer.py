@@ -4,8 +4,10 @@ Time is counted in images seen. Everything random follows from the seed and the 
 what `_state` returns, and the same command continues a run that was stopped, bit for bit.
 """
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,8 +20,10 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import NonFiniteError, Stopped, UserError
 from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch, Sample
-from hdtrans.data.dataset import make_loader
+from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
+from hdtrans.data.shared_memory import check_shared_memory
+from hdtrans.engine.agreement import check_agreement
 from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
@@ -136,12 +140,18 @@ class Trainer:
         Raises:
             UserError: a sample cannot be used.
             NonFiniteError: a loss, a gradient or a weight is NaN or infinite; the last checkpoint stays.
+            ProcessError: another process, or a data worker, is lost, or a process has other weights than the first.
             Stopped: a signal came; the state is saved.
         """
-        with self._signals():
+        with self._signals(), self.processes.watched(lambda: self._place), workers_watched():
             while self.stage_number < len(self.stages):
                 self._run_stage(self.stages[self.stage_number])
                 self.stage_number, self.images, self._unfinished = self.stage_number + 1, 0, None
+
+    @property
+    def _place(self) -> str:
+        number = min(self.stage_number, len(self.stages) - 1)
+        return f"stage {self.stages[number].name}, after {self.images_seen} images"
 
     def _run_stage(self, stage: Stage) -> None:
         method, samples = self.make_method(stage), self.make_samples(self.stage_number)
@@ -157,8 +167,11 @@ class Trainer:
         self._begin(work)
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
-        loader = make_loader(samples, order, self.training.workers, pin_memory=self.processes.device.type == "cuda")
+        workers, on_gpu = self.training.workers, self.processes.device.type == "cuda"
+        check_shared_memory(samples, self.images, stage.batch_size, workers, self.processes.here)
+        loader = make_loader(samples, order, workers, on_gpu, self.training.timeouts.step)
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
+        self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
         meter = Meter()
         for batch in self.processes.together(meter.waiting(loader)):
             self._left_out.extend(batch.left_out)
@@ -244,7 +257,7 @@ class Trainer:
         if logging:
             self._log(work, meter)
         if showing:
-            self._show(work, stills)
+            self.processes.on_first(lambda: self._show(work, stills))
         if saving:
             self._save(work, last)
         if stopping:
@@ -290,9 +303,6 @@ class Trainer:
         for name in work.trained:
             if not all(bool(torch.isfinite(p).all()) for p in self.networks[name].parameters()):
                 raise NonFiniteError(f"after {self.images_seen} images the weights of {name} are not finite; not saved")
-        memories = self.processes.gather(work.memory())
-        if not self.processes.first:
-            return
         state = {
             **self.identity,
             "stage": self.stage_number,
@@ -303,13 +313,28 @@ class Trainer:
             "skips": self._skips.state_dict(),
             "networks": dict(self.networks.state_dict()),
             "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
-            "training": {**work.state_dict(), "memory": _union(memories)},
+            "training": work.state_dict(),
         }
-        self.checkpoints.save(state, self.images_seen, work.stage.name if last else None)
+        check_agreement(state, self.processes, self._place)
+        state["training"]["memory"] = _union(self.processes.gather(work.memory()))
+        self.processes.on_first(lambda: self._write(state, work.stage.name if last else None))
+
+    def _write(self, state: dict[str, Any], stage_end: str | None) -> None:
+        """Save a checkpoint, and warn where that takes so long that it may not be finished after a signal."""
+        assert self.checkpoints is not None
+        start = time.monotonic()
+        self.checkpoints.save(state, self.images_seen, stage_end)
+        seconds, grace = time.monotonic() - start, float(os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30"))
+        if seconds > grace / 2 and self.reporter is not None:
+            self.reporter.message(
+                f"warning: saving took {seconds:.0f} s, and torchrun kills its processes {grace:.0f} s after a signal; "
+                f"set TORCH_ELASTIC_SHUTDOWN_TIMEOUT={max(120, round(4 * seconds))} before you start it, and give as "
+                "much time to whatever sends the signal"
+            )
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let SIGTERM and the first SIGINT end the run at the next step, its state saved."""
+        """Let SIGTERM, SIGUSR1 and the first SIGINT end the run at the next step, its state saved."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -318,7 +343,8 @@ class Trainer:
             self._signal = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+        before = {number: signal.signal(number, remember) for number in numbers}
         try:
             yield
         finally:

@@ -1,13 +1,14 @@
 """Which files are translated: a folder, some files, a pattern, a list, or names that come in on standard input."""
 
 import glob
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, shown
 from hdtrans.config import Pictures, Recipe
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.pairing import natural
@@ -59,6 +60,34 @@ def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
 
 def _lines(file: TextIO) -> Iterator[str]:
     return (line for line in map(str.strip, file) if line)
+
+
+def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> None:
+    """Raise UserError where a file of a result would lie outside `out`, or be that of another result.
+
+    Args:
+        out: the folder of the results; it may be a link itself.
+        results: the name of each input, and the files that would be written for it.
+    """
+    inside = os.path.join(os.path.realpath(out), "")
+    folders: dict[Path, str] = {}
+    taken: dict[str, str] = {}
+    for name, paths in results:
+        for path in paths:
+            if "\0" in str(path):
+                raise UserError(f"--input {name}: has a name that no file can have; rename it")
+            if path.parent not in folders:
+                folders[path.parent] = os.path.realpath(path.parent)
+            real = os.path.join(folders[path.parent], path.name)
+            if not real.startswith(inside):
+                raise UserError(
+                    f"--input {name}: its result would lie outside --out {out}, as {shown(real)}; rename the input, or "
+                    "remove the link that leads there"
+                )
+            if taken.setdefault(real, name) != name:
+                raise UserError(
+                    f"--input: {taken[real]} and {name} would both be written as {shown(path)}; rename one of them"
+                )
 
 
 @dataclass(frozen=True)

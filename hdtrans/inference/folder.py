@@ -14,15 +14,16 @@ from typing import Any
 from tqdm import tqdm
 
 from hdtrans.common import pages
-from hdtrans.common.errors import UserError
-from hdtrans.common.files import write_text
+from hdtrans.common.errors import UserError, shown
+from hdtrans.common.files import PART_SUFFIX, write_text
 from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.data.shards import on_disk
 from hdtrans.engine.distributed import Processes
-from hdtrans.inference.files import Folders
+from hdtrans.inference.files import Folders, check_results
+from hdtrans.inference.finished import Digests, Finished, collect, input_digests
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.outcome import Outcome
 from hdtrans.inference.results import file_ending, oddity, thinned, to_look_at, write_result
@@ -43,6 +44,7 @@ class _Read:
     """One input as it was read: what the model needs, and the true picture where there is one."""
 
     sample: SampleFiles
+    digests: Digests
     inputs: dict[str, Any]
     truth: Picture | None
 
@@ -61,7 +63,8 @@ def translate_folder(
 ) -> Outcome:
     """Translate every input into `out`, then write `index.html` with inputs, results and true pictures.
 
-    A picture whose input has not changed since is not made again. Several processes share the work.
+    A picture whose inputs have the SHA-256 that stands in `finished.jsonl` is not made again, nor touched. Several
+    processes share the work.
 
     Args:
         translator: the model.
@@ -71,11 +74,13 @@ def translate_folder(
         processes: that share the inputs; None for this one alone.
 
     Raises:
-        UserError: there are no inputs, or `out` holds the pictures of another model or something else.
+        UserError: there are no inputs, `out` holds the pictures of another model or something else, or a result would
+            lie outside it or on another one.
     """
     processes = processes or Processes()
     job = _Job(translator, folders, batch_size)
     processes.on_first(lambda: _claim(folders, translator, job.ending))
+    job.finished = Finished(folders.out, processes.rank)
     try:
         job.run(job.samples[processes.rank :: processes.world], processes.first)
     except KeyboardInterrupt:
@@ -86,6 +91,7 @@ def translate_folder(
     for other in processes.gather(job.outcome)[1:]:
         job.outcome.add(other)
     if processes.first:
+        collect(folders.out)
         job.write_page()
         if frames_per_second is not None:
             job.write_video(frames_per_second)
@@ -94,6 +100,8 @@ def translate_folder(
 
 class _Job:
     """One process's share of a folder."""
+
+    finished: Finished
 
     def __init__(self, translator: Translator, folders: Folders, batch_size: int) -> None:
         data = translator.recipe.data
@@ -105,6 +113,9 @@ class _Job:
                 f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready"
             )
         self.ending = file_ending(result_channels(data, translator.route), folders.ending)
+        check_results(
+            folders.out, [(shown(s.name), [self.target(s), self._thumbnail(s, "result")]) for s in self.samples]
+        )
         note = _HOW_READ[data.kind] if self.holds_truth else ""
         width = _trained_width(translator.recipe)
         self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
@@ -116,32 +127,28 @@ class _Job:
             ThreadPoolExecutor(_THREADS) as readers,
             ThreadPoolExecutor(_THREADS) as writers,
         ):
-            writing: deque[tuple[SampleFiles, Future[str]]] = deque()
+            writing: deque[tuple[_Read, Future[str]]] = deque()
             try:
                 for batch in self._batches(readers, samples, bar):
                     results = self._translate(batch)
                     for read, result in zip(batch, results, strict=True):
-                        writing.append((read.sample, writers.submit(self._write, read, result)))
+                        writing.append((read, writers.submit(self._write, read, result)))
                     while len(writing) > 2 * self.batch_size:
                         self._finish(*writing.popleft(), bar)
             finally:
-                for sample, future in writing:
-                    self._finish(sample, future, bar)
+                for read, future in writing:
+                    self._finish(read, future, bar)
 
     def _batches(
         self, readers: ThreadPoolExecutor, samples: Sequence[SampleFiles], bar: "tqdm[Any]"
     ) -> Iterator[list[_Read]]:
         """Yield what was read, neighbours of one size together; failures and what is there already are noted."""
-        ahead: deque[tuple[SampleFiles, Future[_Read]]] = deque()
+        ahead: deque[tuple[SampleFiles, Future[_Read | None]]] = deque()
         pending = iter(samples)
         batch: list[_Read] = []
         while True:
             while len(ahead) <= 2 * self.batch_size and (sample := next(pending, None)) is not None:
-                if _is_done(self.target(sample), sample):
-                    self.outcome.passed_over.append(sample.name)
-                    bar.update()
-                else:
-                    ahead.append((sample, readers.submit(self._read, sample)))
+                ahead.append((sample, readers.submit(self._read, sample)))
             if not ahead:
                 break
             sample, future = ahead.popleft()
@@ -150,6 +157,10 @@ class _Job:
             except _FAILURES as error:
                 self._fail(sample, error, bar)
                 continue
+            if read is None:
+                self.outcome.passed_over.append(sample.name)
+                bar.update()
+                continue
             if batch and (len(batch) == self.batch_size or read.size != batch[0].size):
                 yield batch
                 batch = []
@@ -157,7 +168,11 @@ class _Job:
         if batch:
             yield batch
 
-    def _read(self, sample: SampleFiles) -> _Read:
+    def _read(self, sample: SampleFiles) -> _Read | None:
+        """Return a sample's inputs; None where its picture is finished."""
+        digests = input_digests(sample)
+        if self.finished.has(sample.name, digests) and self.target(sample).is_file():
+            return None
         inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
         if "photo" in sample.paths:
             channels = result_channels(self.translator.recipe.data, self.translator.route)
@@ -166,7 +181,7 @@ class _Job:
         width = self.outcome.trained_width
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
             self.outcome.far.append(sample.name)
-        return _Read(sample, self.translator.check(given, inputs.get("instance")), truth)
+        return _Read(sample, digests, self.translator.check(given, inputs.get("instance")), truth)
 
     def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
         """Translate a batch; where there is too little memory for all, each input by itself."""
@@ -194,9 +209,11 @@ class _Job:
         write_result(self.target(read.sample), result)
         return oddity(self.translator.recipe.data, result)
 
-    def _finish(self, sample: SampleFiles, future: "Future[str]", bar: "tqdm[Any]") -> None:
+    def _finish(self, read: _Read, future: "Future[str]", bar: "tqdm[Any]") -> None:
+        sample = read.sample
         try:
             odd = future.result()
+            self.finished.add(sample.name, read.digests)
         except _FAILURES as error:
             self._fail(sample, error, bar)
         else:
@@ -289,14 +306,6 @@ def _trained_width(recipe: Recipe) -> int | None:
     return scaled.width if scaled and stage.geometry not in ("none", "crop") else None
 
 
-def _is_done(target: Path, sample: SampleFiles) -> bool:
-    """Whether the picture is there and younger than its inputs; it appears whole, so it is whole."""
-    if not target.is_file():
-        return False
-    inputs = [Path(on_disk(path)) for name, path in sample.paths.items() if name != "photo"]
-    return all(path.stat().st_mtime <= target.stat().st_mtime for path in inputs if path.exists())
-
-
 def _claim(folders: Folders, translator: Translator, ending: str) -> None:
     """Note in `out` which model its pictures are of; refuse a folder that holds anything else."""
     out = folders.out
@@ -305,6 +314,7 @@ def _claim(folders: Folders, translator: Translator, ending: str) -> None:
         "images_seen": translator.images_seen,
         "weights": translator.weights,
         "format": ending,
+        "dtype": translator.dtype,
         **({"direction": translator.route} if translator.route else {}),
         **({"seed": folders.seed} if translator.noisy else {}),
         **({"ready": True} if folders.ready else {}),
@@ -318,10 +328,14 @@ def _claim(folders: Folders, translator: Translator, ending: str) -> None:
             was = None
         if was != note:
             raise UserError(
-                f"--out {out}: holds pictures of another model, direction, seed or format ({_NOTE} says {was}, "
+                f"--out {out}: holds pictures of another model, direction, seed, dtype or format ({_NOTE} says {was}, "
                 f"this is {note}); "
                 "choose another folder, or remove it to make them anew"
             )
     elif out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: is not empty and was not made by hdtrans infer; choose another folder")
-    write_text(file, json.dumps(note, indent=1) + "\n")
+    else:
+        write_text(file, json.dumps(note, indent=1) + "\n")
+    for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written
+        part.unlink()
+    collect(out)

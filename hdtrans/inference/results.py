@@ -44,12 +44,20 @@ def file_ending(channels: int, ending: str) -> str:
 
 
 def write_result(target: Path, result: Array) -> None:
-    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) pictures as such or, if named so, `.npy`."""
+    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) pictures as such or, if named so, `.npy`.
+
+    A file that holds these very bytes is left untouched.
+    """
+    data = _encoded(target, result)
+    if not target.is_file() or target.read_bytes() != data:
+        write_bytes(target, data)
+
+
+def _encoded(target: Path, result: Array) -> bytes:
     if target.suffix == ".npy":
         file = io.BytesIO()
         np.save(file, result)
-        write_bytes(target, file.getvalue())
-        return
+        return file.getvalue()
     if result.ndim == 2 and result.dtype != np.uint8:
         result = result.astype(np.uint16)
     elif result.ndim == 3 and result.shape[2] >= 3:
@@ -57,7 +65,7 @@ def write_result(target: Path, result: Array) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 4]
     done, data = cv2.imencode(target.suffix, result, options)
     assert done, f"the encoder refused {result.dtype} {result.shape}"
-    write_bytes(target, data.tobytes())
+    return data.tobytes()
 
 
 def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[np.uint8]:

@@ -38,6 +38,7 @@ class Translator:
         weights: the SHA-256 of the checkpoint, and whether averages are used.
         route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
         noisy: whether the picture varies with the seed of a call.
+        dtype: what the networks compute in: `fp32`, `bf16`, `fp16` or `fp64`.
 
     Example: `Translator.load("runs/city")(cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
     """
@@ -64,6 +65,7 @@ class Translator:
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
         self._precision = choose_precision(dtype, self.device)
+        self.dtype = self._precision.name
         networks, self.method = _restore(self.recipe, state, averaged)
         self.route, self.noisy = _route(route or state.get("route", ""), self.method), self.method.noisy
         if state.get("route", "") not in ("", self.route):

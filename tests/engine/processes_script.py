@@ -6,6 +6,7 @@ is written beside the file of jobs, once for each process.
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed import GradBucket
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
 
-from hdtrans.common.errors import Stopped, UserError
+from hdtrans.common.errors import ProcessError, Stopped, UserError
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.stage import StageTraining
 from tests.engine.runs import Notes, make_trainer, section, subject
@@ -29,17 +33,71 @@ def run_job(job: dict[str, Any], processes: Processes) -> str:
         what.networks[job["batch_norm"]].unwanted = nn.BatchNorm2d(3)
     signalled = processes.rank == job.get("signal_rank")
     notes = Notes(signal_after=job["signal_after"]) if signalled else Notes()
-    training = section(precision="fp64", workers=job.get("workers", 0), save_every=1000)
+    training = section(precision="fp64", workers=job.get("workers", 0), save_every=job.get("save_every", 1000))
     try:
         trainer = make_trainer(what, training, Path(job["folder"]), None, processes)
-        trainer.reporter = notes if processes.first or signalled else None  # type: ignore[assignment]
-        with unwrapped(job.get("unwrap")):
+        forks = "fork" in job and processes.rank == 1
+        if forks:
+            notes.on_step = lambda steps: fork(job["fork"][0], what.networks) if steps == job["fork"][1] else None
+        trainer.reporter = notes if processes.first or signalled or forks else None  # type: ignore[assignment]
+        with unwrapped(job.get("unwrap")), counted() as counts:
             trainer.run()
-    except (UserError, Stopped) as error:
+    except (ProcessError, UserError, Stopped) as error:
         return f"{type(error).__name__} {error.exit_code}: {error}"
     if processes.first:
         (Path(job["folder"]) / "records.json").write_text(json.dumps(notes.records))
-    return "done"
+    return f"counted {json.dumps(counts)}" if job["count"] else "done"
+
+
+def fork(name: str, networks: nn.ModuleDict) -> None:
+    """Change the last bit of one number, of a weight or of a moment of Adam."""
+    if name == "adam":
+        value: Tensor = next(iter(WORK[-1].workers[0].optimizer.state.values()))["exp_avg"]
+    else:
+        value = networks.get_parameter(name).data
+    value.view(torch.int64).view(-1)[0] ^= 1
+
+
+WORK: list[StageTraining] = []
+
+
+@contextmanager
+def counted() -> Iterator[dict[str, Any]]:
+    """Count which gradients are sent, which should be, and which a phase leaves to networks it does not train."""
+    prepare, run = StageTraining.__init__, StageTraining._run
+    sent: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    left: list[str] = []
+
+    def watched(self: StageTraining, *arguments: Any) -> None:
+        prepare(self, *arguments)
+        WORK[:] = [self]
+        for name, network in self.nets.items():
+            if isinstance(network, DistributedDataParallel):
+                network.register_comm_hook(name, hook)
+
+    def hook(name: str, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+        sent[name] += 1
+        return allreduce_hook(None, bucket)
+
+    def counting(self: StageTraining, worker: Any, *arguments: Any) -> Any:
+        others = {n: p for k, net in self.method.networks.items() if k not in worker.phase.trains
+                  for n, p in net.named_parameters(k)}  # fmt: skip
+        before = {name: None if p.grad is None else p.grad.clone() for name, p in others.items()}
+        result = run(self, worker, *arguments)
+        wanted.update(worker.phase.trains)
+        left.extend(n for n, p in others.items() if not same(p.grad, before[n]))
+        return result
+
+    StageTraining.__init__, StageTraining._run = watched, counting  # type: ignore[method-assign]
+    try:
+        yield {"sent": sent, "wanted": wanted, "left": left}
+    finally:
+        StageTraining.__init__, StageTraining._run = prepare, run  # type: ignore[method-assign]
+
+
+def same(one: Tensor | None, other: Tensor | None) -> bool:
+    return (one is None) == (other is None) and (one is None or torch.equal(one, other))  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -173,6 +173,28 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
     assert not part.exists()
 
 
+def test_digests_that_a_killed_process_left_alone_are_removed(tmp_path: Path) -> None:
+    folder = filled(tmp_path, 10)
+    digest_file(folder.folder / "images_000000020.pt").write_text("of a file that was removed\n")
+    assert folder.latest(print) == folder.files()[0]
+    assert [file.name for file in sorted(folder.folder.iterdir())] == [
+        "images_000000010.pt",
+        "images_000000010.pt.sha256",
+    ]
+
+
+def test_an_old_one_that_cannot_be_removed_is_no_reason_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = filled(tmp_path, 10, 20, keep=2)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", lambda *given, **more: (_ for _ in ()).throw(PermissionError(1, "not allowed")))
+        folder.save(STATE, 30)
+    assert len(folder.files()) == 3
+    folder.save(STATE, 40)
+    assert names(folder) == ["images_000000040.pt", "images_000000030.pt"]
+
+
 def test_a_run_folder_a_folder_of_checkpoints_and_a_file_are_found(tmp_path: Path) -> None:
     folder = filled(tmp_path / "run", 10, 20)
     latest = folder.files()[0]

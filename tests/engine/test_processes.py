@@ -84,6 +84,9 @@ JOBS: dict[str, dict[str, Any]] = {
     "batch norm": {"subject": "adversarial", "batch_norm": "discriminator"},
     "discriminator bare": {"subject": "adversarial", "unwrap": "discriminator"},
     "scale bare": {"subject": "pix2pixhd", "unwrap": "scale0"},
+    "one bit": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "save_every": 10},
+    "one bit of Adam": {"subject": "two_routes", "fork": ["adam", 5], "save_every": 10},
+    **{f"{name} counted": {"subject": name, "epochs": 1.2} for name in EPOCHS},
 }
 
 
@@ -96,7 +99,13 @@ def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
             what = subject(name.split()[0] if "taken" in name else "two_routes", 2, EPOCHS[JOBS[name]["subject"]])
             make_trainer(what, double(), root / name, Notes(signal_after=STOP - 1)).run()
     jobs = [
-        {"batch_size": 1, "epochs": EPOCHS[job["subject"]], "folder": str(root / name), **job}
+        {
+            "batch_size": 1,
+            "epochs": EPOCHS[job["subject"]],
+            "folder": str(root / name),
+            "count": "counted" in name,
+            **job,
+        }
         for name, job in JOBS.items()
     ]
     (root / "jobs.json").write_text(json.dumps(jobs))
@@ -197,10 +206,34 @@ def test_batch_norm_is_refused(double_runs: DoubleRuns) -> None:
 
 
 @pytest.mark.parametrize("job", ["discriminator bare", "scale bare"])
-def test_gradients_that_are_not_averaged_are_found(job: str, single: Runs, double_runs: DoubleRuns) -> None:
-    name = JOBS[job]["subject"]
-    assert double_runs[1][job] == ["done", "done"]
-    assert differences(name, single(name), latest(double_runs[0] / job))[0] > 1000 * TOLERANCE
+def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns) -> None:
+    """The processes grow apart, and nothing is saved from then on."""
+    network = JOBS[job]["unwrap"]
+    for end in double_runs[1][job]:
+        assert end.startswith("ProcessError 1: stage"), end
+        assert f"process 1 differs from process 0 in networks/{network}." in end or "in ema/" in end, end
+    assert Checkpoints(double_runs[0] / job, 2).files() == []
+
+
+@pytest.mark.parametrize(("job", "value"), [("one bit", "ema/forth"), ("one bit of Adam", "training/optimizers/")])
+def test_one_bit_that_differs_is_caught_at_the_next_save(job: str, value: str, double_runs: DoubleRuns) -> None:
+    """On both processes, by name; the checkpoints from before it stay."""
+    for end in double_runs[1][job]:
+        assert end.startswith("ProcessError 1: stage stage0, after 10 images: the processes hold different weights"), (
+            end
+        )
+        assert f"process 1 differs from process 0 in {value}" in end
+        assert "last checkpoint is untouched" in end
+    assert Checkpoints(double_runs[0] / job, 2).files() == []
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_every_phase_averages_the_gradients_of_its_networks_once(name: str, double_runs: DoubleRuns) -> None:
+    """And no other: the phase of a generator sends nothing for discriminators, and leaves them no gradients."""
+    for end in double_runs[1][f"{name} counted"]:
+        counts = json.loads(end.removeprefix("counted "))
+        assert counts["sent"] == counts["wanted"] and sum(counts["sent"].values()) > 0, counts
+        assert counts["left"] == []
 
 
 CODES_SCRIPT = """

@@ -382,13 +382,27 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path, 2).files() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped:
         make_trainer(subject("adversarial"), section(), tmp_path, Notes(signal_after=1, signal_number=number)).run()
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) is before
+
+
+def test_saving_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "0.2")
+    for pause, count in ((0.0, 0), (0.15, 1)):
+        trainer = make_trainer(
+            subject("adversarial"), section(save_every=1000), tmp_path / str(pause), notes := Notes()
+        )
+        save = trainer.checkpoints.save  # type: ignore[union-attr]
+        trainer.checkpoints.save = lambda *a, p=pause, s=save: (time.sleep(p), s(*a))  # type: ignore
+        trainer.stages = trainer.stages[:1]
+        trainer.run()
+        told = [message for message in notes.messages if "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120" in message]
+        assert len(told) == count
 
 
 # Precisions

@@ -1,0 +1,115 @@
+"""Training jobs of two processes under torchrun that tests kill, stop and start again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hdtrans.engine import checkpoint
+from hdtrans.engine.checkpoint import Checkpoints
+from tests.engine.runs import fingerprint
+from tests.small_runs import small_recipe, write_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = 600  # of a whole run, in batches of 2: 300 steps
+
+
+def job_recipe(city: Path, out: Path, **training: Any) -> Path:
+    """Write a recipe of two stages on six images; return its file."""
+    values = small_recipe(city, out)
+    stage = {"size": "64x32", "batch_size": 1}
+    values["stages"] = [{"name": name, "epochs": epochs, **stage} for name, epochs in (("first", 40), ("second", 60))]
+    values["training"] |= {"workers": 1, "log_every": 2, "save_every": 20, "sample_every": 200, **training}
+    return write_recipe(out.with_suffix(".yaml"), values)
+
+
+class Job:
+    """One start of the command under torchrun, its errors in a file."""
+
+    def __init__(self, recipe: Path, run: Path, processes: int = 2, restarts: int = 0, shutdown: int = 20) -> None:
+        self.run, self.log = run, recipe.with_suffix(".log")
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+        with self.log.open("w") as said:
+            self.process = subprocess.Popen(
+                [*command, str(ROOT / "tools" / "train.py"), str(recipe)], env=environment, stderr=said, process_group=0
+            )
+
+    def said(self) -> str:
+        """Return what all processes said so far."""
+        return self.log.read_text(errors="replace")
+
+    def images(self) -> int:
+        """Return how far the run is, from its log."""
+        file = self.run / "metrics.jsonl"
+        lines = file.read_text().split("\n")[:-1] if file.exists() else []
+        return max((int(json.loads(line)["images"]) for line in lines), default=0)
+
+    def wait_for(self, images: int, seconds: float = 90) -> None:
+        """Wait until the run has seen so many images."""
+        deadline = time.monotonic() + seconds
+        while self.images() < images:
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            time.sleep(0.02)
+
+    def ranks(self) -> dict[int, int]:
+        """Return the process id of each rank."""
+        found = {}
+        for pid in descendants(self.process.pid):
+            try:
+                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+                parent = int(re.findall(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+            except OSError:
+                continue
+            if parent == self.process.pid and b"train.py" in arguments:
+                found |= {int(v[5:]): pid for v in variables if v.startswith(b"RANK=")}
+        return found
+
+    def end(self, seconds: float = 120) -> int:
+        """Wait for the launcher to end; return its exit code."""
+        return self.process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """Kill the launcher, all processes and their workers at once."""
+        for pid in (self.process.pid, *descendants(self.process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def job(recipe: Path, run: Path, **how: int) -> Iterator[Job]:
+    """Start a job; whatever happens, nothing of it is left behind."""
+    started = Job(recipe, run, **how)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of a process's children and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return children + [inner for child in children for inner in descendants(child)]
+
+
+def final(run: Path) -> str:
+    """Return the fingerprint of what a finished run ended with, its own name and folder left out."""
+    state = checkpoint.load(Checkpoints(run, 2).files()[0])
+    assert state["images_seen"] == IMAGES
+    for key in ("name", "out", "training"):
+        del state["recipe"][key]
+    return fingerprint(state)

@@ -1,0 +1,149 @@
+"""Two processes, killed, stopped and signalled: the same command goes on, and ends as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from hdtrans.engine.checkpoint import Checkpoints
+from tests.bars import Figure
+from tests.faults.jobs import descendants, final, job, job_recipe
+from tests.small_runs import toy_data
+
+pytestmark = pytest.mark.faults
+KILLS = int(os.environ.get("HDTRANS_KILLS", "6"))
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_data(tmp_path_factory.mktemp("city"), 6, 2)
+
+
+@pytest.fixture(scope="module")
+def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the fingerprint of a run that nothing happened to."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    with job(job_recipe(city, run), run) as started:
+        assert started.end() == 0, started.said()[-3000:]
+    return final(run)
+
+
+@pytest.mark.bar("B1.2", "the whole job killed at random times, the same command again: ends with the same hash")
+def test_the_whole_job_killed(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
+    run, dice = tmp_path / "run", random.Random(0)
+    recipe = job_recipe(city, run)
+    for number in range(KILLS):
+        with job(recipe, run) as started:
+            before = started.images()
+            started.wait_for(before - before % 20 + 2)
+            time.sleep(dice.uniform(0, 1.0))
+            assert started.process.poll() is None, f"too fast for kill {number}"
+    with job(recipe, run) as started:
+        assert started.end() == 0, started.said()[-3000:]
+    images = [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert images == sorted(set(images)), "B1.5: no line is there twice"
+    assert final(run) == whole
+    figure(f"{KILLS} of {KILLS} kills")
+
+
+@pytest.mark.bar("B2.1", "kill -9 of one process under --max-restarts: ends with the same hash, back within 30 s")
+def test_one_process_killed(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
+    run, recoveries = tmp_path / "run", []
+    with job(job_recipe(city, run), run, restarts=3) as started:
+        for rank, images in ((1, 30), (0, 110), (1, 250)):
+            started.wait_for(images)
+            os.kill(started.ranks()[rank], signal.SIGKILL)
+            start, reached = time.monotonic(), started.images()
+            started.wait_for(reached + 2)
+            recoveries.append(time.monotonic() - start)
+        assert started.end() == 0, started.said()[-3000:]
+    assert final(run) == whole
+    assert max(recoveries) < 30
+    figure(f"3 of 3, {', '.join(f'{seconds:.1f}' for seconds in recoveries)} s")
+
+
+@pytest.mark.bar("B2.2", "kill -9 of a process without restarts: ends within 45 s, names it, leaves nothing running")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_lost_process_is_named(rank: int, city: Path, tmp_path: Path, figure: Figure) -> None:
+    run = tmp_path / "run"
+    with job(job_recipe(city, run), run) as started:
+        started.wait_for(10)
+        everything = descendants(started.process.pid)
+        os.kill(started.ranks()[rank], signal.SIGKILL)
+        start = time.monotonic()
+        code = started.end(60)
+        seconds = time.monotonic() - start
+        assert code != 0 and seconds < 45
+        assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
+        assert "hdtrans train: stage first, after " in started.said()
+        time.sleep(5)
+        assert not [pid for pid in everything if (Path("/proc") / str(pid) / "cmdline").exists()]
+    figure(f"process {rank}: {seconds:.1f} s")
+
+
+@pytest.mark.bar("B2.3", "a process that hangs is named, within the time limit and 40 s")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_hangs_is_named(rank: int, city: Path, tmp_path: Path, figure: Figure) -> None:
+    run = tmp_path / "run"
+    with job(job_recipe(city, run, timeouts={"step": 5, "pause": 60}), run, shutdown=3) as started:
+        started.wait_for(10)
+        os.kill(started.ranks()[rank], signal.SIGSTOP)
+        start = time.monotonic()
+        code = started.end(60)
+        seconds = time.monotonic() - start
+        assert code != 0 and seconds < 5 + 40
+        assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
+        assert "training.timeouts says how long to wait" in started.said()
+    figure(f"process {rank}: {seconds:.1f} s with a limit of 5 s")
+
+
+SIGNALS = [  # who gets it, which, workers, after how many images; each start goes on where the one before stopped
+    ("launcher", signal.SIGTERM, 2, 4),
+    ("one", signal.SIGUSR1, 2, 30),
+    ("group", signal.SIGTERM, 2, 60),
+    ("one", signal.SIGTERM, 0, 90),
+    ("all", signal.SIGUSR1, 0, 130),
+    ("twice", signal.SIGTERM, 1, 240),  # at the end of the first stage: saving, sample grid, next stage
+]
+
+
+@pytest.mark.bar("B2.4", "SIGTERM and SIGUSR1 to launcher, group or one process save within one step")
+def test_signals(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
+    run, reached, late = tmp_path / "run", 0, []
+    for target, number, workers, images in SIGNALS:
+        with job(job_recipe(city, run, save_every=1000, workers=workers), run) as started:
+            started.wait_for(max(images, reached + 2))
+            ranks = started.ranks()
+            if target == "group":
+                os.killpg(started.process.pid, number)
+            else:
+                whom = {"launcher": [started.process.pid], "all": list(ranks.values())}.get(target, [ranks[1]])
+                for pid in whom * (2 if target == "twice" else 1):
+                    os.kill(pid, number)
+            at = started.images()
+            assert started.end(60) != 0
+            said = started.said()
+        assert f"{signal.Signals(number).name} after " in said, said[-3000:]
+        saved = int(Checkpoints(run, 2).files()[0].name.removeprefix("images_")[:9])
+        assert saved > reached
+        late.append((saved - at) // 2)
+        reached = saved
+    assert max(late) <= 12, late  # the log that tells how far the run was is itself written while it goes on
+    with job(job_recipe(city, run), run) as started:
+        assert started.end() == 0, started.said()[-3000:]
+    assert final(run) == whole
+    figure(f"{len(SIGNALS)} of {len(SIGNALS)}, then the same hash")
+
+
+@pytest.mark.bar("B1.2", "the whole job killed at random times, the same command again: ends with the same hash")
+def test_mutant_another_seed_has_another_hash(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
+    """The hash is no constant: another seed ends with another."""
+    run = tmp_path / "run"
+    with job(job_recipe(city, run, seed=1), run) as started:
+        assert started.end() == 0, started.said()[-3000:]
+    assert final(run) != whole
+    figure("another seed, another hash")

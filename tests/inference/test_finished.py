@@ -1,0 +1,192 @@
+"""What is finished is not touched again, and nothing is written outside `--out`, whatever inputs are called."""
+
+import json
+import os
+import shutil
+import urllib.parse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hdtrans.cli import run_tool
+from hdtrans.common.errors import UserError
+from hdtrans.inference.files import check_results
+from tests.common.test_pages import Reader
+from tests.small_runs import small_recipe, toy_data, train_values
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `run`, a model of label maps, and `maps`, three of them of one size in bytes."""
+    folder = tmp_path_factory.mktemp("finished")
+    values = small_recipe(toy_data(folder / "city"), folder / "run")
+    values["method"]["condition"] = {"boundary": "none"}
+    train_values(values)
+    (folder / "maps").mkdir()
+    for number in range(3):
+        np.save(folder / "maps" / f"{number}.npy", np.full((16, 24), number, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def inputs(place: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(place / "maps", tmp_path / "maps"))
+
+
+def infer(*arguments: object) -> int:
+    return run_tool("infer", [str(a) for a in arguments])
+
+
+def stats(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return inode and time of every picture and thumbnail."""
+    files = [f for f in folder.rglob("*") if f.suffix in (".png", ".jpg")]
+    return {str(f): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files}
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_second_run_touches_nothing(place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
+    assert infer(*command) == 0
+    before, whole = stats(tmp_path / "out"), everything(tmp_path / "out")
+    assert len(before) == 3 + 6
+    for file in inputs.iterdir():
+        os.utime(file)  # younger than their pictures, and the same
+    assert infer(*command) == 0
+    assert "0 made, 3 there already" in capsys.readouterr().out
+    assert stats(tmp_path / "out") == before and everything(tmp_path / "out") == whole
+    entries = [json.loads(line) for line in (tmp_path / "out/finished.jsonl").read_text().splitlines()]
+    assert [entry["name"] for entry in entries] == ["0", "1", "2"]
+    assert all(len(entry["inputs"]["label"]) == 64 for entry in entries)
+
+
+def test_an_input_of_another_content_is_translated_again(place: Path, inputs: Path, tmp_path: Path) -> None:
+    """Though it has the time and the size of the one before."""
+    command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
+    assert infer(*command) == 0
+    before = stats(tmp_path / "out")
+    was = (inputs / "1.npy").stat()
+    np.save(inputs / "1.npy", np.arange(16 * 24, dtype=np.uint8).reshape(16, 24) % 19)
+    os.utime(inputs / "1.npy", ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert (inputs / "1.npy").stat().st_size == was.st_size
+    assert infer(*command) == 0
+    after = stats(tmp_path / "out")
+    changed = {Path(file).name for file in before if after[file] != before[file]}
+    assert changed == {"1.png", "1_input.jpg", "1_result.jpg"}
+
+
+def test_what_a_killed_run_left_is_taken_up(place: Path, inputs: Path, tmp_path: Path) -> None:
+    """Entries that were not collected, one of them torn, and a picture whose entry was not written any more."""
+    out = tmp_path / "out"
+    command = [place / "run", "--input", inputs, "--out", out]
+    assert infer(*command) == 0
+    whole = everything(out)
+    lines = (out / "finished.jsonl").read_text().splitlines()
+    (out / "finished.jsonl").write_text(lines[2] + "\n")
+    (out / ".finished-3.jsonl").write_text(f"{lines[0]}\n{lines[1][:30]}")
+    (out / "2.png").unlink()
+    before = stats(out)
+    assert infer(*command) == 0
+    assert everything(out) == whole
+    assert {name: stats(out)[name] for name in before if name.endswith(".png")} == {
+        name: stat for name, stat in before.items() if name.endswith(".png")
+    }
+
+
+def test_other_options_need_another_folder(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
+    assert infer(*command) == 0
+    before = everything(tmp_path / "out")
+    assert infer(*command, "--dtype", "fp64") == 2
+    assert "another model, direction, seed, dtype or format" in capsys.readouterr().err
+    assert everything(tmp_path / "out") == before
+
+
+HOSTILE = [
+    "../x", "../../x", "a/../../x", "/etc/x", "//etc/x", "sub/../../out2/x", "../..", "../out/../x", "./../x",
+    "a/b/../../../x", "away/x", "away/deep/x", "away/../../x", "x\0y", "\0",
+]  # fmt: skip
+HARMLESS = [
+    "x",
+    ".",
+    "...",
+    "a/../x",
+    "con",
+    "-rf",
+    "a b",
+    "x" * 200,
+    "a\nb",
+    "*",
+    "$(touch x)",
+    "%2e%2e%2fx",
+    "~",
+    "sub/x",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "away").symlink_to(tmp_path / "elsewhere")
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="--input.*(would lie outside|no file can have)"):
+        check_results(out, [("fine", [out / "fine.png"]), (name, [out / f"{name}.png"])])
+
+
+def test_other_names_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")  # the folder itself may be a link
+    names = [name for name in HARMLESS if name != "a/../x"]
+    check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in names])
+    with pytest.raises(UserError, match=r"x and a/\.\./x would both be written as"):
+        check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in ("x", "a/../x")])
+
+
+def test_nothing_is_written_outside_or_twice(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (inputs / "sub").mkdir()
+    shutil.copy(inputs / "0.npy", inputs / "sub" / "x.npy")
+    (tmp_path / "elsewhere").mkdir()
+    out = tmp_path / "out"
+    assert infer(place / "run", "--input", inputs / "0.npy", "--out", out) == 0
+    (out / "sub").symlink_to(tmp_path / "elsewhere")
+    before = everything(out)
+    assert infer(place / "run", "--input", inputs, "--out", out) == 2
+    assert "sub/x: its result would lie outside" in capsys.readouterr().err
+    assert everything(out) == before and not list((tmp_path / "elsewhere").iterdir())
+    (inputs / "thumbnails").mkdir()
+    shutil.copy(inputs / "0.npy", inputs / "thumbnails" / "0_result.npy")
+    assert infer(place / "run", "--input", inputs, "--out", tmp_path / "jpg", "--format", "jpg") == 2
+    assert "0 and thumbnails/0_result would both be written as" in capsys.readouterr().err
+    assert not (tmp_path / "jpg").exists()
+
+
+NAMES = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "&lt;b&gt;",
+    "javascript:alert(1)",
+    "a#b", "a?b", "a%41", "a%2fb", "ü é 日本", "\u202egnp", "]]>", "<!--", "${7*7}", "a\tb",
+]  # fmt: skip
+
+
+def test_a_gallery_of_hostile_names_shows_every_picture_and_runs_nothing(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    names = [name.replace("/", "|") for name in NAMES]
+    for name in names:
+        cv2.imwrite(str(tmp_path / "x.png"), np.zeros((16, 24), np.uint8))
+        shutil.copy(tmp_path / "x.png", tmp_path / "maps" / f"{name}.png")
+    out = tmp_path / "out"
+    assert infer(place / "run", "--input", tmp_path / "maps", "--out", out) == 0
+    reader = Reader((out / "index.html").read_text(encoding="utf-8"))
+    assert not {"script", "iframe", "object", "base"} & set(reader.tags)
+    assert not any(name.startswith("on") for name in reader.values)
+    pages = [urllib.parse.unquote(value) for value in (*reader.values["src"], *reader.values["href"])]
+    assert len(pages) == 4 * len(names) and all((out / page).is_file() for page in pages)
+    assert not any(":" in value.split("/")[0] for value in reader.values["href"]), "a scheme"
