@@ -131,6 +131,8 @@ class TestReading:
             batches.append(list(make_loader(samples, order, 2, False)))
         for plain, sharded in zip(*batches, strict=True):
             for field in fields_of(plain):
+                if field.name == "files":  # which lie elsewhere
+                    continue
                 one, other = getattr(plain, field.name), getattr(sharded, field.name)
                 assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
