@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -174,7 +175,7 @@ class _Words:
     def __init__(self, store: Any, rank: int, world: int) -> None:
         self.store, self.rank, self.world = store, rank, world
         self.said = False
-        self.store.set(f"hdtrans/host/{rank}", socket.gethostname())
+        self.store.set(f"host/{rank}", socket.gethostname())
 
     def explain(self, error: Exception, where: str) -> Exception | None:
         """Leave a word about the error; return what it comes from, or None where it comes from here."""
@@ -188,9 +189,9 @@ class _Words:
 
         def ask() -> None:
             with contextlib.suppress(RuntimeError):
-                self.store.set(f"hdtrans/word/{self.rank}", json.dumps(word))
+                self.store.set(f"word/{self.rank}", json.dumps(word))
                 if waited:
-                    found.append(self._cause(self._gather(4.0 if "imed out" in text else 3.0), where, text))
+                    found.append(self._cause(self._gather(3.0), where, text))
 
         asking = threading.Thread(target=ask, daemon=True)  # the store may be out of reach, with the machine it is on
         asking.start()
@@ -204,8 +205,8 @@ class _Words:
         words: dict[int, dict[str, Any]] = {}
         while True:
             for rank in range(self.world):
-                if rank not in words and self.store.check([f"hdtrans/word/{rank}"]):
-                    words[rank] = json.loads(self.store.get(f"hdtrans/word/{rank}"))
+                if rank not in words and self.store.check([f"word/{rank}"]):
+                    words[rank] = json.loads(self.store.get(f"word/{rank}"))
             if len(words) == self.world or time.monotonic() > deadline:
                 return words
             time.sleep(0.05)
@@ -232,7 +233,7 @@ class _Words:
         return ProcessError(f"{where}: {reason}. {advice}", told)
 
     def _name(self, rank: int) -> str:
-        key = f"hdtrans/host/{rank}"
+        key = f"host/{rank}"
         return f"process {rank} on {self.store.get(key).decode()}" if self.store.check([key]) else f"process {rank}"
 
 
@@ -267,6 +268,8 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
         torch.cuda.set_device(place)
     patience = timedelta(seconds=step + (_NCCL_MARGIN if on_gpu else 0))
     store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=pause)))
+    # torchrun keeps one store over all restarts, with the addresses of processes that are gone.
+    store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world, timeout=patience
     )

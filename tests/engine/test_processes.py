@@ -160,6 +160,7 @@ def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
     assert bias_difference < BIAS_TOLERANCE
 
 
+@pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.parametrize("job", [*EPOCHS, "two_routes workers", "pix2pixhd workers"])
 def test_two_processes_train_what_one_trains(job: str, single: Runs, double_runs: DoubleRuns) -> None:
     assert double_runs[1][job] == ["done", "done"]
@@ -172,12 +173,14 @@ def test_two_processes_train_what_one_trains(job: str, single: Runs, double_runs
         assert ours == pytest.approx(theirs, abs=TOLERANCE), "the means over both processes are logged"
 
 
+@pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 @pytest.mark.parametrize("name", MOVED)
 def test_two_processes_go_on_where_one_stopped(name: str, single: Runs, double_runs: DoubleRuns) -> None:
     assert double_runs[1][f"{name} taken up"] == ["done", "done"]
     hold(name, single(name), latest(double_runs[0] / f"{name} taken up"))
 
 
+@pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 @pytest.mark.parametrize("name", MOVED)
 def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_runs: DoubleRuns) -> None:
     folder = double_runs[0] / f"{name} left"
@@ -215,6 +218,7 @@ def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: Double
     assert Checkpoints(double_runs[0] / job, 2).files() == []
 
 
+@pytest.mark.bar("B6.3", "one bit that differs in one process is caught at the next save")
 @pytest.mark.parametrize(("job", "value"), [("one bit", "ema/forth"), ("one bit of Adam", "training/optimizers/")])
 def test_one_bit_that_differs_is_caught_at_the_next_save(job: str, value: str, double_runs: DoubleRuns) -> None:
     """On both processes, by name; the checkpoints from before it stay."""
@@ -227,6 +231,7 @@ def test_one_bit_that_differs_is_caught_at_the_next_save(job: str, value: str, d
     assert Checkpoints(double_runs[0] / job, 2).files() == []
 
 
+@pytest.mark.bar("B6.4", "all-reduces are exactly those of the networks a phase trains")
 @pytest.mark.parametrize("name", EPOCHS)
 def test_every_phase_averages_the_gradients_of_its_networks_once(name: str, double_runs: DoubleRuns) -> None:
     """And no other: the phase of a generator sends nothing for discriminators, and leaves them no gradients."""

@@ -55,6 +55,7 @@ def points(name: str) -> list[int]:
     return list(range(1, STEPS[name] + 1)) if name in TOYS else [1, 2, 3, 4, 6, 8, 12]
 
 
+@pytest.mark.bar("B1.3", "resume is equal by hash, and each component that is left out is seen")
 @pytest.mark.parametrize(("name", "steps"), [(name, k) for name in STEPS for k in points(name)])
 def test_a_run_that_died_goes_on_from_its_last_checkpoint(
     name: str, steps: int, uninterrupted: Uninterrupted, tmp_path: Path
@@ -160,6 +161,7 @@ MUTATIONS = [
 ]
 
 
+@pytest.mark.bar("B1.3", "resume is equal by hash, and each component that is left out is seen")
 @pytest.mark.parametrize(("name", "component"), [("two_routes", ""), ("penalised", ""), *MUTATIONS])
 def test_everything_in_a_checkpoint_is_needed(
     name: str, component: str, uninterrupted: Uninterrupted, tmp_path: Path

@@ -87,7 +87,7 @@ def disturb(tmp_path: Path, save: Saver, what: str, check: Callable[[Path, list[
             good = check(folder, told, status)
             tried, held = tried + 1, held + good
             if not good:
-                print(f"{call} {number}: status {status}, acknowledged {told}", os.listdir(folder / "checkpoints"))
+                print(f"{call} {number}: status {status}, acknowledged {told}", sorted(folder.rglob("*")))
             shutil.rmtree(folder)
     return tried, held
 

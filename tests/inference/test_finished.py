@@ -130,6 +130,7 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
@@ -149,6 +150,7 @@ def test_other_names_are_fine(tmp_path: Path) -> None:
         check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in ("x", "a/../x")])
 
 
+@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
 def test_nothing_is_written_outside_or_twice(
     place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -176,6 +178,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.bar("B5.6", "galleries show every name and run none")
 def test_a_gallery_of_hostile_names_shows_every_picture_and_runs_nothing(place: Path, tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     names = [name.replace("/", "|") for name in NAMES]
