@@ -241,7 +241,7 @@ def test_the_kubernetes_manifest_fits_its_schema() -> None:
     (container,) = pod["containers"]
     assert container["name"] == "pytorch", "the operator gives torchrun's variables to this one only"
     assert {m["name"] for m in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-    assert {m["mountPath"] for m in container["volumeMounts"]} == {"/work", "/dev/shm", "/tmp"}
+    assert {m["mountPath"] for m in container["volumeMounts"]} == {"/workspace", "/dev/shm", "/tmp"}
     patience = {entry["name"]: int(entry["value"]) for entry in container["env"]}["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"]
     assert pod["terminationGracePeriodSeconds"] > patience
     assert container["args"][0] == "torchrun"
