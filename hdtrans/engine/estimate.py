@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config import Pictures, Recipe, Stage, method_module
+from hdtrans.config import Pictures, Recipe, Size, Stage, method_module
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, choose_precision
@@ -43,7 +43,7 @@ def describe(recipe: Recipe) -> str:
     precision = choose_precision(recipe.training.precision, _device(recipe))
     lines = [yaml_text(recipe.model_dump(mode="json"))]
     for stage in recipe.stages:
-        work, cost = _count(recipe, stage, precision)
+        work, cost = count_step(recipe, stage, precision)
         total = cost.weights + cost.optimizers + cost.activations
         size = f"{stage.size or f'files of {_UNSIZED[0]}x{_UNSIZED[1]} assumed'}"
         lines += [
@@ -62,8 +62,8 @@ def _device(recipe: Recipe) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
-    """Walk one step of a stage with tensors that have shapes alone."""
+def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
+    """Walk one step of a stage with tensors that have shapes alone; return what trains, and what it costs."""
     module = method_module(recipe.method.kind)
     precision = Precision(precision.name, "cpu")
     with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights):
@@ -77,6 +77,19 @@ def _count(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTra
     trained = sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
     weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
     return work, Cost(counter.get_total_flops(), weights, 3 * trained, kept.most)
+
+
+def count_translation(recipe: Recipe, size: Size) -> int:
+    """Return the operations of making one picture of a size, as the last stage of a recipe makes it."""
+    module, stage = method_module(recipe.method.kind), recipe.stages[-1]
+    with FakeTensorMode(), torch.device("cpu"), torch.no_grad():
+        networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
+        method = module.build(recipe.method, recipe.data, stage, networks)
+        batch = _batch(recipe, stage.model_copy(update={"size": size, "batch_size": 1}))
+        inputs = {name: getattr(batch, name) for name in method.reads - {"photo"}}
+        with FlopCounterMode(display=False) as counter:
+            method.translator(networks)(**inputs)
+    return counter.get_total_flops()
 
 
 @contextmanager

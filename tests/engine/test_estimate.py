@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hdtrans.config import Recipe, check_recipe, load_recipe, method_module
 from hdtrans.engine.distributed import Processes
-from hdtrans.engine.estimate import Cost, _count, describe
+from hdtrans.engine.estimate import Cost, count_step, describe
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from tests.methods.small import street_batch
@@ -39,7 +39,7 @@ def recipe(size: str = "8x8", labels: int = 2, batch_size: int = 1, **method: An
 
 
 def cost(of: Recipe) -> Cost:
-    return _count(of, of.stages[0], Precision(of.training.precision, "cpu"))[1]
+    return count_step(of, of.stages[0], Precision(of.training.precision, "cpu"))[1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -57,7 +57,7 @@ def test_operations_of_a_network_counted_by_hand(batch_size: int) -> None:
 
 def test_double_precision_has_twice_the_bytes() -> None:
     single = recipe()
-    double = _count(single, single.stages[0], Precision("fp64", "cpu"))[1]
+    double = count_step(single, single.stages[0], Precision("fp64", "cpu"))[1]
     assert (double.weights, double.optimizers) == (2 * cost(single).weights, 2 * cost(single).optimizers)
     assert double.flops == cost(single).flops
     assert torch.get_default_dtype() == torch.float32
@@ -145,7 +145,7 @@ def test_recomputing_and_small_batches_keep_less() -> None:
 def test_half_precision_keeps_what_a_real_step_keeps(precision: str, recompute: bool) -> None:
     method = {**LARGER, "generator": {**LARGER["generator"], "recompute": recompute}}
     tried = recipe("64x48", 3, 2, **method)
-    found = _count(tried, tried.stages[0], Precision(precision, "cpu"))[1]
+    found = count_step(tried, tried.stages[0], Precision(precision, "cpu"))[1]
     full = cost(tried)
     assert (found.flops, found.weights, found.optimizers) == (full.flops, full.weights, full.optimizers)
     assert found.activations < 0.8 * full.activations
@@ -171,7 +171,7 @@ def test_a_dry_run_touches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_networks_of_the_paper_are_counted_without_their_memory() -> None:
     paper = load_recipe("pix2pixhd_cityscapes_1024p", ["training.precision=fp32", "training.device=cpu"])
     stage = paper.stages[-1]
-    found = _count(paper, stage, Precision("fp32", "cpu"))[1]
+    found = count_step(paper, stage, Precision("fp32", "cpu"))[1]
     trained = 4 * (182_857_059 + 8_404_803)
     assert trained <= found.weights < 1.2 * trained + 4 * 15_000_000
     assert found.optimizers <= 3 * trained

@@ -1,0 +1,84 @@
+"""Where the time of one call goes: by network or segment, and by kind of operation."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from hdtrans.benchmark.subjects import OURS, Subject
+from hdtrans.benchmark.timing import wait
+
+# What the names of torch's operations hold, and what they are called; the first that fits counts.
+_KINDS = (
+    ("optimizer", ("adam",)),
+    ("convolutions, backward", ("convolution_backward",)),
+    ("convolutions", ("conv",)),
+    ("norms", ("_norm", "var_mean")),
+    ("padding", ("pad", "index_select")),
+    ("activations", ("relu", "tanh", "threshold")),
+    ("pooling", ("pool",)),
+    ("layout and type", ("copy_", "contiguous", "to_copy", "clone", "aten::cat")),
+    ("losses", ("l1_loss", "mse_loss", "aten::abs", "aten::pow", "sgn", "mean")),
+)
+
+
+def by_kind(subject: Subject) -> dict[str, float]:
+    """Return the share of each kind of operation in the time that one call of ours computes."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        subject.rivals[OURS]()
+    times: dict[str, float] = {}
+    for event in profiler.key_averages():
+        name = event.key.lower()
+        kind = next((kind for kind, parts in _KINDS if any(part in name for part in parts)), "other")
+        times[kind] = times.get(kind, 0.0) + event.self_cpu_time_total
+    return _shares(times)
+
+
+def by_part(subject: Subject, device: torch.device) -> dict[str, float]:
+    """Return the share of each part in the time of one call of ours: forward passes, backward passes, optimizers."""
+    clock = _Clock(device)
+    with clock.watching(subject):
+        subject.rivals[OURS]()
+    clock.mark("other")
+    return _shares(clock.times)
+
+
+def _shares(times: dict[str, float]) -> dict[str, float]:
+    total = sum(times.values()) or 1.0
+    return {name: time / total for name, time in sorted(times.items(), key=lambda item: -item[1])}
+
+
+class _Clock:
+    """Gives the time since the last mark to a name."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.times: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def mark(self, name: str) -> None:
+        """Give the time until now to a name."""
+        wait(self.device)
+        now = time.perf_counter()
+        self.times[name] = self.times.get(name, 0.0) + now - self.last
+        self.last = now
+
+    @contextmanager
+    def watching(self, subject: Subject) -> Iterator[None]:
+        """Mark the beginning and end of every part, and of every step of an optimizer."""
+        handles: list[Any] = []
+        for name, part in subject.parts:
+            handles.append(part.register_forward_pre_hook(lambda *_: self.mark("other")))
+            handles.append(part.register_forward_hook(lambda *_, name=name: self.mark(name)))
+        for optimizer in subject.optimizers:
+            handles.append(optimizer.register_step_pre_hook(lambda *_: self.mark("losses and backward")))
+            handles.append(optimizer.register_step_post_hook(lambda *_: self.mark("optimizers")))
+        self.last = time.perf_counter()
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
