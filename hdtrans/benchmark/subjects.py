@@ -159,7 +159,7 @@ def preparing(wanted: Wanted, files: list[SampleFiles], root: Path) -> Iterator[
     """Yield triples from the disk to scaled files in memory, against decoding and encoding alone."""
     split, suffix = Path(files[0].paths["label"]).parent.name, ("label", "img", "inst")
     folders = [split.replace("label", part) for part in suffix]
-    source = FolderSource(root, folders[0], folders[2], folders[1], ClassTable.generic(255))
+    source = FolderSource(root, folders[0], folders[1], folders[2], ClassTable.generic(255))
     options = Options(size=(wanted.size.height, wanted.size.width))
     items, maker = source.items()[: len(files)], MapsMaker(source, root, options)
     paths = [{k: Path(v) for k, v in f.paths.items()} for f in files]
