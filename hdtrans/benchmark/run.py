@@ -27,6 +27,7 @@ from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.toycity import write_dataset
 from hdtrans.engine.distributed import choose_device
+from hdtrans.engine.precision import computes_bf16
 
 SUBJECTS = ("inference", "training", "reading", "preparing")
 _FIELDS = ("label", "instance", "photo")
@@ -180,7 +181,7 @@ def _machine(plan: Plan, device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else known.get("cpu_name", platform.machine())
     return {
         "device": name,
-        "bf16_in_hardware": bool(known.get("avx512_bf16") or known.get("amx_bf16")) or device.type == "cuda",
+        "bf16_in_hardware": computes_bf16(device),
         "cores": os.cpu_count(),
         "threads": plan.threads,
         "torch": torch.__version__,

