@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 import torch
 
+from hdtrans.engine import precision
 from tests.bars import figure, note_bars, print_bars
 
-__all__ = ["figure"]
+__all__ = ["computes_bf16", "figure"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the processes of the tests share the cores already
+
+# Where nothing else is said, tests compute in fp32 on every CPU: their tolerances are those of fp32.
+computes_bf16 = precision.computes_bf16
+precision.computes_bf16 = lambda device: device.type == "cuda" and computes_bf16(device)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

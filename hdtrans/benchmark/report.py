@@ -67,6 +67,12 @@ def _details(subject: dict[str, Any]) -> list[str]:
             f"  {subject['flops'] / 1e9:,.0f} GFLOP, {speed / 1e9:,.0f} GFLOP/s: {subject['share_of_ceiling']:.0%} of "
             f"what a large convolution reaches in {subject['dtype']}"
         )
+    if subject["dry_run"]:
+        estimated, measured = subject["dry_run"]["estimated"], subject["dry_run"]["measured"]
+        lines.append(
+            f"  memory of a process: {estimated / 2**30:.2f} GiB by --dry-run, {measured / 2**30:.2f} GiB measured "
+            f"({estimated / measured - 1:+.0%})"
+        )
     for key, words in (("by_part", "by part"), ("by_kind", "by kind")):
         shares = [f"{name} {share:.0%}" for name, share in subject[key].items() if share >= _SHOWN]
         if shares:

@@ -75,7 +75,7 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
     if wrong:
         raise UserError(f"benchmark: there is no {', '.join(wrong)}; there are {', '.join(SUBJECTS)}")
     device = choose_device(plan.device)
-    original = load_original(plan.original) if plan.width == 64 else None
+    original = load_original(plan.original) if plan.original or plan.width == 64 else None
     wanted = Wanted(plan.size, plan.enhancers, plan.dtype, device, original, plan.width)
     with _threads(plan.threads), _data(plan) as root:
         data = LabelMaps(root=root, labels=255)
@@ -114,6 +114,7 @@ def _subjects(plan: Plan, wanted: Wanted, data: LabelMaps, files: list[SampleFil
 def _measure(subject: Subject, plan: Plan, device: torch.device) -> dict[str, Any]:
     took = take_turns(subject.rivals, plan.rounds, device)
     others = [name for name in took if name != OURS]
+    measured = subject.held + took[OURS].memory
     return {
         "name": subject.name,
         "unit": subject.unit,
@@ -122,6 +123,7 @@ def _measure(subject: Subject, plan: Plan, device: torch.device) -> dict[str, An
         "times": {name: _plain(times, subject.each) for name, times in took.items()},
         "faster_than": {name: _spread(ratios(took[name], took[OURS])) for name in others},
         "faster_than_by_cpu_time": {name: _spread(ratios(took[name], took[OURS], cpu=True)) for name in others},
+        "dry_run": {"estimated": subject.estimate, "measured": measured} if subject.estimate else {},
         "by_part": by_part(subject, device) if subject.parts else {},
         "by_kind": by_kind(subject) if subject.parts else {},
     }
@@ -195,8 +197,7 @@ def _machine(plan: Plan, device: torch.device) -> dict[str, Any]:
 
 def _plain(took: Took, each: int) -> dict[str, Any]:
     cpu = statistics.median(took.cpu)
-    memory = max(took.memory)
-    return {"seconds": took.median, "per_second": each / took.median, "cpu_seconds": cpu, "memory": memory}
+    return {"seconds": took.median, "per_second": each / took.median, "cpu_seconds": cpu, "memory": took.memory}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

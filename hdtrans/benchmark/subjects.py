@@ -48,6 +48,8 @@ class Subject:
         dtype: what ours computes in.
         parts: the networks or segments whose share of a call is asked for; several may have one name.
         optimizers: whose share is asked for.
+        held: bytes of weights, gradients and moments that are there between two steps; averages left out.
+        estimate: bytes of one process, as `--dry-run` tells them.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Subject:
     dtype: torch.dtype = torch.float32
     parts: Sequence[tuple[str, nn.Module]] = ()
     optimizers: tuple[torch.optim.Optimizer, ...] = ()
+    held: int = 0
+    estimate: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,9 @@ def training(wanted: Wanted, scene: dict[str, Any]) -> Subject:
     _, cost = count_step(recipe, stage, precision)
     parts = [*networks.items(), *method.helpers.items()]
     optimizers = tuple(worker.optimizer for worker in work.workers)
-    return Subject("training", "steps", rivals, 1, cost.flops, precision.compute, parts, optimizers)
+    held = cost.weights + cost.optimizers
+    estimate = held + cost.activations
+    return Subject("training", "steps", rivals, 1, cost.flops, precision.compute, parts, optimizers, held, estimate)
 
 
 def reading(wanted: Wanted, files: list[SampleFiles], root: Path, resize: bool) -> Subject:

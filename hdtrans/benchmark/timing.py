@@ -1,15 +1,16 @@
 """Time and memory of rivals that take turns, so that what else the machine does falls on all of them alike."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-from hdtrans.engine.freed_memory import keep_freed_memory
-from hdtrans.inference.memory import resident
+from hdtrans.common.freed_memory import keep_freed_memory
 
 Work = Callable[[], object]
 
@@ -21,12 +22,12 @@ class Took:
     Attributes:
         seconds: of the clock.
         cpu: seconds of all cores.
-        memory: bytes beyond those that were taken before the call, at most; of the GPU where one computes.
+        memory: bytes of tensors beyond those that were there before one more call, at most.
     """
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    memory: int = 0
 
     @property
     def median(self) -> float:
@@ -46,6 +47,8 @@ def take_turns(rivals: Mapping[str, Work], rounds: int, device: torch.device) ->
     for _ in range(rounds):
         for name, work in rivals.items():
             _measure(work, took[name], device, ours=work is first)
+    for name, work in rivals.items():
+        took[name].memory = _peak_of_tensors(work, device)
     return took
 
 
@@ -59,13 +62,11 @@ def _measure(work: Work, took: Took, device: torch.device, ours: bool) -> None:
     wait(device)
     if device.type == "cpu":
         keep_freed_memory(ours)
-    before = _reset_peak(device)
     start, start_cpu = time.perf_counter(), time.process_time()
     work()
     wait(device)
     took.seconds.append(time.perf_counter() - start)
     took.cpu.append(time.process_time() - start_cpu)
-    took.memory.append(max(0, _peak(device) - before))
 
 
 def wait(device: torch.device) -> None:
@@ -74,23 +75,16 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _reset_peak(device: torch.device) -> int:
-    """Forget the peak until now; return the bytes that are taken."""
+def _peak_of_tensors(work: Work, device: torch.device) -> int:
+    """Return the bytes of tensors that one call takes at most, counted as they come and go."""
     if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:  # another system, or one that forbids it: the peak is then that of the whole run
-        return 0
-    return resident()
-
-
-def _peak(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    results: Any = profiler.profiler
+    changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
+    return max(0, *itertools.accumulate(sizes)) if sizes else 0

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
+from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config import Recipe, method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
@@ -42,6 +43,7 @@ class Found:
 def train(recipe: Recipe) -> Path:
     """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`."""
     timeouts = recipe.training.timeouts
+    keep_freed_memory()
     with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
         found: Found = processes.on_first(lambda: _find(recipe))
         module = method_module(recipe.method.kind)

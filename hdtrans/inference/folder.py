@@ -16,6 +16,7 @@ from tqdm import tqdm
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import PART_SUFFIX, write_text
+from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
@@ -78,6 +79,8 @@ def translate_folder(
             lie outside it or on another one.
     """
     processes = processes or Processes()
+    if translator.max_memory is None:
+        keep_freed_memory()
     job = _Job(translator, folders, batch_size)
     processes.on_first(lambda: _claim(folders, translator, job.ending))
     job.finished = Finished(folders.out, processes.rank)

@@ -89,17 +89,18 @@ class Norm(nn.Module):
         return self._activate(x)
 
     def _each_by_itself(self, x: Tensor) -> Tensor:
-        """Return instance norm, on the CPU by those of torch's kernels that are several times faster at the same.
+        """Return instance norm, on the CPU by those of torch's other norms that are the same, and several times faster.
 
-        In half precision it is batch norm of one picture, which stays channels-last; in float32 group norm of as many
-        groups as channels. (Each sums the other's type or layout too coarsely, or slowly.)
+        Half precision takes batch norm of one picture at a time, which stays channels-last; its sums in float32 are too
+        coarse there, so that takes group norm of as many groups as channels. (The gradient of torch's own instance norm
+        is wrong on the CPU where it arrives channels-last, as of 2.15.)
         """
-        if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
+        if x.device.type != "cpu":
+            return F.instance_norm(x, eps=self.epsilon)
+        if x.dtype in (torch.bfloat16, torch.float16):
             pictures = [F.batch_norm(one, None, None, training=True, eps=self.epsilon) for one in x.split(1)]
             return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
-        if x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous():
-            return F.group_norm(x, x.shape[1], eps=self.epsilon)
-        return F.instance_norm(x, eps=self.epsilon)
+        return F.group_norm(x.contiguous(), x.shape[1], eps=self.epsilon)
 
     def looks_at_all(self, statistics: Statistics | None = None) -> bool:
         """Say whether it needs the mean and variance of the whole picture, were it called with these `statistics`."""

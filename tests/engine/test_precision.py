@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.engine import precision as precision_module
 from hdtrans.engine.precision import Precision, Scaler, choose_precision, set_up_backend
+from tests.conftest import computes_bf16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -31,6 +33,30 @@ def test_types(name: str, weights: torch.dtype, compute: torch.dtype) -> None:
             assert network(torch.zeros(1, 3, 5, 5, dtype=weights)).dtype == weights
         assert network(torch.zeros(1, 3, 5, 5, dtype=compute)).dtype == compute
     assert (precision.scaler() is not None) == (name == "fp16")
+
+
+def test_auto_is_bf16_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(precision_module, "computes_bf16", lambda device, there=there: there)
+        assert choose_precision("auto", CPU).name == ("bf16" if there else "fp32")
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True, "avx512_bf16": False}, False)],
+)
+def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], wanted: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert computes_bf16(CPU) is wanted
+
+
+def test_weights_lie_as_bf16_convolutions_on_a_cpu_want_them() -> None:
+    for name, layout in (("bf16", torch.channels_last), ("fp32", torch.contiguous_format)):
+        network = nn.Conv2d(3, 4, 3)
+        before = network.weight.detach().clone()
+        choose_precision(name, CPU).prepare(network, CPU)
+        assert network.weight.is_contiguous(memory_format=layout)
+        assert torch.equal(network.weight, before)
 
 
 def test_the_scale_of_losses_halves_and_grows_as_torch_does_it() -> None:

@@ -53,6 +53,31 @@ def test_norm_by_hand(kind: NormKind, activation: str) -> None:
     assert torch.allclose(norm(x.clone()), ACTIVATIONS[activation](wanted), atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 0.04), (torch.float16, 0.01)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_fast_instance_norms_are_instance_norm(
+    dtype: torch.dtype, tolerance: float, batch: int, layout: torch.memory_format
+) -> None:
+    """Against a formula in double precision, forth and back, at a mean three times the deviation.
+
+    torch's own instance norm is no judge of gradients: see `Norm`.
+    """
+    torch.manual_seed(0)
+    x = (torch.randn(batch, 8, 24, 40) + 3).to(dtype).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(batch, 8, 24, 40).to(dtype).to(memory_format=layout)
+    exact = x.detach().double().contiguous().requires_grad_()
+    mean, variance = exact.mean((2, 3), keepdim=True), exact.var((2, 3), keepdim=True, correction=0)
+    found, wanted = Norm(8, "instance", "none")(x), (exact - mean) / (variance + 1e-5).sqrt()
+    assert found.dtype == dtype
+    assert dtype == torch.float32 or found.is_contiguous(memory_format=layout)
+    assert (found - wanted).abs().max() < tolerance
+    found.backward(weight)
+    wanted.backward(weight.double().contiguous())
+    assert x.grad is not None and exact.grad is not None
+    assert (x.grad - exact.grad).abs().max() < tolerance * exact.grad.abs().max()
+
+
 @pytest.mark.parametrize("kind", ["instance", "batch"])
 def test_norm_with_statistics_handed_in_equals_its_own(kind: NormKind) -> None:
     x = torch.rand(3, 2, 5, 4, dtype=torch.float64) * 5 - 2

@@ -1,0 +1,66 @@
+"""Weights that are laid out once: the same numbers as torch's own convolutions, and where they are put."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hdtrans.inference.laid_out import LaidOut, lay_out
+from hdtrans.inference.translator import Translator
+from tests.small_runs import made_checkpoint
+
+CONVOLUTIONS = {
+    "7x7": lambda: nn.Conv2d(5, 8, 7),
+    "down": lambda: nn.Conv2d(16, 32, 3, stride=2, padding=1),
+    "without bias": lambda: nn.Conv2d(4, 6, 4, padding=2, bias=False),
+    "up": lambda: nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1),
+}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_it_computes_what_torch_does(kind: str, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    convolution = CONVOLUTIONS[kind]()
+    for size in ((13, 18), (20, 31)):  # weights are laid out for no size in particular
+        x = torch.randn(2, convolution.in_channels, *size).to(memory_format=layout)
+        with torch.inference_mode():
+            wanted = convolution.double()(x.double())
+            convolution.float()
+            assert (LaidOut(convolution, torch.float32)(x) - wanted).abs().max() < 1e-5
+            rounded = convolution.bfloat16()(x.bfloat16())
+            convolution.float()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                found = LaidOut(convolution, torch.bfloat16)(x)
+        assert found.dtype == torch.bfloat16 and found.shape == rounded.shape
+        assert (found.double() - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
+def test_what_is_not_plain_is_left_alone() -> None:
+    plain, grouped = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2)
+    module = nn.Sequential(plain, nn.Sequential(grouped, nn.Conv2d(4, 4, 3, dilation=2)))
+    lay_out(module, torch.bfloat16)
+    assert [type(m).__name__ for m in module.modules() if not list(m.children())] == ["LaidOut", "Conv2d", "Conv2d"]
+
+
+@pytest.mark.parametrize(("dtype", "levels", "mean"), [("fp32", 1, 0.01), ("bf16", 16, 2)])
+def test_pictures_of_a_translator_stay_the_same(tmp_path: Path, dtype: str, levels: int, mean: float) -> None:
+    """Of a small network with large weights, whose pictures are all contrast, against double precision."""
+    method = {
+        "kind": "pix2pixhd",
+        "generator": {"width": 8, "downsamples": 2, "blocks": 2},
+        "perceptual": {"kind": "none"},
+    }
+    file = made_checkpoint(tmp_path / "model.pt", {"kind": "label_maps", "root": ".", "labels": 5}, method)
+    label = np.random.default_rng(0).integers(0, 5, (9, 12), dtype=np.uint8).repeat(7, 0).repeat(7, 1)
+    exact = Translator.load(file, "cpu", "fp64")(label).astype(int)
+    translator = Translator.load(file, "cpu", dtype)
+    assert not any(isinstance(m, LaidOut) for m in translator.module.modules()), "the module is for export, too"
+    for _ in range(2):
+        difference = np.abs(translator(label).astype(int) - exact)
+        assert difference.max() <= levels and difference.mean() <= mean
+    laid_out = [m for m in translator.module.modules() if isinstance(m, LaidOut)]
+    assert len(laid_out) == 1 + 2 + 4 + 2 + 1
+    assert not any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in translator.module.modules())
