@@ -61,6 +61,10 @@ class Batch:
         """Return the batch in pinned memory (called by the data loader)."""
         return self._each(lambda tensor: tensor.pin_memory())
 
+    def channels_last(self) -> "Batch":
+        """Return the batch with its pictures laid out channels-last."""
+        return self._each(lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed: dict[str, Any] = {
             name: change(tensor) for name in FIELDS if (tensor := getattr(self, name)) is not None

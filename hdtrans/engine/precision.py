@@ -38,6 +38,15 @@ class Precision:
         """The type that convolutions compute in."""
         return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name, self.weights)
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether pictures are best laid out channels-last: then all that is made of them stays so.
+
+        Weights stay as they are. (Fused Adam on the CPU mixes up weights and moments of unequal layouts, as of torch
+        2.15, and checkpoints may come from elsewhere.)
+        """
+        return self.device == "cpu" and self.compute in (torch.bfloat16, torch.float16)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for forward passes and losses."""
         half = self.compute in (torch.bfloat16, torch.float16)
@@ -52,10 +61,8 @@ class Precision:
         return Scaler(device or torch.device(self.device)) if self.name == "fp16" else None
 
     def prepare(self, networks: nn.Module, device: torch.device) -> None:
-        """Move networks to the device, in the type of the weights and the layout that it computes in fastest."""
+        """Move networks to the device, in the type of the weights."""
         networks.to(device=device, dtype=self.weights)
-        if self.compute == torch.bfloat16 and device.type == "cpu":
-            networks.to(memory_format=torch.channels_last)
 
 
 class Scaler:

@@ -100,6 +100,8 @@ class StageTraining:
         draw = Draw(images_seen, self.training.seed, batch.counters, slots, self.precision.compute, self.precision.full)
         self.taken = Step(Batch(batch.names, batch.counters, files=batch.files), images, images_seen)
         before: Before | None = self._now()
+        if self.precision.channels_last:
+            batch = batch.channels_last()
         self.focus(self.trained)
         with self.precision.autocast():
             shared = self.method.share(self.nets, batch, draw)

@@ -23,6 +23,12 @@ def boundaries(ids: Tensor) -> Tensor:
     return left_or_right | torch.cat([row, below], 1) | torch.cat([below, row], 1)
 
 
+def _laid_out(x: Tensor) -> Tensor:
+    """Return half-precision channels on a CPU channels-last, as its convolutions want them; others as they are."""
+    half = x.dtype in (torch.bfloat16, torch.float16)
+    return x.contiguous(memory_format=torch.channels_last) if half and x.device.type == "cpu" else x
+
+
 class Condition(nn.Module):
     """Turn integer maps, or a picture, into the channels that networks see; made on the device, in one place.
 
@@ -62,8 +68,8 @@ class Condition(nn.Module):
         if source is not None:
             ids = instance if self.boundary == "instance" else None
             if ids is None:
-                return source.to(dtype)
-            return torch.cat([source.to(dtype), boundaries(ids).unsqueeze(1).to(dtype)], 1)
+                return _laid_out(source.to(dtype))
+            return _laid_out(torch.cat([source.to(dtype), boundaries(ids).unsqueeze(1).to(dtype)], 1))
         assert label is not None
         batch, height, width = label.shape
         channel = label.long()
@@ -77,7 +83,7 @@ class Condition(nn.Module):
             assert ids is not None
             edge = boundaries(ids).unsqueeze(1).to(dtype)
             x.scatter_(1, torch.full_like(channel.unsqueeze(1), self.label_channels), edge)
-        return x[:, : self.channels]
+        return _laid_out(x[:, : self.channels])
 
     def extra_repr(self) -> str:
         return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"

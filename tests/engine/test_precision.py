@@ -50,13 +50,14 @@ def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], 
     assert computes_bf16(CPU) is wanted
 
 
-def test_weights_lie_as_bf16_convolutions_on_a_cpu_want_them() -> None:
-    for name, layout in (("bf16", torch.channels_last), ("fp32", torch.contiguous_format)):
+def test_pictures_are_laid_out_for_half_precision_on_a_cpu_and_weights_are_not() -> None:
+    for name, wanted in (("bf16", True), ("fp16", True), ("fp32", False), ("fp64", False)):
+        precision = Precision(name, "cpu")
+        assert precision.channels_last is wanted
         network = nn.Conv2d(3, 4, 3)
-        before = network.weight.detach().clone()
-        choose_precision(name, CPU).prepare(network, CPU)
-        assert network.weight.is_contiguous(memory_format=layout)
-        assert torch.equal(network.weight, before)
+        precision.prepare(network, CPU)
+        assert network.weight.is_contiguous()
+    assert not Precision("bf16", "cuda").channels_last
 
 
 def test_the_scale_of_losses_halves_and_grows_as_torch_does_it() -> None:
