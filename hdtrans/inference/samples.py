@@ -53,11 +53,10 @@ def _read(translator: Translator, given: Path, instances: Path | None) -> dict[s
 
 def _toy(translator: Translator) -> dict[str, Map]:
     data, scene = translator.recipe.data, render(0, 256, 512)
-    made: dict[str, Map] = {"instance": scene.instance}
     if isinstance(data, LabelMaps):
-        made["label"] = (scene.label % data.labels).astype(np.int32)
+        given: Map = (scene.label % data.labels).astype(np.int32)
     else:
         assert isinstance(data, Pictures)
         channels = data.photo_channels if translator.route == "BtoA" else data.source_channels
-        made["source"] = scene.photo[..., np.arange(channels) % 3].astype(np.float32) / 127.5 - 1
-    return {name: made[name] for name in sorted(translator.reads)}
+        given = scene.photo[..., np.arange(channels) % 3].astype(np.float32) / 127.5 - 1
+    return translator.check(given, scene.instance if "instance" in translator.reads else None)
