@@ -342,10 +342,14 @@ def test_batch_norm_of_old_files_has_no_counter(tmp_path: Path) -> None:
     assert list(back) == list(weights) and all(torch.equal(back[key], old[key]) for key in old)
 
 
-def test_a_run_of_ours_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("features", [None, {"count": 2, "width": 2, "downsamples": 2}])
+def test_a_run_of_ours_goes_out_and_comes_back(
+    features: dict[str, Any] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It translates as before, another run starts from it, and it cannot be continued by mistake."""
     city = toy_data(tmp_path / "city", 1, 1)
     values = small_recipe(city, tmp_path / "run")
+    values["method"]["features"] = features
     run = train_values(values)
     assert convert(run, "--to-original", tmp_path / "original") == 0
     assert convert(tmp_path / "original", "--out", tmp_path / "again") == 0
@@ -359,7 +363,8 @@ def test_a_run_of_ours_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.Ca
     assert np.array_equal(pictures[0], pictures[1])
     started = {**values, "out": str(tmp_path / "started"), "init_from": str(tmp_path / "again")}
     train_values(started)
-    assert "started from" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "started from" in told and ("encoder" in told.split("started from")[1].split("\n")[0]) == bool(features)
     recipe = tmp_path / "again" / "recipe.yaml"
     assert run_tool("train", [str(recipe), f"data.root={city}", f"out={tmp_path / 'again'}"]) == 2
     assert "start a new run from its weights" in capsys.readouterr().err
