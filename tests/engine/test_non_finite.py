@@ -320,6 +320,6 @@ def test_the_toy_is_compared_part_by_part(tmp_path: Path) -> None:
         trainer = make_trainer(what, section(), tmp_path)
         trainer.run()
     parts = state(trainer, made[0])
-    for pool in what.make_method(what.stages[0]).pools.values():  # type: ignore[attr-defined]
+    for pool in what.make_method(what.stages[0]).histories.values():  # type: ignore[attr-defined]
         assert pool.pictures
     assert len(set(parts.values())) == len(parts)
