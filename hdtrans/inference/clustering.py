@@ -38,7 +38,8 @@ def assigned(points: Array, centres: Array) -> Array:
 
 def _spread_out(points: Array, weights: Array, count: int, random: np.random.Generator) -> Array:
     """Choose points to start with, each the likelier the farther it is from those chosen before."""
-    chances, chosen = weights, []
+    chances = weights
+    chosen: list[int] = []
     while len(chosen) < count and chances.sum() > 0:
         ends = np.cumsum(chances)
         chosen.append(min(int(np.searchsorted(ends, random.random() * ends[-1], side="right")), len(points) - 1))
