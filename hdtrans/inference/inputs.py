@@ -9,8 +9,9 @@ import torch
 
 from hdtrans.common.errors import UserError
 from hdtrans.config import Data, Lab, LabelMaps, Photos, Pictures
-from hdtrans.data.contents import ready_source
+from hdtrans.data.contents import make_fields, ready_source
 from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.layouts import makes_instances
 from hdtrans.data.read import LARGEST_ID, as_picture
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ def check_inputs(
 
     Args:
         data: what the model was trained on.
-        reads: the fields that it needs.
+        reads: the fields that it needs; an instance map may be one that is made from the label map.
         route: the direction in which it translates.
         given: the label map, or the picture.
         instance: the instance map.
@@ -32,10 +33,12 @@ def check_inputs(
         UserError: an input is missing or superfluous, no numpy array, of another shape, type, size or range, or holds
             ids that are no class.
     """
-    if "instance" in reads and instance is None:
+    asks = asked_for(data, reads)
+    if "instance" in asks and instance is None:
         raise UserError("this model was trained with instance maps and needs one: instance was not given")
-    if "instance" not in reads and instance is not None:
-        raise UserError("instance: this model reads no instance map; leave it out")
+    if "instance" not in asks and instance is not None:
+        instead = "makes its instance maps from label maps" if "instance" in reads else "reads no instance map"
+        raise UserError(f"instance: this model {instead}; leave it out")
     if isinstance(data, LabelMaps):
         inputs = {"label": check_ids("label", given)}
         check_label_ids(inputs["label"], data.labels, data.ignore, "label")
@@ -47,7 +50,12 @@ def check_inputs(
         if size != wanted:
             told = f"{next(iter(inputs))} {wanted[1]}x{wanted[0]}, instance {size[1]}x{size[0]}"
             raise UserError(f"the inputs have different sizes: {told}")
-    return inputs
+    return inputs if reads == asks else make_fields(data, inputs, reads)
+
+
+def asked_for(data: Data, reads: Collection[str]) -> frozenset[str]:
+    """Return those of the fields that a model needs which have to be given."""
+    return frozenset(reads) - ({"instance"} if makes_instances(data) else set())
 
 
 def as_tensor(name: str, array: Array) -> torch.Tensor:

@@ -19,7 +19,7 @@ from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
-from hdtrans.inference.inputs import as_tensor, check_ids, check_inputs
+from hdtrans.inference.inputs import as_tensor, asked_for, check_ids, check_inputs
 from hdtrans.inference.memory import Memory
 from hdtrans.inference.objects import Objects
 from hdtrans.inference.published import FORMS, read_published
@@ -71,7 +71,8 @@ class Translator:
         self.weights = f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}"
         self.recipe: Recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
-        self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
+        self._sees = self.recipe.method.reads(self.recipe.data) - {"photo"}
+        self.reads = asked_for(self.recipe.data, self._sees)
         self._precision = choose_precision(dtype, self.device)
         self.dtype = self._precision.name
         networks, self.method = _restore(self.recipe, state, averaged)
@@ -180,7 +181,7 @@ class Translator:
 
     def check(self, label: Map, instance: Map | None = None) -> dict[str, Map]:
         """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
-        return check_inputs(self.recipe.data, self.reads, self.route, label, instance)
+        return check_inputs(self.recipe.data, self._sees, self.route, label, instance)
 
     def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None, bits: int = 8) -> list[Picture]:
         """Translate inputs of one size together, each as `check` returns it; return the picture of each.
@@ -216,13 +217,14 @@ class Translator:
 
         Args:
             image: (H, W, C) or grey (H, W), as a picture that is translated.
-            ids: (H, W) integers, the map that gives objects their ids: the instance map; the label map, where the model
-                tells classes apart and not instances.
+            ids: (H, W) integers, the map that tells objects apart: the instance map; or the label map, where the model
+                makes its instance maps of that, or tells classes apart alone.
 
         Raises:
             UserError: the model has no encoder, or the arrays are none of this kind or have different sizes.
         """
-        look = self.look(image, {self.method.pools: check_ids("ids", ids)})
+        pools = self.method.pools
+        look = self.look(image, {pools: check_ids("ids", ids)} if pools in self.reads else self.check(ids))
         return dict(zip(look.objects.ids.tolist(), look.features.astype(np.float32), strict=True))
 
     def look(self, image: Picture, maps: Mapping[str, Map]) -> Look:
