@@ -36,7 +36,7 @@ class Samples:
             self.arrays["features"] = objects.paint(drawn)
 
     def inputs(self, height: int, width: int, batch: int = 1) -> dict[str, Tensor]:
-        """Return what the model's module takes by name: maps (B, H, W), pictures and features (B, C, H, W), seeds (B,)."""
+        """Return what the module takes by name: maps (B, H, W), pictures and features (B, C, H, W), seeds (B,)."""
         tensors = {}
         for name, array in self.arrays.items():
             rows, columns = np.arange(height) * len(array) // height, np.arange(width) * array.shape[1] // width

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ class Translator:
         route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
         noisy: whether the picture varies with the seed of a call.
         features: how many numbers a style gives each object; 0 where the model takes no style.
-        styles: clusters of features of each class, where `hdtrans encode_styles` has made some.
         dtype: what the networks compute in: `fp32`, `bf16`, `fp16` or `fp64`.
 
     Example: `Translator.load("runs/city")(cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
@@ -91,9 +91,7 @@ class Translator:
             self._precision.prepare(self.module, self.device)
         self.features = self.method.features
         self._encoder = self._find_encoder(networks) if self.features else None
-        self.styles = None
-        if self.features:
-            self.styles = state["styles"] if published else Styles.load(checkpoint, self.weights)
+        self._find_styles = lambda: state["styles"] if published else Styles.load(checkpoint, self.weights)
         self.max_memory = max_memory
         if "module" in state and (compiled or max_memory is not None):
             option = "--compile" if compiled else "--max-memory"
@@ -178,6 +176,11 @@ class Translator:
         if odd := oddity(self.recipe.data, picture):
             warnings.warn(f"the picture is {odd}: {ODDITIES[odd]}", PictureWarning, stacklevel=2)
         return picture
+
+    @cached_property
+    def styles(self) -> Styles | None:
+        """Clusters of the features of each class, where `hdtrans encode_styles` has made some."""
+        return self._find_styles() if self.features else None
 
     def check(self, label: Map, instance: Map | None = None) -> dict[str, Map]:
         """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
