@@ -24,6 +24,10 @@ OTHERS: tuple[Others, ...] = ("sample", "mean")
 Choice = int | Array
 """The number of a cluster of an object's class, or a feature, (F,) in [-1, 1]."""
 
+NO_STYLES = (
+    "this model takes a style for each object, and has none of its own: run hdtrans encode_styles on it once, or give "
+    "a picture to take them from (--style from=PICTURE)"
+)
 _ROUNDING = 1e-6
 _FORM = '{"classes": {"car": 3}, "instances": {"26001": [0.1, -0.4, 0.8]}, "others": "mean"}'
 
@@ -83,10 +87,7 @@ class Style:
                 rows[place] = _checked(chosen, count, f"style of {number}")
                 continue
             if styles is None:
-                raise UserError(
-                    "this model takes a style for each object, and has none of its own: run hdtrans encode_styles on "
-                    "it once, or give a picture to take them from (--style from=PICTURE)"
-                )
+                raise UserError(NO_STYLES)
             known = styles.classes.get(label)
             if chosen is not None:
                 if known is None or not 0 <= chosen < len(known):

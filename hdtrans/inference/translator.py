@@ -25,7 +25,7 @@ from hdtrans.inference.memory import Memory
 from hdtrans.inference.objects import Objects
 from hdtrans.inference.published import FORMS, read_published
 from hdtrans.inference.results import ODDITIES, oddity
-from hdtrans.inference.style import OTHERS, Choice, Look, Style, of_instances
+from hdtrans.inference.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
 from hdtrans.inference.styles import Styles
 from hdtrans.methods.base import Method
 
@@ -182,6 +182,22 @@ class Translator:
         """Clusters of the features of each class, where `hdtrans encode_styles` has made some."""
         return self._find_styles() if self.features else None
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The module of `Method.encoder`; raises UserError where the model has none."""
+        if self._encoder is None:
+            why = "was trained without features"
+            if self.features:
+                why = "lacks the encoder, which an .onnx and a .pt2 leave out; take the checkpoint or the .safetensors"
+            raise UserError(f"this model cannot encode a picture: it {why}")
+        return self._encoder
+
+    def need_styles(self) -> Styles:
+        """Return the styles; raise UserError where there are none."""
+        if self.styles is None:
+            raise UserError(NO_STYLES)
+        return self.styles
+
     def check(self, label: Map, instance: Map | None = None) -> dict[str, Map]:
         """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
         return check_inputs(self.recipe.data, self._sees, self.route, label, instance)
@@ -232,18 +248,13 @@ class Translator:
 
     def look(self, image: Picture, maps: Mapping[str, Map]) -> Look:
         """Return the features of a photo whose maps are as `check` returns them."""
-        if self._encoder is None:
-            why = "was trained without features"
-            if self.features:
-                why = "was published without its encoder; take the checkpoint or the .safetensors"
-            raise UserError(f"this model cannot encode a picture: it {why}")
         ids, picture = maps[self.method.pools], as_picture(image, self.recipe.data.photo_channels, "image")
         if picture.shape[:2] != ids.shape:
             told = f"the picture {picture.shape[1]}x{picture.shape[0]}, its map {ids.shape[1]}x{ids.shape[0]}"
             raise UserError(f"a picture that gives a style and its map have different sizes: {told}")
         with torch.inference_mode(), self._precision.full():
             tensors = (as_tensor(name, array).to(self.device) for name, array in (("photo", picture), ("ids", ids)))
-            pooled = self._encoder(*tensors)[0].cpu().numpy()
+            pooled = self.encoder(*tensors)[0].cpu().numpy()
         objects = Objects.of(ids, maps.get("label"))
         return Look(objects, objects.means(pooled).clip(-1, 1))
 
