@@ -44,7 +44,7 @@ def _of_pictures(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both (default: AtoB)")
     group.add_argument(
         "--style",
-        help="of a model with features: mean (default), sample, from=PICTURE or from=FOLDER (pictures to take it from), "
+        help="of a model with features: mean (default), sample, from=PICTURE or from=FOLDER (where it is taken from), "
         "file=JSON",
     )
     group.add_argument("--seed", type=int, default=0, help="of noise and of --style sample (default: 0)")
