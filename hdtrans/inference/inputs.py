@@ -40,12 +40,12 @@ def check_inputs(
         instead = "makes its instance maps from label maps" if "instance" in reads else "reads no instance map"
         raise UserError(f"instance: this model {instead}; leave it out")
     if isinstance(data, LabelMaps):
-        inputs = {"label": _ids("label", given)}
+        inputs = {"label": check_ids("label", given)}
         check_label_ids(inputs["label"], data.labels, data.ignore, "label")
     else:
         inputs = {"source": _picture(data, route, given)}
     if instance is not None:
-        inputs["instance"] = _ids("instance", instance)
+        inputs["instance"] = check_ids("instance", instance)
         size, wanted = inputs["instance"].shape, next(iter(inputs.values())).shape[:2]
         if size != wanted:
             told = f"{next(iter(inputs))} {wanted[1]}x{wanted[0]}, instance {size[1]}x{size[0]}"
@@ -63,10 +63,10 @@ def as_tensor(name: str, array: Array) -> torch.Tensor:
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = array.astype(np.int32)
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return (tensor.permute(2, 0, 1) if name == "source" else tensor).unsqueeze(0)
+    return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor).unsqueeze(0)
 
 
-def _ids(name: str, given: Array) -> Array:
+def check_ids(name: str, given: Array) -> Array:
     """Return an (H, W) array of ids in [0, 2^31 - 1]; one channel more is taken off."""
     array = _array(name, given)
     if array.ndim == 3 and array.shape[2] == 1:

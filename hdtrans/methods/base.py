@@ -55,10 +55,10 @@ class Draw:
         return torch.stack(numbers).to(like)
 
     def _seeds(self, purpose: int) -> list[int]:
-        return [_mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
+        return [mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """Mix integers into 63 bits (the finaliser of SplitMix64, Steele et al., 2014)."""
     state = 0
     for number in numbers:
