@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -75,6 +76,10 @@ def made_checkpoint(file: Path, data: dict[str, Any], method: dict[str, Any]) ->
 
 
 def translated(translator: Translator, inputs: Mapping[str, Any], **more: Any) -> Any:
-    """Call a Translator with the fields of a batch that it reads, by name."""
+    """Call a Translator with the fields of a batch that it reads, by name; with features of random looks."""
     given = inputs["label"] if "label" in inputs else inputs["source"]
+    if translator.features:
+        ids = np.unique(inputs[translator.method.pools]).tolist()
+        values = np.random.default_rng(0).uniform(-1, 1, (len(ids), translator.features))
+        more = {"style": dict(zip(ids, values, strict=True)), **more}
     return translator(given, inputs.get("instance"), **more)

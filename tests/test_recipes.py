@@ -11,12 +11,13 @@ from hdtrans.config import Recipe, check_recipe, load_recipe, method_kinds, pack
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 FILES = sorted(OPTIONS.glob("*.yaml"))
+FEATURES = sorted(OPTIONS.glob("*_features.yaml"))
 
 every_recipe = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
 def test_there_are_recipes() -> None:
-    assert FILES, f"{OPTIONS} holds no recipe"
+    assert FILES and FEATURES, f"{OPTIONS} holds no recipe"
     assert not [p.name for p in OPTIONS.iterdir() if p.suffix != ".yaml"], "options/ holds recipes and nothing else"
 
 
@@ -88,6 +89,19 @@ def test_all_typos_at_once(file: Path) -> None:
         key = typo.split("=")[0]
         (line,) = [line for line in lines if line.strip().startswith(f"{key}: ")]
         assert line.endswith(f"Did you mean {meant}?"), line
+
+
+@pytest.mark.parametrize("file", FEATURES, ids=lambda file: file.stem)
+def test_recipes_with_features_are_those_without_and_an_encoder(file: Path) -> None:
+    plain = load_recipe(file.stem.removesuffix("_features")).model_dump(mode="json")
+    given = load_recipe(file).model_dump(mode="json")
+    assert given["method"].pop("features") and plain["method"].pop("features") is None
+    for stage in given["stages"]:
+        assert stage["train"].count("encoder") == 1, "it trains in every stage, as the original's does"
+        stage["train"].remove("encoder")
+    given["data"]["instances"] = given["name"] = None
+    plain["data"]["instances"] = plain["name"] = None
+    assert given == plain
 
 
 def test_an_unknown_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,19 @@ SMALL = [
 UNET = [*SMALL, "method.generator.downsamples=3", "stages.0.load=36x20"]
 RESNET = [*SMALL, "method.generator.blocks=1"]
 
+HD = [
+    *SMALL,
+    "method.generator.downsamples=2",
+    "method.generator.blocks=1",
+    "method.features.width=2",
+    "method.features.downsamples=2",
+    "method.perceptual.kind=none",
+]
+
 # recipe: overrides, the folder of the inputs, options of infer, shape of a result of 40x24 pixels
 TASKS = {
     "pix2pix_labels": (["data.labels=7", *UNET], "test_label", [], (24, 40, 3)),
+    "pix2pixhd_labels_features": (["data.labels=7", *HD], "test_label", [], (24, 40, 3)),
     "pix2pix_facades": (UNET, "test", [], (24, 20, 3)),
     "pix2pix_photo_to_labels": (["data.labels=7", *UNET], "test_img", [], (24, 40)),
     "pix2pix_photo_to_boundaries": (UNET, "test_img", [], (24, 40)),
@@ -62,6 +72,8 @@ def test_a_task(name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert first == (2 if "validation" in (OPTIONS / f"{name}.yaml").read_text(encoding="utf-8") else 3)
     assert run_tool("train", [*given, "stages.0.epochs=2"]) == 0
     assert load(find_checkpoint(tmp_path / "run"))["images_seen"] == 2 * first
+    if "features" in name:
+        assert run_tool("encode_styles", [str(tmp_path / "run")]) == 0
     command = [str(tmp_path / "run"), "--input", str(root / inputs), "--out", str(tmp_path / "out"), *options]
     assert run_tool("infer", command) == 0
     result = cv2.imread(str(tmp_path / "out" / "0.png"), cv2.IMREAD_UNCHANGED)

@@ -12,6 +12,7 @@ COMMANDS = {
     "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "encode_styles": "cluster what objects of the training pictures look like, for infer --style",
     "evaluate": "score pictures, or a trained run, against the true ones",
     "compare": "put runs side by side on one page: pictures, figures, losses, recipes",
     "export": "publish a model as .safetensors, .onnx or .pt2",

@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.ready,
         given.format,
         given.bits,
+        given.style,
+        given.num_samples,
     )
     folders.check()
     with start_processes(given.device) as processes:

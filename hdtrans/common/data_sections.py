@@ -56,10 +56,14 @@ class DataSection(Section):
 
 
 class LabelMaps(DataSection):
-    """`train_label/` with `train_img/`, and `train_inst/` where the method reads instance maps."""
+    """`train_label/` with `train_img/`, and `train_inst/` where the method reads instance maps.
+
+    Instance maps are `files`, or made from the label map: the `components` of its classes.
+    """
 
     kind: Literal["label_maps"] = "label_maps"
     labels: Labels
+    instances: Literal["files", "components"] = "files"
 
     @model_validator(mode="after")
     def _every_class_is_one(self) -> "LabelMaps":

@@ -18,7 +18,7 @@ from hdtrans.data import derived
 from hdtrans.data.batch import as_bytes, as_words
 from hdtrans.data.header import shown
 from hdtrans.data.label_ids import check_label_ids
-from hdtrans.data.layouts import classes_wanted, file_channels, odd_width
+from hdtrans.data.layouts import classes_wanted, file_channels, makes_instances, odd_width
 from hdtrans.data.read import read_instance, read_label, read_picture, with_channels
 
 Array = npt.NDArray[Any]
@@ -69,6 +69,8 @@ def make_fields(data: Data, arrays: Mapping[str, Array], fields: Collection[str]
             made["photo"] = derived.one_hot(made["label"], data.photo_channels)
         elif "label" in made:
             made["photo"] = derived.boundaries(made["label"])
+    elif makes_instances(data) and "instance" in fields and "label" in made:
+        made["instance"] = derived.components(made["label"])
     return {name: array for name, array in made.items() if name in fields}
 
 

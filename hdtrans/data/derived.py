@@ -103,6 +103,23 @@ def boundaries(ids: Array) -> Bytes:
     return np.asarray(found[..., None] * np.uint8(255), np.uint8)
 
 
+def components(label: Array) -> npt.NDArray[np.int32]:
+    """Return (H, W) ids, from 1 on: pixels that are connected through neighbours of their class share one.
+
+    Neighbours are beside, above or below. All classes are done in one pass, on a map of twice the size that has a pixel
+    between two of the label map where their class is the same.
+
+    Example: `components(np.array([[3, 0, 3], [3, 3, 3]]))` gives `[[1, 2, 1], [1, 1, 1]]`.
+    """
+    height, width = label.shape
+    joined = np.zeros((2 * height - 1, 2 * width - 1), np.uint8)
+    joined[::2, ::2] = 1
+    joined[::2, 1::2] = label[:, 1:] == label[:, :-1]
+    joined[1::2, ::2] = label[1:] == label[:-1]
+    ids = cv2.connectedComponents(joined, connectivity=4, ltype=cv2.CV_32S)[1]
+    return np.ascontiguousarray(ids[::2, ::2], np.int32)
+
+
 def one_hot(label: Array, labels: int) -> Bytes:
     """Return (H, W, labels) uint8: 255 in the channel of each pixel's class, else 0; other ids have no channel."""
     return np.asarray((label[..., None] == np.arange(labels)) * np.uint8(255), np.uint8)

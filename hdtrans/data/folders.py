@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config import Data, Photos, PicturePairs, Unpaired
+from hdtrans.config import Data, LabelMaps, Photos, PicturePairs, Unpaired
 from hdtrans.data.header import EXTENSIONS, FilePath, shown
 from hdtrans.data.layouts import files_for, folder_names
 from hdtrans.data.pairing import natural, pair
@@ -259,9 +259,12 @@ def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
     found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
     either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
     other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
+    without = isinstance(data, LabelMaps) and missing == [folder_names(data, split).get("instance")]
+    instead = " Without instance maps, data.instances=components makes them from the label maps." if without else ""
     raise UserError(
         f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
-        f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}.{nearest(missing[0], there)}"
+        f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}."
+        f"{nearest(missing[0], there)}{instead}"
     )
 
 

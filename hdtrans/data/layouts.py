@@ -30,6 +30,8 @@ def files_for(data: Data, fields: Iterable[str]) -> list[str]:
         wanted = {"photo"}
     elif isinstance(data, PhotosToMaps) and "photo" in wanted:
         wanted = wanted - {"photo"} | {"instance" if data.target == "instance_boundaries" else "label"}
+    elif makes_instances(data) and "instance" in wanted:
+        wanted = wanted - {"instance"} | {"label"}
     return [name for name in ("label", "instance", "source", "photo", "pair") if name in wanted]
 
 
@@ -42,7 +44,8 @@ def folder_names(data: Data, split: str) -> dict[str, str]:
         UserError: both are there.
     """
     if isinstance(data, LabelMaps):
-        return {name: f"{split}{ending}" for name, ending in LABEL_FOLDERS.items()}
+        endings = {name: end for name, end in LABEL_FOLDERS.items() if name != "instance" or not makes_instances(data)}
+        return {name: f"{split}{ending}" for name, ending in endings.items()}
     if isinstance(data, PhotosToMaps):
         return {"source": f"{split}_img", "label": f"{split}_label", "instance": f"{split}_inst"}
     if isinstance(data, SideBySide):
@@ -66,6 +69,11 @@ def _sides(root: Path, split: str, joined: bool) -> dict[str, str]:
         found = ", ".join(f"{name}/" for style in there for name in style.values() if is_folder(root / name))
         raise UserError(f"data.root {root}: has {found}: which are the two sides? Move those away that are not")
     return there[0] if there else styles[joined]
+
+
+def makes_instances(data: Data) -> bool:
+    """Say whether instance maps are made from label maps, and not read from files."""
+    return isinstance(data, LabelMaps) and data.instances == "components"
 
 
 def channels_read(data: Photos) -> int:

@@ -69,8 +69,8 @@ class Checkpoints:
         names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
         passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
-            old.unlink(missing_ok=True)
-            digest_file(old).unlink(missing_ok=True)
+            for file in (old, digest_file(old), styles_file(old)):
+                file.unlink(missing_ok=True)
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
         """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.
@@ -79,9 +79,9 @@ class Checkpoints:
         """
         for part in self.folder.glob(f".images_*{PART_SUFFIX}"):
             part.unlink(missing_ok=True)
-        for digest in self.folder.glob("images_*.pt.sha256"):
-            if not digest.with_suffix("").exists():
-                digest.unlink()
+        for beside in (*self.folder.glob("images_*.pt.sha256"), *self.folder.glob("images_*.pt.styles")):
+            if not beside.with_suffix("").exists():
+                beside.unlink()
         for file in self.files():
             try:
                 load(file, need_digest=True)
@@ -94,6 +94,11 @@ class Checkpoints:
 def digest_file(path: Path) -> Path:
     """Return where the SHA-256 of a checkpoint stands."""
     return path.with_name(path.name + ".sha256")
+
+
+def styles_file(path: Path) -> Path:
+    """Return where the styles of a checkpoint stand: what the objects of each class look like in training."""
+    return path.with_name(path.name + ".styles")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

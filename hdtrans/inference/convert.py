@@ -16,7 +16,7 @@ from hdtrans.config import Recipe, check_recipe, method_module, set_value
 from hdtrans.data.preflight import class_table
 from hdtrans.engine import checkpoint
 from hdtrans.inference import original_shapes
-from hdtrans.inference.original_files import GENERATORS, OriginalFiles, find_originals, read_weights
+from hdtrans.inference.original_files import ENCODER, GENERATORS, OriginalFiles, find_originals, read_weights
 from hdtrans.inference.original_keys import Keys, by_letter, rename, to_original
 from hdtrans.inference.original_recipe import Findings, original_options, recipe_values
 
@@ -50,6 +50,9 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     ours = networks.state_dict()
     renamed: dict[str, Tensor] = {}
     for letter, file in files.weights.items():
+        if letter == ENCODER and letter not in keys:
+            lines.append(f"left out: {file.name}; the generator was trained without features of an encoder")
+            continue
         if letter not in keys:
             there = ", ".join(keys)
             raise UserError(
@@ -62,9 +65,13 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     checkpoint.save(target, _state(recipe, renamed))
     if target is not out:
         write_text(out / "recipe.yaml", yaml_text(recipe.model_dump(mode="json")))
-    if files.encoder is not None:
-        lines.append(f"left out: {files.encoder.name}, the encoder of features, which hdtrans does not have yet")
-    return [*lines, f"written: {target}"]
+    lines += [f"left out: {name}, pickled Python objects; their clusters are made anew" for name in files.clusters]
+    lines.append(f"written: {target}")
+    if ENCODER in keys and ENCODER in files.weights:
+        lines.append(f"next: hdtrans encode_styles {out} --data FOLDER, for clusters of features in the training set")
+    elif ENCODER in keys:
+        lines.append("left out: the encoder of features, which is not there; photos cannot be encoded without it")
+    return lines
 
 
 def export_original(model: Path, folder: Path, averaged: bool = True) -> list[str]:
@@ -122,12 +129,14 @@ def _recipe(files: OriginalFiles, weights: Weights, name: str, overrides: Sequen
             f"{files.generator}: these are no weights of a generator of pix2pixHD, pix2pix or CycleGAN; its keys begin "
             f"with {', '.join(list(shapes[letter])[:3])}"
         )
-    judges = [state for other, state in shapes.items() if other not in GENERATORS]
+    judges = [state for other, state in shapes.items() if other not in (*GENERATORS, ENCODER)]
+    encoder = original_shapes.encoder(shapes[ENCODER]) if ENCODER in shapes else None
     found = Findings(
         str(files.generator),
         tuple(weights),
         generator,
         original_shapes.discriminator(judges[0]) if judges else None,
+        encoder,
         original_shapes.has_bias_before_norm(shapes[letter]),
         files.options,
         given,

@@ -102,6 +102,7 @@ def _write(own: Translator, file: Path, dtype: torch.dtype, every: bool) -> None
         "images_seen": own.images_seen,
         "stage": own.stage,
         "route": own.route,
+        "styles": None if own.styles is None else own.styles.to_dict(),
     }
     if file.suffix == ".safetensors":
         _write_safetensors(own, file, dtype, {**state, "route": "" if every else own.route}, every)
@@ -132,6 +133,7 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
 
     method = own.method
     modules = [method.translator(method.networks, route) for route in (method.routes if every else (own.route,))]
+    modules += [method.encoder(method.networks)] if method.features else []
     used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
     weights = {
         name: (x.detach().to(dtype) if x.is_floating_point() else x).contiguous()

@@ -3,16 +3,23 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError, nearest, shown
 from hdtrans.config import Pictures, Recipe
 from hdtrans.data.folders import SampleFiles, partners_of
+from hdtrans.data.layouts import LABEL_FOLDERS
 from hdtrans.data.pairing import natural
 from hdtrans.data.shards import is_folder
+from hdtrans.inference.style import OTHERS
+
+REFERENCE = "reference"
+"""What the file is called, among those of a sample, that the style comes from."""
+MAPS = frozenset({"label", "instance"})
+"""The files of a sample that are maps."""
 
 
 def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
@@ -99,10 +106,12 @@ class Folders:
         instances: their instance maps; None looks beside `*_label` for `*_inst`, where the model needs them.
         truth: true pictures to show beside the results, or None.
         out: the folder of the results.
-        seed: of the noise, where the model has some.
+        seed: of the noise, where the model has some, and of the style `sample`.
         ready: the inputs are what goes into the network, where the training folder holds what that is made from.
         ending: of the results' names, `png` or `jpg`.
         bits: of each of their channels, 8 or 16.
+        style: `sample`, `mean`, `from=PICTURE`, `from=FOLDER` or `file=JSON`; None is the model's own default.
+        num_samples: pictures of each input; the first has the seed, and each of the others the next one.
     """
 
     inputs: Path | list[Path]
@@ -113,25 +122,48 @@ class Folders:
     ready: bool = False
     ending: str = "png"
     bits: int = 8
+    style: str | None = None
+    num_samples: int = 1
+
+    @property
+    def reference(self) -> Path | None:
+        """The picture that the style comes from, or a folder of them."""
+        return self._named_by_style("from=")
+
+    @property
+    def style_file(self) -> Path | None:
+        """The JSON that says the style."""
+        return self._named_by_style("file=")
+
+    def _named_by_style(self, start: str) -> Path | None:
+        return Path(self.style.removeprefix(start)) if self.style and self.style.startswith(start) else None
 
     def check(self) -> None:
-        """Raise UserError if an input is not there, or a result would overwrite an input."""
+        """Raise UserError if an input is not there, a style is none, or a result would overwrite an input."""
         folder = self.inputs if isinstance(self.inputs, Path) else None
         named = {"--input": folder, "--instances": self.instances, "--truth": self.truth}
+        named |= {"--style": self.reference or self.style_file}
+        if self.style is not None and not (self.reference or self.style_file) and self.style not in OTHERS:
+            raise UserError(
+                f"--style {self.style}: is none; there are {', '.join(OTHERS)}, from=PICTURE, from=FOLDER and file=JSON"
+                f".{nearest(self.style, OTHERS)}"
+            )
         for option, path in named.items():
             if path is not None and not path.exists() and not is_folder(path):
                 raise UserError(f"{option} {path}: there is no such file or folder")
             if path is not None and path.resolve() == self.out.resolve():
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
+        if not 0 <= self.seed <= 2**63 - self.num_samples:
+            raise UserError(f"--seed {self.seed}: a seed, and that of the last sample, is from 0 to 2**63 - 1")
         if self.bits == 16 and self.ending == "jpg":
             raise UserError("--format jpg: has no 16 bits; leave it out")
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; give a folder")
 
     def samples(self, recipe: Recipe, reads: frozenset[str]) -> list[SampleFiles]:
-        """Return the inputs, each with its instance map and true picture, paired by name.
+        """Return the inputs, each with its instance map, true picture, and reference, paired by name.
+
+        A reference is `reference`, and its maps, where they lie beside it, are `reference_label`, ...
 
         Args:
             recipe: of the model.
@@ -143,7 +175,13 @@ class Folders:
             folders["instance"] = self._instances()
         if self.truth is not None:
             folders["photo"] = self.truth
-        return partners_of(name, folders)
+        if self.reference is None:
+            return partners_of(name, folders)
+        references = _with_maps(self.reference, reads)
+        if is_folder(self.reference):
+            return partners_of(name, folders | references)
+        paths = partners_of(REFERENCE, references)[0].paths
+        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(name, folders)]
 
     def _instances(self) -> Path:
         if self.instances is not None:
@@ -156,3 +194,14 @@ class Folders:
             "this model was trained with instance maps and needs them: give --instances FOLDER "
             f"(looked for {beside.name}/ beside {folder.name}/)"
         )
+
+
+def _with_maps(reference: Path, reads: Collection[str]) -> dict[str, Path | list[Path]]:
+    """Return a picture, or a folder, with the folders of all its maps (`x_label` of `x_img`) where they are there."""
+    folder = reference if is_folder(reference) else reference.parent
+    start = folder.name.removesuffix("_img")
+    places: dict[str, Path | list[Path]] = {REFERENCE: reference if is_folder(reference) else [reference]}
+    beside = {field: folder.with_name(start + LABEL_FOLDERS[field]) for field in MAPS.intersection(reads)}
+    if start != folder.name and all(map(is_folder, beside.values())):
+        places |= {f"{REFERENCE}_{field}": place for field, place in beside.items()}
+    return places

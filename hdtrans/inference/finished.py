@@ -1,17 +1,20 @@
-"""Which pictures of an output folder are finished: a line for each, with the SHA-256 of its inputs."""
+"""What an output folder holds: of which model, and a line for each finished picture with the SHA-256 of its inputs."""
 
 import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from hdtrans.common.files import append_line, write_text
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import PART_SUFFIX, append_line, write_text
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.pairing import natural
 from hdtrans.data.read import load
 
 _NAME = "finished.jsonl"
+_NOTE = "inference.json"  # says which model made the pictures of a folder
 Digests = dict[str, str]
 
 
@@ -41,6 +44,32 @@ class Finished:
     def add(self, name: str, digests: Digests) -> None:
         """Note a picture that was just written; raise UserError where the disk refuses."""
         append_line(self._own, _line(name, digests))
+
+
+def claim(out: Path, note: Mapping[str, Any]) -> None:
+    """Note in `out` which model its pictures are of, and how they were made, in plain values.
+
+    Raises:
+        UserError: it holds other pictures, or anything else.
+    """
+    file = out / _NOTE
+    if file.is_file():
+        try:
+            was = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            was = None
+        if was != note:
+            raise UserError(
+                f"--out {out}: holds pictures of another model, direction, seed, style, dtype or format ({_NOTE} says "
+                f"{was}, this is {note}); choose another folder, or remove it to make them anew"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out}: is not empty and was not made by hdtrans infer; choose another folder")
+    else:
+        write_text(file, json.dumps(note, indent=1) + "\n")
+    for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written
+        part.unlink()
+    collect(out)
 
 
 def collect(out: Path) -> None:

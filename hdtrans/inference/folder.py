@@ -3,7 +3,6 @@
 Threads read ahead and write behind while the model works; processes that torchrun started share the inputs.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,6 @@ from tqdm import tqdm
 
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError, shown
-from hdtrans.common.files import PART_SUFFIX, write_text
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config import Recipe
 from hdtrans.data.contents import holds_truth, read_source, result_channels
@@ -23,8 +21,9 @@ from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.data.shards import on_disk
 from hdtrans.engine.distributed import Processes
-from hdtrans.inference.files import Folders, check_results
-from hdtrans.inference.finished import Digests, Finished, collect, input_digests
+from hdtrans.inference.asked_style import AskedStyle, Reference
+from hdtrans.inference.files import REFERENCE, Folders, check_results
+from hdtrans.inference.finished import Digests, Finished, claim, collect, input_digests
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.outcome import Outcome
 from hdtrans.inference.results import file_ending, oddity, thinned, to_look_at, write_result
@@ -35,19 +34,19 @@ _HOW_READ = {
     "side_by_side": "inputs were read as pictures that hold both sides; give --ready for those that hold one",
     "photos": "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge",
 }
-_NOTE = "inference.json"  # says which model made the pictures of a folder
 _THREADS = 2  # that read, and as many that write
 _FAILURES = (UserError, OSError, MemoryError)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """One input as it was read: what the model needs, and the true picture where there is one."""
+    """One input as it was read: what the model needs, the true picture, and one to take the style from, if any."""
 
     sample: SampleFiles
     digests: Digests
     inputs: dict[str, Any]
     truth: Picture | None
+    reference: Reference | None
 
     @property
     def size(self) -> tuple[tuple[int, ...], ...]:
@@ -64,6 +63,8 @@ def translate_folder(
 ) -> Outcome:
     """Translate every input into `out`, then write `index.html` with inputs, results and true pictures.
 
+    Several samples of each input go to `sample_0`, `sample_1`, ... in `out`.
+
     A picture whose inputs have the SHA-256 that stands in `finished.jsonl` is not made again, nor touched. Several
     processes share the work.
 
@@ -71,7 +72,7 @@ def translate_folder(
         translator: the model.
         folders: the inputs, and where results go.
         batch_size: how many inputs of one size, at most, are translated together.
-        frames_per_second: of a video of all results, `video.mp4` in `out`; None for no video.
+        frames_per_second: of a video of all results, `video.mp4` beside them; None for no video.
         processes: that share the inputs; None for this one alone.
 
     Raises:
@@ -82,7 +83,7 @@ def translate_folder(
     if translator.max_memory is None:
         keep_freed_memory()
     job = _Job(translator, folders, batch_size)
-    processes.on_first(lambda: _claim(folders, translator, job.ending))
+    processes.on_first(lambda: claim(folders.out, job.note()))
     job.finished = Finished(folders.out, processes.rank)
     try:
         job.run(job.samples[processes.rank :: processes.world], processes.first)
@@ -97,7 +98,7 @@ def translate_folder(
         collect(folders.out)
         job.write_page()
         if frames_per_second is not None:
-            job.write_video(frames_per_second)
+            job.write_videos(frames_per_second)
     return job.outcome
 
 
@@ -109,6 +110,7 @@ class _Job:
     def __init__(self, translator: Translator, folders: Folders, batch_size: int) -> None:
         data = translator.recipe.data
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
+        self.style = AskedStyle(translator, folders)
         self.samples = folders.samples(translator.recipe, translator.reads)
         self.holds_truth = holds_truth(data, folders.ready)
         if folders.truth is not None and self.holds_truth:
@@ -117,7 +119,11 @@ class _Job:
             )
         self.ending = file_ending(result_channels(data, translator.route), folders.ending)
         check_results(
-            folders.out, [(shown(s.name), [self.target(s), self._thumbnail(s, "result")]) for s in self.samples]
+            folders.out,
+            [
+                (shown(s.name), [path for n in self._numbers for path in (self.target(s, n), self._small(s, n))])
+                for s in self.samples
+            ],
         )
         note = _HOW_READ[data.kind] if self.holds_truth else ""
         width = _trained_width(translator.recipe)
@@ -174,7 +180,7 @@ class _Job:
     def _read(self, sample: SampleFiles) -> _Read | None:
         """Return a sample's inputs; None where its picture is finished."""
         digests = input_digests(sample)
-        if self.finished.has(sample.name, digests) and self.target(sample).is_file():
+        if self.finished.has(sample.name, digests) and all(self.target(sample, n).is_file() for n in self._numbers):
             return None
         inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
         if "photo" in sample.paths:
@@ -184,14 +190,17 @@ class _Job:
         width = self.outcome.trained_width
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
             self.outcome.far.append(sample.name)
-        return _Read(sample, digests, self.translator.check(given, inputs.get("instance")), truth)
+        ready = self.translator.check(given, inputs.get("instance"))
+        return _Read(sample, digests, ready, truth, self.style.read(sample))
 
-    def _translate(self, batch: list[_Read]) -> list[Picture | Exception]:
-        """Translate a batch; where there is too little memory for all, each input by itself."""
+    def _translate(self, batch: list[_Read]) -> list[list[Picture] | Exception]:
+        """Return the samples of each input; where the batch is too large, or one is at fault, each by itself."""
         try:
-            return [*self.translator.translate([read.inputs for read in batch], self.folders.seed, self.folders.bits)]
+            samples = [self._sample(batch, self.folders.seed + number) for number in self._numbers]
+            return [list(results) for results in zip(*samples, strict=True)]
         except UserError as error:
-            return [error] * len(batch)
+            if len(batch) == 1:
+                return [error]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -200,17 +209,25 @@ class _Job:
                 return [UserError(f"there is too little memory for {width}x{height}")]
         return [result for read in batch for result in self._translate([read])]
 
-    def _write(self, read: _Read, result: Picture | Exception) -> str:
-        """Write thumbnails, then the picture, so that one that is there has its thumbnails; return what is odd."""
-        if isinstance(result, Exception):
-            raise result
+    def _sample(self, batch: list[_Read], seed: int) -> list[Picture]:
+        inputs = [self.style.dress(read.inputs, read.reference, seed) for read in batch]
+        return self.translator.translate(inputs, seed, self.folders.bits)
+
+    def _write(self, read: _Read, results: list[Picture] | Exception) -> str:
+        """Write thumbnails, then pictures, so that one that is there has its thumbnails; return what is odd."""
+        if isinstance(results, Exception):
+            raise results
         given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
-        for kind, picture in {"input": given, "result": result, "truth": read.truth}.items():
+        reference = None if read.reference is None else read.reference.picture
+        small = {self._thumbnail(read.sample, "input"): given, self._thumbnail(read.sample, "truth"): read.truth}
+        small |= {self._thumbnail(read.sample, REFERENCE): reference}
+        small |= {self._small(read.sample, number): result for number, result in enumerate(results)}
+        for path, picture in small.items():
             if picture is not None:
-                seen = to_look_at(thinned(picture), self.translator.classes)
-                pages.write_thumbnail(self._thumbnail(read.sample, kind), seen)
-        write_result(self.target(read.sample), result)
-        return oddity(self.translator.recipe.data, result)
+                pages.write_thumbnail(path, to_look_at(thinned(picture), self.translator.classes))
+        for number, result in enumerate(results):
+            write_result(self.target(read.sample, number), result)
+        return next(filter(None, (oddity(self.translator.recipe.data, result) for result in results)), "")
 
     def _finish(self, read: _Read, future: "Future[str]", bar: "tqdm[Any]") -> None:
         sample = read.sample
@@ -232,8 +249,10 @@ class _Job:
     def write_page(self) -> None:
         """Write `index.html` with every picture that is there, of all processes."""
         rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
-        given = "label map" if "label" in self.translator.reads else "input"
-        columns = [given, "result", *(["truth"] if self.folders.truth is not None or self.holds_truth else [])]
+        columns = ["label map" if "label" in self.translator.reads else "input"]
+        columns += [REFERENCE] if self.folders.reference is not None else []
+        columns += [self._folder(number) or "result" for number in self._numbers]
+        columns += ["truth"] if self.folders.truth is not None or self.holds_truth else []
         shown = [row for row in rows if row]
         name = self.translator.recipe.name
         pages.write_gallery(self.folders.out, f"{name}: {len(shown)} pictures", columns, shown)
@@ -243,36 +262,71 @@ class _Job:
 
         A thumbnail leads to the file, but for label maps, which show little as they are.
         """
-        target = self.target(sample)
-        if not target.is_file():
+        targets = [self.target(sample, number) for number in self._numbers]
+        if not all(target.is_file() for target in targets):
             return None
         small = self._thumbnail(sample, "input").resolve()
-        given = _shown_whole(sample.paths.get("source")) or small
-        row: list[pages.Picture | None] = [
-            pages.Picture(given, small),
-            pages.Picture(target.resolve(), self._thumbnail(sample, "result").resolve()),
-        ]
+        row: list[pages.Picture | None] = [pages.Picture(_shown_whole(sample.paths.get("source")) or small, small)]
+        if self.folders.reference is not None:
+            row.append(self._beside(sample, REFERENCE, REFERENCE))
+        for number, target in enumerate(targets):
+            row.append(pages.Picture(target.resolve(), self._small(sample, number).resolve()))
         if self.folders.truth is not None or self.holds_truth:
-            truth = self._thumbnail(sample, "truth").resolve()
-            whole = _shown_whole(sample.paths.get("photo")) or truth
-            row.append(pages.Picture(whole, truth if truth.is_file() else None) if whole.is_file() else None)
+            row.append(self._beside(sample, "truth", "photo"))
         return pages.GalleryRow(sample.name, row)
 
-    def write_video(self, frames_per_second: float) -> None:
-        """Write all results as the frames of a video."""
+    def _beside(self, sample: SampleFiles, kind: str, file: str) -> pages.Picture | None:
+        """Return a picture that is shown beside results, if it is there."""
+        small = self._thumbnail(sample, kind).resolve()
+        whole = _shown_whole(sample.paths.get(file)) or small
+        return pages.Picture(whole, small if small.is_file() else None) if whole.is_file() else None
+
+    def write_videos(self, frames_per_second: float) -> None:
+        """Write all results as the frames of a video, of each sample one."""
         translator = self.translator
         is_map = not result_channels(translator.recipe.data, translator.route)
-        files = [file for file in map(self.target, self.samples) if file.is_file()]
-        write_video(
-            self.folders.out,
-            files,
-            frames_per_second,
-            lambda file: to_look_at(read_label(file) if is_map else read_picture(file), translator.classes),
-        )
+        for number in self._numbers:
+            files = [file for sample in self.samples if (file := self.target(sample, number)).is_file()]
+            write_video(
+                self.folders.out / self._folder(number),
+                files,
+                frames_per_second,
+                lambda file: to_look_at(read_label(file) if is_map else read_picture(file), translator.classes),
+            )
 
-    def target(self, sample: SampleFiles) -> Path:
-        """Return the file of a sample's result."""
-        return self.folders.out / f"{sample.name}.{self.ending}"
+    def note(self) -> dict[str, Any]:
+        """Return what tells the pictures of the folder from others: of which model, and how made."""
+        translator, folders = self.translator, self.folders
+        return {
+            "recipe": translator.recipe.name,
+            "images_seen": translator.images_seen,
+            "weights": translator.weights,
+            "format": self.ending,
+            "dtype": translator.dtype,
+            **({"direction": translator.route} if translator.route else {}),
+            **({"seed": folders.seed} if self.style.seeded else {}),
+            **({"num_samples": folders.num_samples} if folders.num_samples > 1 else {}),
+            **self.style.note(),
+            **({"ready": True} if folders.ready else {}),
+            **({"bits": 16} if folders.bits == 16 else {}),
+        }
+
+    @property
+    def _numbers(self) -> range:
+        """The numbers of the samples of each input."""
+        return range(self.folders.num_samples)
+
+    def _folder(self, number: int) -> str:
+        """Return the folder of a sample in `out`; '' where there is one of each input, in `out` itself."""
+        return f"sample_{number}" if self.folders.num_samples > 1 else ""
+
+    def target(self, sample: SampleFiles, number: int = 0) -> Path:
+        """Return the file of a result."""
+        return self.folders.out / self._folder(number) / f"{sample.name}.{self.ending}"
+
+    def _small(self, sample: SampleFiles, number: int) -> Path:
+        """Return the thumbnail of a result."""
+        return self._thumbnail(sample, self._folder(number) or "result")
 
     def _thumbnail(self, sample: SampleFiles, kind: str) -> Path:
         return self.folders.out / "thumbnails" / f"{sample.name}_{kind}.jpg"
@@ -307,38 +361,3 @@ def _trained_width(recipe: Recipe) -> int | None:
     stage = recipe.stages[-1]
     scaled = stage.load or stage.size
     return scaled.width if scaled and stage.geometry not in ("none", "crop") else None
-
-
-def _claim(folders: Folders, translator: Translator, ending: str) -> None:
-    """Note in `out` which model its pictures are of; refuse a folder that holds anything else."""
-    out = folders.out
-    note: dict[str, Any] = {
-        "recipe": translator.recipe.name,
-        "images_seen": translator.images_seen,
-        "weights": translator.weights,
-        "format": ending,
-        "dtype": translator.dtype,
-        **({"direction": translator.route} if translator.route else {}),
-        **({"seed": folders.seed} if translator.noisy else {}),
-        **({"ready": True} if folders.ready else {}),
-        **({"bits": 16} if folders.bits == 16 else {}),
-    }
-    file = out / _NOTE
-    if file.is_file():
-        try:
-            was = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            was = None
-        if was != note:
-            raise UserError(
-                f"--out {out}: holds pictures of another model, direction, seed, dtype or format ({_NOTE} says {was}, "
-                f"this is {note}); "
-                "choose another folder, or remove it to make them anew"
-            )
-    elif out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out}: is not empty and was not made by hdtrans infer; choose another folder")
-    else:
-        write_text(file, json.dumps(note, indent=1) + "\n")
-    for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written
-        part.unlink()
-    collect(out)

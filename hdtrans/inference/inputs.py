@@ -9,8 +9,9 @@ import torch
 
 from hdtrans.common.errors import UserError
 from hdtrans.config import Data, Lab, LabelMaps, Photos, Pictures
-from hdtrans.data.contents import ready_source
+from hdtrans.data.contents import make_fields, ready_source
 from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.layouts import makes_instances
 from hdtrans.data.read import LARGEST_ID, as_picture
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ def check_inputs(
 
     Args:
         data: what the model was trained on.
-        reads: the fields that it needs.
+        reads: the fields that it needs; an instance map may be one that is made from the label map.
         route: the direction in which it translates.
         given: the label map, or the picture.
         instance: the instance map.
@@ -32,22 +33,29 @@ def check_inputs(
         UserError: an input is missing or superfluous, no numpy array, of another shape, type, size or range, or holds
             ids that are no class.
     """
-    if "instance" in reads and instance is None:
+    asks = asked_for(data, reads)
+    if "instance" in asks and instance is None:
         raise UserError("this model was trained with instance maps and needs one: instance was not given")
-    if "instance" not in reads and instance is not None:
-        raise UserError("instance: this model reads no instance map; leave it out")
+    if "instance" not in asks and instance is not None:
+        instead = "makes its instance maps from label maps" if "instance" in reads else "reads no instance map"
+        raise UserError(f"instance: this model {instead}; leave it out")
     if isinstance(data, LabelMaps):
-        inputs = {"label": _ids("label", given)}
+        inputs = {"label": check_ids("label", given)}
         check_label_ids(inputs["label"], data.labels, data.ignore, "label")
     else:
         inputs = {"source": _picture(data, route, given)}
     if instance is not None:
-        inputs["instance"] = _ids("instance", instance)
+        inputs["instance"] = check_ids("instance", instance)
         size, wanted = inputs["instance"].shape, next(iter(inputs.values())).shape[:2]
         if size != wanted:
             told = f"{next(iter(inputs))} {wanted[1]}x{wanted[0]}, instance {size[1]}x{size[0]}"
             raise UserError(f"the inputs have different sizes: {told}")
-    return inputs
+    return inputs if reads == asks else make_fields(data, inputs, reads)
+
+
+def asked_for(data: Data, reads: Collection[str]) -> frozenset[str]:
+    """Return those of the fields that a model needs which have to be given."""
+    return frozenset(reads) - ({"instance"} if makes_instances(data) else set())
 
 
 def as_tensor(name: str, array: Array) -> torch.Tensor:
@@ -55,10 +63,10 @@ def as_tensor(name: str, array: Array) -> torch.Tensor:
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
         array = array.astype(np.int32)
     tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return (tensor.permute(2, 0, 1) if name == "source" else tensor).unsqueeze(0)
+    return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor).unsqueeze(0)
 
 
-def _ids(name: str, given: Array) -> Array:
+def check_ids(name: str, given: Array) -> Array:
     """Return an (H, W) array of ids in [0, 2^31 - 1]; one channel more is taken off."""
     array = _array(name, given)
     if array.ndim == 3 and array.shape[2] == 1:

@@ -42,7 +42,19 @@ def _of_files(group: argparse._ArgumentGroup) -> None:
 
 def _of_pictures(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both (default: AtoB)")
-    group.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (default: 0)")
+    group.add_argument(
+        "--style",
+        help="of a model with features: mean (default), sample, from=PICTURE or from=FOLDER (where it is taken from), "
+        "file=JSON",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of noise and of --style sample (default: 0)")
+    group.add_argument(
+        "--num-samples",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="pictures of each input, in DIR/sample_0, sample_1, ...; each has the seed after the one before it",
+    )
     group.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files (default: png)")
     group.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of each channel (default: 8)")
     group.add_argument("--video", type=_rate, metavar="FPS", help="also make DIR/video.mp4 of all results, in order")

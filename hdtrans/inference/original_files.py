@@ -10,9 +10,11 @@ from torch import Tensor
 from hdtrans.common.errors import UserError
 
 GENERATORS = ("G", "G_A", "G_B")
-LETTERS = (*GENERATORS, "D", "D_A", "D_B")
+ENCODER = "E"
+LETTERS = (*GENERATORS, "D", "D_A", "D_B", ENCODER)
 _NAME = re.compile(r"(.+)_net_([A-Z](?:_[AB])?)\.pth")
 _OPTION = re.compile(r"\s*(\w+): (.*?)\s*(?:\[default: .*\])?\s*")
+_CLUSTERS = "features_clustered_*.npy"
 _OPTION_FILES = ("train_opt.txt", "opt.txt")
 
 
@@ -21,14 +23,15 @@ class OriginalFiles:
     """What lies together in a folder of `checkpoints/`.
 
     Attributes:
-        weights: files by the original's letters for networks: `G`, `D`, or `G_A`, `G_B`, `D_A`, `D_B`.
-        encoder: pix2pixHD's encoder of features, or None.
+        weights: files by the original's letters for networks: `G`, `D`, `E` (pix2pixHD's encoder of features), or
+            `G_A`, `G_B`, `D_A`, `D_B`.
         options: as the original wrote them into its options file; empty where there is none.
+        clusters: names of files with clusters of features, which cannot be read.
     """
 
     weights: dict[str, Path]
-    encoder: Path | None
     options: dict[str, str]
+    clusters: tuple[str, ...] = ()
 
     @property
     def generator(self) -> Path:
@@ -44,19 +47,25 @@ def find_originals(path: Path) -> OriginalFiles:
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder")
+    if path.suffix == ".npy":
+        raise UserError(
+            f"{path}: an array of pickled Python objects, as the original keeps its clusters of features in, could run "
+            "code and is not loaded. Bring in the networks (give latest_net_G.pth or its folder), and make clusters "
+            "with hdtrans encode_styles"
+        )
     if path.is_dir():
         path = _latest(path)
     name = _NAME.fullmatch(path.name)
     if name is None:
-        return OriginalFiles({"G": path}, None, _options_beside(path))
-    beside = {letter: path.with_name(f"{name[1]}_net_{letter}.pth") for letter in (*LETTERS, "E")}
+        return OriginalFiles({"G": path}, _options_beside(path))
+    beside = {letter: path.with_name(f"{name[1]}_net_{letter}.pth") for letter in LETTERS}
     there = {letter: file for letter, file in beside.items() if file.is_file()}
-    encoder = there.pop("E", None)
     if name[2] not in GENERATORS:
         raise UserError(f"{path}: is no generator; give the generator's file, and this one is found beside it")
     sides = name[2] != "G"
     weights = {letter: file for letter, file in there.items() if ("_" in letter) == sides}
-    return OriginalFiles(weights, encoder, _options_beside(path))
+    clusters = tuple(sorted(file.name for file in path.parent.glob(_CLUSTERS)))
+    return OriginalFiles(weights, _options_beside(path), clusters)
 
 
 def _latest(folder: Path) -> Path:

@@ -61,7 +61,7 @@ def unet(name: str, network: nn.Module) -> Keys:
 
 
 def resnet(name: str, network: nn.Module) -> Keys:
-    """Return the keys of `ResnetGenerator`, for our ResNet called `name`."""
+    """Return the keys of `ResnetGenerator`, or of pix2pixHD's `Encoder`, for our ResNet or encoder called `name`."""
     keys, index = _sequence(f"{name}.segments", network.get_submodule("segments"), "model", first=1)
     return {**keys, f"{name}.last.convolution": f"model.{index + 1}"}
 
@@ -90,10 +90,11 @@ def by_letter(kind: str, networks: Mapping[str, nn.Module], enhancers: int, feat
     """
     if kind == "pix2pixhd":
         scales = sum(name.startswith("scale") for name in networks)
-        return {
+        keys = {
             "G": pix2pixhd_generator(networks, enhancers),
             "D": pix2pixhd_discriminator(networks, scales, features),
         }
+        return keys | ({"E": resnet("encoder", networks["encoder"])} if "encoder" in networks else {})
     names = {"G": "generator", "D": "discriminator"}
     if kind == "cyclegan":  # the original's D_A judges what G_A makes, pictures of B
         names = {"G_A": "generator_AtoB", "G_B": "generator_BtoA", "D_A": "discriminator_B", "D_B": "discriminator_A"}

@@ -22,6 +22,7 @@ class Findings:
         letters: the networks whose weights are there.
         generator: what its weights say; of two, `G_A`.
         discriminator: the same, or None.
+        encoder: the same, of pix2pixHD's encoder of features, or None.
         biased: whether the generator's layers have a bias before batch norm.
         options: what the original was trained with, as far as it is known.
         given: values of the recipe that the user gave.
@@ -31,6 +32,7 @@ class Findings:
     letters: tuple[str, ...]
     generator: Guess
     discriminator: Guess | None
+    encoder: Guess | None
     biased: bool
     options: Options
     given: Values
@@ -66,6 +68,7 @@ def _method_kind(found: Findings) -> str:
     signs = [
         ("pix2pix", found.generator.kind == "unet"),
         ("pix2pixhd", found.generator.kind == "enhanced" or judge in ("multiscale", "multiscale_plain")),
+        ("pix2pixhd", found.encoder is not None),
         ("pix2pix", judge is not None),
         ("pix2pixhd", "label_nc" in found.options or "labels" in found.section("data")),
         ("pix2pix", "dataset_mode" in found.options),
@@ -82,20 +85,27 @@ def _pix2pixhd(found: Findings) -> tuple[Values, Values, list[str]]:
     key = "labels" if kind == "label_maps" else "source_channels"
     default = options.get("label_nc") if kind == "label_maps" else options.get("input_nc", 3)
     count = given.get(key, default)
+    features, assumed = _features(found)
+    encoded = features["count"] if features else 0
     if count is None:
+        labels = reads - encoded
+        beside = f", beside {encoded} features of an encoder," if features else ""
         raise UserError(
             f"{found.where}: its first layer reads {reads} channels, and neither the weights nor an opt.txt beside "
-            f"them say what they are. Give data.labels={reads - 1} for {reads - 1} classes and the boundaries of "
-            f"instance maps (the original's default), data.labels={reads} for {reads} classes without, or "
-            "data.kind=picture_pairs for a picture (with data.source_channels, if it has not 3)"
+            f"them say what they{beside} are. Give data.labels={labels - 1} for {labels - 1} classes and the "
+            f"boundaries of instance maps (the original's default), data.labels={labels} for {labels} classes without, "
+            "or data.kind=picture_pairs for a picture (with data.source_channels, if it has not 3)"
         )
-    more = reads - int(count)
+    more = reads - int(count) - encoded
+    if more not in (0, 1) and more + encoded in (0, 1):
+        features, assumed, more = None, [], more + encoded
     if more not in (0, 1):
         what = "classes" if key == "labels" else "channels of a picture"
+        beside = f" with {encoded} features of an encoder (method.features.count)," if features else ""
+        instead = "" if features else ". If it was trained with features of an encoder, put latest_net_E.pth beside it"
         raise UserError(
-            f"{found.where}: its first layer reads {reads} channels, which are not {count} {what} (data.{key}), alone "
-            "or with the boundaries of instances. If it was trained with features of an encoder (instance_feat, "
-            "label_feat), it cannot be used here: hdtrans has no such encoder yet"
+            f"{found.where}: its first layer reads {reads} channels, which are not {count} {what} (data.{key}){beside} "
+            f"alone or with the boundaries of instances{instead}"
         )
     section = {k: v for k, v in found.generator.section.items() if k not in ("kind", "dropout")}
     judge = found.discriminator
@@ -104,13 +114,33 @@ def _pix2pixhd(found: Findings) -> tuple[Values, Values, list[str]]:
     method = {
         "condition": {"boundary": "instance" if more else "none"},
         "generator": section,
+        "features": features,
         "discriminator": judge.section if judge else {},
         "adversarial": {"kind": "vanilla" if _is_set(options, "no_lsgan") else "lsgan"},
         "feature_matching": {"weight": 0 if plain else _number(options, "lambda_feat", 10)},
         "perceptual": {"kind": "none"} if silent else {"weight": _number(options, "lambda_feat", 10)},
         "translate": {"norm": "image"} if section["norm"] == "batch" else {},
     }
-    return {"kind": kind, key: int(count)}, method, []
+    return {"kind": kind, key: int(count)}, method, assumed
+
+
+def _features(found: Findings) -> tuple[Values | None, list[str]]:
+    """Return the section `features` of a model with an encoder, and what was assumed of it; else None."""
+    options, given = found.options, found.section("method").get("features")
+    said = _is_set(options, "instance_feat") or _is_set(options, "label_feat")
+    denied = "instance_feat" in options and not said
+    if not given and not said and (found.encoder is None or denied):
+        return None, []
+    section = {
+        "count": _number(options, "feat_num", 3),
+        "width": _number(options, "nef", 16),
+        "downsamples": _number(options, "n_downsample_E", 4),
+        "pool": "label" if _is_set(options, "label_feat") else "instance",
+    }
+    section |= found.encoder.section if found.encoder else {}
+    section |= given if isinstance(given, dict) else {}
+    known = said or (isinstance(given, dict) and "pool" in given)
+    return section, [] if known else ["features are pooled by instance (method.features.pool)"]
 
 
 def _of_pictures(found: Findings, kind: str) -> tuple[Values, Values, list[str]]:
@@ -207,7 +237,7 @@ def original_options(data: Values, method: Values, enhancers: int, scales: int) 
     if labels and data["ignore"] is not None and condition["ignored"] == "channel":
         labels += 1
     boundary = condition["boundary"] != "none"
-    notes = []
+    notes = _notes_on_instances(data, method)
     if condition["boundary"] == "labels":
         notes.append("its boundaries are those of the label maps: give the original the label maps as instance maps")
     if generator["norm"] != judge["norm"]:
@@ -243,7 +273,31 @@ def _pix2pixhd_options(method: Values) -> Values:
         "lambda_feat": method["feature_matching"]["weight"],
         "no_lsgan": method["adversarial"]["kind"] == "vanilla",
         "no_vgg_loss": method["perceptual"]["kind"] == "none",
+        **_feature_options(method.get("features")),
     }
+
+
+def _feature_options(features: Values | None) -> Values:
+    if not features:
+        return {"instance_feat": False, "label_feat": False}
+    return {
+        "instance_feat": features["pool"] == "instance",
+        "label_feat": features["pool"] == "label",
+        "feat_num": features["count"],
+        "nef": features["width"],
+        "n_downsample_E": features["downsamples"],
+    }
+
+
+def _notes_on_instances(data: Values, method: Values) -> list[str]:
+    """Return lines about instance maps that the original would not have."""
+    notes = []
+    if data.get("instances") == "components":
+        notes.append("its instance maps are the connected components of label maps: give the original such maps")
+    features, condition = method.get("features"), method.get("condition", {})
+    if features and features["pool"] == "instance" and condition.get("boundary") == "none":
+        notes.append("it pools by instance and sees no boundaries: with no_instance, the original reads no such maps")
+    return notes
 
 
 def _options_of_pictures(method: Values) -> Values:

@@ -54,6 +54,15 @@ def generator(shapes: Shapes) -> Guess | None:
     return Guess("enhanced" if enhancers else "resnet", shapes["model.1.weight"][1], out_channels, section)
 
 
+def encoder(shapes: Shapes) -> Guess | None:
+    """Return what encoder of features has such weights, or None: it is a global generator without blocks."""
+    found = generator(shapes)
+    if found is None or found.kind != "resnet" or found.section["blocks"]:
+        return None
+    section = {"count": found.out_channels} | {key: found.section[key] for key in ("width", "downsamples")}
+    return Guess("encoder", found.channels, found.out_channels, section)
+
+
 def discriminator(shapes: Shapes) -> Guess | None:
     """Return what discriminator has such weights, or None."""
     if _is_convolution(shapes, "scale0_layer0.0"):

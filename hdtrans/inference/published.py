@@ -17,16 +17,19 @@ from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.batch import as_floats
+from hdtrans.inference.styles import Styles
 
 FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # with what reads them
 KEYS = ("version", "recipe", "classes", "images_seen", "stage", "route")
+STYLES = "styles"  # in files of models that have some
 _PREFIX = "hdtrans."
 IN_PROGRAM = _PREFIX + "json"  # in a .pt2
 
 
 def to_metadata(state: Mapping[str, Any]) -> dict[str, str]:
-    """Return what stands in the metadata of a published file, from a state with `KEYS`."""
-    return {_PREFIX + key: json.dumps(state[key], ensure_ascii=False) for key in KEYS}
+    """Return what stands in the metadata of a published file, from a state with `KEYS` and perhaps `STYLES`."""
+    keys = [*KEYS, *([STYLES] if state.get(STYLES) is not None else [])]
+    return {_PREFIX + key: json.dumps(state[key], ensure_ascii=False) for key in keys}
 
 
 def need(packages: tuple[str, ...], what: str) -> None:
@@ -64,7 +67,17 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
     if missing:
         raise UserError(f"{path}: is no model that hdtrans published (its metadata lack {', '.join(missing)})")
     state = {key: json.loads(metadata[_PREFIX + key]) for key in KEYS}
-    return {"networks": {}, "ema": None, **state, **found}
+    return {"networks": {}, "ema": None, STYLES: _styles(metadata, path), **state, **found}
+
+
+def _styles(metadata: Mapping[str, str], path: Path) -> Styles | None:
+    """Return the styles in a file's metadata; None where there are none."""
+    if _PREFIX + STYLES not in metadata:
+        return None
+    try:
+        return Styles.from_dict(json.loads(metadata[_PREFIX + STYLES]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: the styles in its metadata cannot be read: {error}") from None
 
 
 def _read_safetensors(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:

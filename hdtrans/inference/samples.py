@@ -14,6 +14,7 @@ from hdtrans.data.toycity import render
 from hdtrans.inference.files import Folders
 from hdtrans.inference.folder import read_inputs
 from hdtrans.inference.inputs import as_tensor
+from hdtrans.inference.objects import Objects
 from hdtrans.inference.translator import Map, Translator
 
 
@@ -29,9 +30,13 @@ class Samples:
     def __init__(self, translator: Translator, given: Path | None = None, instances: Path | None = None) -> None:
         self.noisy = translator.noisy
         self.arrays = _toy(translator) if given is None else _read(translator, given, instances)
+        if translator.features:
+            objects = Objects.of(self.arrays[translator.method.pools])
+            drawn = np.random.default_rng(0).uniform(-1, 1, (len(objects), translator.features))
+            self.arrays["features"] = objects.paint(drawn)
 
     def inputs(self, height: int, width: int, batch: int = 1) -> dict[str, Tensor]:
-        """Return what the model's module takes by name: (B, H, W) maps, (B, C, H, W) pictures, (B,) seeds."""
+        """Return what the module takes by name: maps (B, H, W), pictures and features (B, C, H, W), seeds (B,)."""
         tensors = {}
         for name, array in self.arrays.items():
             rows, columns = np.arange(height) * len(array) // height, np.arange(width) * array.shape[1] // width
@@ -53,11 +58,10 @@ def _read(translator: Translator, given: Path, instances: Path | None) -> dict[s
 
 def _toy(translator: Translator) -> dict[str, Map]:
     data, scene = translator.recipe.data, render(0, 256, 512)
-    made: dict[str, Map] = {"instance": scene.instance}
     if isinstance(data, LabelMaps):
-        made["label"] = (scene.label % data.labels).astype(np.int32)
+        given: Map = (scene.label % data.labels).astype(np.int32)
     else:
         assert isinstance(data, Pictures)
         channels = data.photo_channels if translator.route == "BtoA" else data.source_channels
-        made["source"] = scene.photo[..., np.arange(channels) % 3].astype(np.float32) / 127.5 - 1
-    return {name: made[name] for name in sorted(translator.reads)}
+        given = scene.photo[..., np.arange(channels) % 3].astype(np.float32) / 127.5 - 1
+    return translator.check(given, scene.instance if "instance" in translator.reads else None)

@@ -2,9 +2,11 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
@@ -13,19 +15,24 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import PictureWarning, UserError
 from hdtrans.config import Recipe, check_recipe, method_module
 from hdtrans.data.contents import result_of
+from hdtrans.data.read import as_picture
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
-from hdtrans.inference.inputs import as_tensor, check_inputs
+from hdtrans.inference.inputs import as_tensor, asked_for, check_ids, check_inputs
 from hdtrans.inference.laid_out import lay_out
 from hdtrans.inference.memory import Memory
+from hdtrans.inference.objects import Objects
 from hdtrans.inference.published import FORMS, read_published
 from hdtrans.inference.results import ODDITIES, oddity
+from hdtrans.inference.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
+from hdtrans.inference.styles import Styles
 from hdtrans.methods.base import Method
 
 Map = npt.NDArray[Any]
 Picture = npt.NDArray[Any]
+StyleLike = str | Mapping[int, Choice] | Picture | tuple[Picture, ...] | Style | Look | None
 
 
 class Translator:
@@ -39,6 +46,7 @@ class Translator:
         weights: the SHA-256 of the checkpoint, and whether averages are used.
         route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
         noisy: whether the picture varies with the seed of a call.
+        features: how many numbers a style gives each object; 0 where the model takes no style.
         dtype: what the networks compute in: `fp32`, `bf16`, `fp16` or `fp64`.
 
     Example: `Translator.load("runs/city")(cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
@@ -64,7 +72,8 @@ class Translator:
         self.weights = f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}"
         self.recipe: Recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
-        self.reads = self.recipe.method.reads(self.recipe.data) - {"photo"}
+        self._sees = self.recipe.method.reads(self.recipe.data) - {"photo"}
+        self.reads = asked_for(self.recipe.data, self._sees)
         self._precision = choose_precision(dtype, self.device)
         self.dtype = self._precision.name
         networks, self.method = _restore(self.recipe, state, averaged)
@@ -81,6 +90,9 @@ class Translator:
             raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
         if "module" not in state:
             self._precision.prepare(self.module, self.device)
+        self.features = self.method.features
+        self._encoder = self._find_encoder(networks) if self.features else None
+        self._find_styles = lambda: state["styles"] if published else Styles.load(checkpoint, self.weights)
         self.max_memory = max_memory
         if "module" in state and (compiled or max_memory is not None):
             option = "--compile" if compiled else "--max-memory"
@@ -125,7 +137,14 @@ class Translator:
         """
         return cls(find_checkpoint(Path(path)), device, dtype, averaged, route, max_memory, compiled, trust)
 
-    def __call__(self, label: Map, instance: Map | None = None, seed: int | None = None, bits: int = 8) -> Picture:
+    def __call__(
+        self,
+        label: Map,
+        instance: Map | None = None,
+        seed: int | None = None,
+        bits: int = 8,
+        style: StyleLike = None,
+    ) -> Picture:
         """Translate one input; return the picture, (H, W, C) uint8 in [0, 255], of the input's size.
 
         C is `data.photo_channels` (in the direction BtoA `data.source_channels`), 3 for RGB. Colourisation gives RGB,
@@ -137,8 +156,14 @@ class Translator:
                 grey is repeated, alpha dropped, colour made grey. For colourisation grey or RGB whole numbers, or
                 lightness L/50-1 as floats.
             instance: (H, W) integer instance ids, where the model `reads` them.
-            seed: of the noise, in [0, 2**63), where the model is `noisy`; the same gives the same picture. None is 0.
+            seed: of the noise, in [0, 2**63), where the model is `noisy`, and of the style `sample`; the same gives the
+                same picture. None is 0.
             bits: 8, or 16 for a picture that is uint16 in [0, 65535]; maps of classes stay as they are.
+            style: of a model with `features`: `sample` draws a cluster of its class for each object, `mean` takes the
+                mean of its class (so does None). A dict gives some instances, by id, a feature as `encode` returns it,
+                or the number of a cluster; the others take the mean. A picture, (H, W, C), gives the looks of its
+                objects to those of the input, where it has the same map; with a map of its own, `(picture, label)` or
+                `(picture, label, instance)`, each class gives its mean.
 
         Raises:
             UserError: an input is missing or too many, is no array of this kind, has another size than the other, or
@@ -147,21 +172,48 @@ class Translator:
         Warns:
             PictureWarning: the picture is of one colour, or nearly all black and white.
         """
-        picture = self.translate([self.check(label, instance)], seed, bits)[0]
+        inputs = self.check(label, instance)
+        if self.features or style is not None:
+            inputs = self.dress(inputs, style, seed)
+        picture = self.translate([inputs], seed, bits)[0]
         if odd := oddity(self.recipe.data, picture):
             warnings.warn(f"the picture is {odd}: {ODDITIES[odd]}", PictureWarning, stacklevel=2)
         return picture
 
+    @cached_property
+    def styles(self) -> Styles | None:
+        """Clusters of the features of each class, where `hdtrans encode_styles` has made some."""
+        return self._find_styles() if self.features else None
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The module of `Method.encoder`; raises UserError where the model has none."""
+        if self._encoder is None:
+            why = "was trained without features"
+            if self.features:
+                why = "lacks the encoder, which an .onnx and a .pt2 leave out; take the checkpoint or the .safetensors"
+            raise UserError(f"this model cannot encode a picture: it {why}")
+        return self._encoder
+
+    def need_styles(self) -> Styles:
+        """Return the styles; raise UserError where there are none."""
+        if self.styles is None:
+            raise UserError(NO_STYLES)
+        return self.styles
+
     def check(self, label: Map, instance: Map | None = None) -> dict[str, Map]:
         """Return what the model reads of one input, ready for `translate`; raise UserError as a call does."""
-        return check_inputs(self.recipe.data, self.reads, self.route, label, instance)
+        return check_inputs(self.recipe.data, self._sees, self.route, label, instance)
 
     def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None, bits: int = 8) -> list[Picture]:
-        """Translate inputs of one size together, each as `check` returns it; return the picture of each."""
+        """Translate inputs of one size together, each as `check` returns it; return the picture of each.
+
+        Where the model has `features`, as `dress` returns them.
+        """
         if bits not in (8, 16):
             raise UserError(f"bits {bits}: a picture has 8 or 16")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
+        _check_seed(seed)
+        assert not self.features or all("features" in inputs for inputs in batch), "inputs without a style"
         with torch.inference_mode(), self._precision.autocast():
             if self._to_lay_out and not self.compiled:
                 lay_out(self.module, self._precision.compute)
@@ -174,6 +226,70 @@ class Translator:
                 result_of(self.recipe.data, inputs.get("source"), picture, bits)
                 for inputs, picture in zip(batch, pictures, strict=True)
             ]
+
+    def dress(self, inputs: Mapping[str, Map], style: StyleLike, seed: int | None = None) -> dict[str, Map]:
+        """Return inputs, as `check` returns them, with a feature for every pixel; the arguments are those of a call."""
+        if not self.features:
+            raise UserError("style: this model takes none; leave it out")
+        _check_seed(seed)
+        objects = Objects.of(inputs[self.method.pools], inputs.get("label"))
+        chosen = self._style(style, inputs, objects)
+        features = chosen.features(objects, self.styles, self.features, seed or 0)
+        return {**inputs, "features": objects.paint(features)}
+
+    def encode(self, image: Picture, ids: Map) -> dict[int, npt.NDArray[np.float32]]:
+        """Return the feature of each object in a photo, by its id: (F,) in [-1, 1], with F of `features`.
+
+        Args:
+            image: (H, W, C) or grey (H, W), as a picture that is translated.
+            ids: (H, W) integers, the map that tells objects apart: the instance map; or the label map, where the model
+                makes its instance maps of that, or tells classes apart alone.
+
+        Raises:
+            UserError: the model has no encoder, or the arrays are none of this kind or have different sizes.
+        """
+        pools = self.method.pools
+        look = self.look(image, {pools: check_ids("ids", ids)} if pools in self.reads else self.check(ids))
+        return dict(zip(look.objects.ids.tolist(), look.features.astype(np.float32), strict=True))
+
+    def look(self, image: Picture, maps: Mapping[str, Map]) -> Look:
+        """Return the features of a photo whose maps are as `check` returns them."""
+        ids, picture = maps[self.method.pools], as_picture(image, self.recipe.data.photo_channels, "image")
+        if picture.shape[:2] != ids.shape:
+            told = f"the picture {picture.shape[1]}x{picture.shape[0]}, its map {ids.shape[1]}x{ids.shape[0]}"
+            raise UserError(f"a picture that gives a style and its map have different sizes: {told}")
+        with torch.inference_mode(), self._precision.full():
+            tensors = (as_tensor(name, array).to(self.device) for name, array in (("photo", picture), ("ids", ids)))
+            pooled = self.encoder(*tensors)[0].cpu().numpy()
+        objects = Objects.of(ids, maps.get("label"))
+        return Look(objects, objects.means(pooled).clip(-1, 1))
+
+    def _style(self, style: StyleLike, inputs: Mapping[str, Map], objects: Objects) -> Style:
+        """Return what a caller means by a style."""
+        if isinstance(style, Style):
+            return style
+        if isinstance(style, Mapping):
+            chosen = of_instances(style)
+            if style and not chosen.instances.keys() & set(objects.ids.tolist()):
+                raise UserError(f"style: has the ids {', '.join(map(str, [*style][:8]))}; the input has none of them")
+            return chosen
+        if style is None or isinstance(style, str):
+            kind = style or "mean"
+            if kind not in OTHERS:
+                raise UserError(f"style {kind!r}: is none; there are {', '.join(OTHERS)}")
+            return Style(kind)
+        if not isinstance(style, Look):
+            image, *maps = style if isinstance(style, tuple) else (style,)
+            style = self.look(image, self.check(*maps) if maps else inputs)
+        return style.style(objects, alone=self.styles is None)
+
+    def _find_encoder(self, networks: nn.ModuleDict) -> nn.Module | None:
+        """Return the encoder, ready; None where its weights are not there."""
+        encoder = self.method.encoder(networks).eval().requires_grad_(False)
+        if any(weight.is_meta for weight in encoder.parameters()):
+            return None
+        self._precision.prepare(encoder, self.device)
+        return encoder
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if not self.compiled:
@@ -193,6 +309,11 @@ class Translator:
             return result_of(self.recipe.data, None if source is None else source[pixels], tile, bits)
 
         return tiles.translate(self.module, _tensors([inputs], seed if self.noisy else None), memory, finish)
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**63:
+        raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
 
 
 def _tensors(batch: Sequence[Mapping[str, Map]], seed: int | None) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ A method's file holds three names that the rest of the package looks for: `Confi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from hdtrans.data.batch import Batch
 
 Nets = Mapping[str, nn.Module]
 Losses = dict[str, Tensor]
+Pools = Literal["instance", "label"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Draw:
         return torch.stack(numbers).to(like)
 
     def _seeds(self, purpose: int) -> list[int]:
-        return [_mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
+        return [mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """Mix integers into 63 bits (the finaliser of SplitMix64, Steele et al., 2014)."""
     state = 0
     for number in numbers:
@@ -115,6 +116,9 @@ class Method:
         routes: the directions in which it translates.
         helpers: fixed networks of the losses; moved to the device, neither saved nor trained.
         noisy: whether what it translates to varies with a seed; then the module of `translator` takes `seeds` too.
+        features: how many numbers an encoder gives each instance; then the module of `translator` takes `features`
+            too. 0 where there is no encoder.
+        pools: the field whose ids say what has a feature of its own.
     """
 
     networks: nn.ModuleDict
@@ -125,6 +129,8 @@ class Method:
     routes: tuple[str, ...] = ("",)
     helpers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     noisy: bool = False
+    features: int = 0
+    pools: Pools = "instance"
 
     def load_helpers(self, weights: bool = True) -> None:
         """Fill `helpers` before training; without `weights`, only their architecture (to count what they cost)."""
@@ -138,7 +144,16 @@ class Method:
 
         What goes in, where it is a picture, is `source`, in every route. Of a `noisy` method it takes `seeds`, (B,)
         int64, as well; without them every picture has the same one. `stride` of the module, a number or the first of
-        two, says of what height and width are made multiples inside.
+        two, says of what height and width are made multiples inside. Where there are `features`, it takes those of all
+        pixels, (B, features, H, W) in [-1, 1], of the input's size.
+        """
+        raise NotImplementedError
+
+    def encoder(self, networks: nn.ModuleDict) -> nn.Module:
+        """Return the module that encodes, of a method with `features`.
+
+        It takes a photo, (B, C, H, W) as in a batch, and the ids of the field that `pools` names, (B, H, W), and
+        returns `features` of the module of `translator`: every pixel has those of its id, (B, features, H, W).
         """
         raise NotImplementedError
 

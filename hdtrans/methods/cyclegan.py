@@ -246,7 +246,7 @@ class CycleGAN(Method):
     def __init__(self, config: Config, data: Data, networks: nn.ModuleDict) -> None:
         self.config = config
         self.stride = config.generator.stride
-        self.pools = {"A": Pool(config.pool.size), "B": Pool(config.pool.size)}
+        self.histories = {"A": Pool(config.pool.size), "B": Pool(config.pool.size)}
         super().__init__(
             networks,
             phases=(
@@ -255,7 +255,7 @@ class CycleGAN(Method):
             ),
             reads=config.reads(data),
             averaged=tuple(GENERATORS.values()),
-            state=dict(self.pools),
+            state=dict(self.histories),
             routes=tuple(GENERATORS),
             noisy=config.generator.dropout and config.translate.dropout,
         )
@@ -296,7 +296,7 @@ class CycleGAN(Method):
             ("B", shared.b, shared.fake_b, POOL_B, PENALTY_B),
         )
         for side, real, new, pool, purpose in sides:
-            fakes = self.pools[side].exchange(new.detach(), draw, pool)
+            fakes = self.histories[side].exchange(new.detach(), draw, pool)
             losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, real, fakes, draw, purpose)
         return losses
 

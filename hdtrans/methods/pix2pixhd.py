@@ -1,7 +1,8 @@
 """pix2pixHD (Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018).
 
 A coarse-to-fine generator against discriminators at several scales. One forward pass of the generator serves both
-phases; the generator steps first. Networks: `trunk`, `head`, `enhancer1`... and `scale0` (the coarsest)...
+phases; the generator steps first. With `features`, an encoder tells the generator how each instance of the photo
+looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `scale0` (the coarsest)...
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from hdtrans.config import Data, LabelMaps, MethodSection, Pictures, Section, St
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, Pools, check_names
 from hdtrans.networks.blocks import Statistics
 from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
+from hdtrans.networks.encoder import Encoder, pool
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
 from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
@@ -54,6 +56,15 @@ class GeneratorConfig(Section):
         if self.recompute and self.norm == "batch":
             raise ValueError("recompute runs a layer twice, and batch norm would count the batch twice; use instance")
         return self
+
+
+class FeaturesConfig(Section):
+    """What an encoder tells of the photo: `count` numbers for each instance, or for each class."""
+
+    count: Annotated[int, Field(ge=1, le=256)] = 3
+    width: PositiveInt = 16
+    downsamples: Annotated[int, Field(ge=1, le=8)] = 4
+    pool: Pools = "instance"
 
 
 class DiscriminatorConfig(Section):
@@ -100,6 +111,11 @@ class TranslateConfig(Section):
 
     norm: Literal["running", "image"] = "running"
 
+    @property
+    def statistics(self) -> Statistics | None:
+        """What norms are handed in translating: None for the statistics they have of themselves."""
+        return "image" if self.norm == "image" else None
+
 
 class Config(MethodSection):
     """The section `method` of a pix2pixHD recipe."""
@@ -107,6 +123,7 @@ class Config(MethodSection):
     kind: Literal["pix2pixhd"] = "pix2pixhd"
     condition: ConditionConfig = ConditionConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    features: FeaturesConfig | None = None
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     feature_matching: FeatureMatchingConfig = FeatureMatchingConfig()
@@ -118,12 +135,16 @@ class Config(MethodSection):
         """What a stage can make: the trunk's own picture, or an enhancer's."""
         return ["head", *(f"enhancer{n}" for n in range(1, self.generator.enhancers + 1))]
 
+    def generators(self, output: str) -> list[str]:
+        """Return the names of the networks that make the picture `output`; the encoder is the last of them."""
+        return networks_for(output, self.generator.enhancers) + (["encoder"] if self.features else [])
+
     def complete(self, stage: Stage) -> Stage:
         """Fill in `output` (the finest) and `train` (all that it uses, with a scale less for each finer enhancer)."""
         enhancers = self.generator.enhancers
         output = stage.output or self.outputs[-1]
         check_names("output", [output], self.outputs)
-        generators = networks_for(output, enhancers)
+        generators = self.generators(output)
         scales = [f"scale{n}" for n in range(self.discriminator.scales)]
         unused = enhancers - self.outputs.index(output)
         train = stage.train or (*generators, *scales[: max(1, len(scales) - unused)])
@@ -140,12 +161,15 @@ class Config(MethodSection):
         """Return the fields of such data that are read."""
         if isinstance(data, Pictures) and self.condition.boundary == "labels":
             raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
+        if isinstance(data, Pictures) and self.features is not None and self.features.pool == "label":
+            raise ValueError("method.features.pool: label needs data of kind label_maps; use instance")
         if isinstance(data, Unpaired):
             raise ValueError("data.kind: unpaired has no true picture for an input, as pix2pixhd needs; use cyclegan")
         if data.photo_channels != 3 and self.perceptual.kind != "none" and self.perceptual.weight:
             raise ValueError(f"method.perceptual sees 3 channels, the data has {data.photo_channels}; use kind: none")
         fields = {"photo", "source" if isinstance(data, Pictures) else "label"}
-        return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" else set()))
+        pools = self.features is not None and self.features.pool == "instance"
+        return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" or pools else set()))
 
     def stride(self, stage: Stage) -> int:
         """Return what height and width are made multiples of: twice as much for each enhancer."""
@@ -156,13 +180,15 @@ class Config(MethodSection):
         labels = data.labels if isinstance(data, LabelMaps) else 0
         source_channels = data.source_channels if isinstance(data, Pictures) else 0
         ignore = data.ignore if isinstance(data, LabelMaps) else None
-        return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary)
+        features = self.features.count if self.features else 0
+        return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary, features)
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
     """Return every network of every stage, its weights drawn from `seed`."""
     generator, discriminator = config.generator, config.discriminator
-    channels = config.channels(data).channels
+    condition = config.channels(data)
+    channels = condition.channels + condition.features
     common: dict[str, Any] = {
         "norm": generator.norm,
         "upsampling": generator.upsampling,
@@ -179,9 +205,12 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
         )
         if not finest:
             networks[f"enhancer{n}_head"] = Head(width, data.photo_channels)
+    if config.features:
+        wanted = config.features
+        networks["encoder"] = Encoder(data.photo_channels, wanted.count, wanted.width, wanted.downsamples, **common)
     for n in range(discriminator.scales):
         networks[f"scale{n}"] = PatchDiscriminator(
-            channels + data.photo_channels, discriminator.width, discriminator.layers, discriminator.norm
+            condition.channels + data.photo_channels, discriminator.width, discriminator.layers, discriminator.norm
         )
     for name, network in networks.items():
         initialise(network, name, seed)
@@ -193,7 +222,7 @@ class Shared:
     """What both phases use.
 
     Attributes:
-        condition: (B, C, H, W).
+        condition: (B, C, H, W), what the discriminators see of the input: no features of the encoder.
         photo: (B, 3, H, W) in [-1, 1], the true picture.
         fake: (B, 3, H, W) in [-1, 1], the generated one, with its graph.
         real_features: what the discriminators make of the true picture, with their graph.
@@ -206,7 +235,10 @@ class Shared:
 
 
 class Translator(nn.Module):
-    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
+    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, 3, H, W) in [-1, 1].
+
+    With an encoder it takes features too, (B, count, H, W) in [-1, 1].
+    """
 
     def __init__(
         self, condition: Condition, networks: nn.ModuleDict, output: str, stride: int, how: TranslateConfig
@@ -219,17 +251,35 @@ class Translator(nn.Module):
         self.stride = stride
 
     def forward(
-        self, label: Features | None = None, instance: Features | None = None, source: Features | None = None
+        self,
+        label: Features | None = None,
+        instance: Features | None = None,
+        source: Features | None = None,
+        features: Features | None = None,
     ) -> Features:
         height, width = next(x for x in (label, source) if x is not None).shape[-2:]
-        padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source)]
+        padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source, features)]
         condition = locally(self._see, *padded, halo=1)
-        statistics: Statistics | None = "image" if self.how.norm == "image" else None
-        return crop(coarse_to_fine(self.networks, condition, self.output, statistics), height, width)
+        return crop(coarse_to_fine(self.networks, condition, self.output, self.how.statistics), height, width)
 
-    def _see(self, label: Tensor | None, instance: Tensor | None, source: Tensor | None) -> Tensor:
+    def _see(self, *fields: Tensor | None) -> Tensor:
+        label, instance, source, features = fields
         dtype = next(self.networks.parameters()).dtype
-        return self.condition(label, instance, None if source is None else as_floats(source, dtype), dtype)
+        picture = None if source is None else as_floats(source, dtype)
+        return self.condition(label, instance, picture, dtype, features)
+
+
+class PooledEncoder(nn.Module):
+    """A photo and the ids of its instances to a feature for each, at all its pixels: see `Method.encoder`."""
+
+    def __init__(self, encoder: nn.Module, how: TranslateConfig) -> None:
+        super().__init__()
+        self.network = encoder
+        self.how = how
+
+    def forward(self, photo: Tensor, ids: Tensor) -> Tensor:
+        dtype = next(self.network.parameters()).dtype
+        return pool(self.network(as_floats(photo, dtype), self.how.statistics), ids)
 
 
 class Pix2pixHD(Method):
@@ -253,16 +303,19 @@ class Pix2pixHD(Method):
         self.output = stage.output
         self.stride = config.stride(stage)
         self.scales = [n for n in range(config.discriminator.scales) if f"scale{n}" in stage.train]
-        generators = networks_for(stage.output, config.generator.enhancers)
+        self.generators = networks_for(stage.output, config.generator.enhancers)
+        translating = config.generators(stage.output)
         super().__init__(
             networks,
             phases=(
-                Phase("generator", tuple(n for n in stage.train if n in generators), self.generator_losses),
+                Phase("generator", tuple(n for n in stage.train if n in translating), self.generator_losses),
                 Phase("discriminator", tuple(f"scale{n}" for n in self.scales), self.discriminator_losses),
             ),
             reads=config.reads(data),
-            averaged=tuple(generators),
+            averaged=tuple(translating),
             helpers=nn.ModuleDict({} if perceptual is None else {"perceptual": perceptual}),
+            features=self.condition.features,
+            pools=config.features.pool if config.features else "instance",
         )
 
     def load_helpers(self, weights: bool = True) -> None:
@@ -278,11 +331,13 @@ class Pix2pixHD(Method):
         assert batch.photo is not None
         photo = as_floats(batch.photo, draw.dtype)
         height, width = photo.shape[-2:]
-        maps = [None if x is None else pad_to_stride(x, self.stride) for x in (batch.label, batch.instance)]
-        source = None if batch.source is None else as_floats(pad_to_stride(batch.source, self.stride), draw.dtype)
-        padded = self.condition(*maps, source, dtype=draw.dtype)
-        condition = padded[..., :height, :width]
-        fake = coarse_to_fine(nets, padded, self.output)[..., :height, :width]
+        features = pool(nets["encoder"](photo), getattr(batch, self.pools)) if self.features else None
+        fields = (batch.label, batch.instance, batch.source, features)
+        label, instance, source, features = (None if x is None else pad_to_stride(x, self.stride) for x in fields)
+        source = None if source is None else as_floats(source, draw.dtype)
+        seen = self.condition(label, instance, source, draw.dtype, features)
+        condition = seen[:, : self.condition.channels, :height, :width].detach()
+        fake = coarse_to_fine(nets, seen, self.output)[..., :height, :width]
         return Shared(condition, photo, fake, self._discriminate(nets, condition, photo))
 
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
@@ -316,12 +371,17 @@ class Pix2pixHD(Method):
         }
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        used = nn.ModuleDict({name: networks[name] for name in self.averaged})
+        used = nn.ModuleDict({name: networks[name] for name in self.generators})
         return Translator(self.condition, used, self.output, self.stride, self.config.translate)
+
+    def encoder(self, networks: nn.ModuleDict) -> nn.Module:
+        return PooledEncoder(networks["encoder"], self.config.translate)
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         inputs = {"label": batch.label, "instance": batch.instance, "source": batch.source}
-        result = self.translator(nets)(**{k: v for k, v in inputs.items() if k in self.reads})
+        if self.features and batch.photo is not None:
+            inputs["features"] = self.encoder(nets)(batch.photo, getattr(batch, self.pools))
+        result = self.translator(nets)(**{k: v for k, v in inputs.items() if k in {*self.reads, "features"}})
         columns = {"label": batch.label, "source": batch.source, "result": result, "photo": batch.photo}
         return {
             name: picture if name == "label" else as_floats(picture, torch.float32)

@@ -38,15 +38,26 @@ class Condition(nn.Module):
         ignore: the id that is no class, or None.
         ignored: where that id goes: `zeros`, no channel set; `channel`, one of its own.
         boundary: one more channel with the boundaries of the `instance` map or of the `labels`, or `none`.
+        features: channels after all others, with what an encoder tells of each instance; only generators see them.
+
+    Attributes:
+        channels: without the features.
     """
 
     def __init__(
-        self, labels: int, source_channels: int, ignore: int | None, ignored: Ignored, boundary: Boundary
+        self,
+        labels: int,
+        source_channels: int,
+        ignore: int | None,
+        ignored: Ignored,
+        boundary: Boundary,
+        features: int = 0,
     ) -> None:
         super().__init__()
         self.labels = labels
         self.ignore = ignore
         self.boundary = boundary
+        self.features = features
         self.label_channels = labels + (1 if labels and ignore is not None and ignored == "channel" else 0)
         self.channels = self.label_channels + source_channels + (boundary != "none")
 
@@ -56,21 +67,35 @@ class Condition(nn.Module):
         instance: Tensor | None = None,
         source: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
+        features: Tensor | None = None,
     ) -> Tensor:
-        """Return (B, channels, H, W).
+        """Return (B, channels + features, H, W).
 
         Args:
             label: (B, H, W) integer ids, each below `labels` or the ignored one (checked where files are read).
             instance: (B, H, W) integer ids, compared and never interpreted.
             source: (B, C, H, W) in [-1, 1].
             dtype: of the result.
+            features: (B, features, H, W) in [-1, 1]; without them they are 0, the middle.
         """
         if source is not None:
-            ids = instance if self.boundary == "instance" else None
-            if ids is None:
-                return _laid_out(source.to(dtype))
-            return _laid_out(torch.cat([source.to(dtype), boundaries(ids).unsqueeze(1).to(dtype)], 1))
-        assert label is not None
+            seen = self._of_picture(source, instance, dtype)
+        else:
+            assert label is not None
+            seen = self._of_labels(label, instance, dtype)
+        if not self.features:
+            return _laid_out(seen)
+        if features is None:
+            features = seen.new_zeros(seen.shape[0], self.features, *seen.shape[2:])
+        return _laid_out(torch.cat([seen, features.to(dtype)], 1))
+
+    def _of_picture(self, source: Tensor, instance: Tensor | None, dtype: torch.dtype) -> Tensor:
+        if self.boundary != "instance":
+            return source.to(dtype)
+        assert instance is not None
+        return torch.cat([source.to(dtype), boundaries(instance).unsqueeze(1).to(dtype)], 1)
+
+    def _of_labels(self, label: Tensor, instance: Tensor | None, dtype: torch.dtype) -> Tensor:
         batch, height, width = label.shape
         channel = label.long()
         if self.ignore is not None:
@@ -83,10 +108,11 @@ class Condition(nn.Module):
             assert ids is not None
             edge = boundaries(ids).unsqueeze(1).to(dtype)
             x.scatter_(1, torch.full_like(channel.unsqueeze(1), self.label_channels), edge)
-        return _laid_out(x[:, : self.channels])
+        return x[:, : self.channels]
 
     def extra_repr(self) -> str:
-        return f"labels={self.labels}, channels={self.channels}, ignore={self.ignore}, boundary={self.boundary}"
+        seen = f"channels={self.channels}, features={self.features}"
+        return f"labels={self.labels}, {seen}, ignore={self.ignore}, boundary={self.boundary}"
 
 
 def pad_to_stride(x: Features, stride: int, least: int = 2) -> Features:

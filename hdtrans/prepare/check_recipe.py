@@ -38,8 +38,8 @@ def fitting_recipe(facts: Facts) -> str:
     that fits.
     """
     sizes = sorted({sample.size for sample in facts.of(facts.data.train) if sample.size})
-    values = {"data": _data(facts), "method": _method(facts), "stages": _stages(facts, sizes)}
-    return yaml_text(values)
+    method = _method(facts)
+    return yaml_text({"data": _data(facts, method), "method": method, "stages": _stages(facts, sizes)})
 
 
 def _given(section: Section) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
     return {key: _without_nothing(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-def _data(facts: Facts) -> dict[str, Any]:
+def _data(facts: Facts, method: dict[str, Any]) -> dict[str, Any]:
+    """Return the section `data` for what `method` reads of it."""
     data = facts.data
     values = _given(data)
     values["root"] = os.fspath(data.root)
@@ -66,6 +67,9 @@ def _data(facts: Facts) -> dict[str, Any]:
         values["labels"] = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
         if isinstance(data, PhotosToMaps):
             values.pop("photo_channels", None)  # follow from labels
+    if isinstance(data, LabelMaps) and facts.recipe and not _have_instances(facts.of(data.train)):
+        reads = type(facts.recipe.method).model_validate(method).reads(data)
+        values |= {"instances": "components"} if "instance" in reads else {}
     return values
 
 
@@ -82,8 +86,13 @@ def _method(facts: Facts) -> dict[str, Any]:
 
 def _instances_help(samples: Sequence[SampleFacts]) -> bool:
     """Say whether most samples have an instance map, and some of these tell more than the labels."""
-    sound = [sample for sample in samples if sample.instances and sample.pixels]
-    return 2 * len(sound) > len(samples) and any(sample.instances > len(sample.pixels) for sample in sound)
+    tell_more = any(sample.instances > len(sample.pixels) for sample in samples if sample.pixels)
+    return _have_instances(samples) and tell_more
+
+
+def _have_instances(samples: Sequence[SampleFacts]) -> bool:
+    """Say whether most samples have an instance map."""
+    return 2 * sum(bool(sample.instances and sample.pixels) for sample in samples) > len(samples)
 
 
 def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:

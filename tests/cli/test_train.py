@@ -145,15 +145,18 @@ def test_broken_test_files_are_told_and_training_files_shown(
     assert list((tmp_path / "run/samples").glob("*.png"))
 
 
-def test_the_demo_recipe_trains_its_stages_goes_on_and_translates(tmp_path: Path) -> None:
-    """The smoke recipe with its own networks and stages, two batches each."""
+@pytest.mark.parametrize("name", ["pix2pixhd_toycity", "pix2pixhd_toycity_features"])
+def test_the_demo_recipes_train_their_stages_go_on_and_translate(name: str, tmp_path: Path) -> None:
+    """The smoke recipes with their own networks and stages, two batches each."""
     city = toy_data(tmp_path / "city", train_count=4, test_count=1)
     short = ["stages.global.epochs=2", "stages.enhancer.epochs=1", "stages.joint.epochs=1"]
-    given = ["pix2pixhd_toycity", f"data.root={city}", f"out={tmp_path / 'run'}", *short, "training.workers=0"]
+    given = [name, f"data.root={city}", f"out={tmp_path / 'run'}", *short, "training.workers=0"]
     assert train(*given, "stages.joint.decay_epochs=0") == 0
     assert last(tmp_path / "run")["images_seen"] == 16
     assert train(*given, "stages.joint.decay_epochs=1") == 0
     assert last(tmp_path / "run")["images_seen"] == 20
     out = tmp_path / "out"
+    if "features" in name:
+        assert run_tool("encode_styles", [str(tmp_path / "run")]) == 0
     assert run_tool("infer", [str(tmp_path / "run"), "--input", str(city / "test_label"), "--out", str(out)]) == 0
     assert [file.name for file in out.glob("*.png")] == ["00000.png"]

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 
 from hdtrans.config import Photos
@@ -97,6 +98,25 @@ class TestMaps:
         ids = np.random.default_rng(0).integers(0, 3, (9, 11)).astype(np.int32)
         wanted = boundary_channel(torch.from_numpy(ids)[None])[0].numpy().astype(bool)
         assert np.array_equal(derived.boundaries(ids)[..., 0] == 255, wanted)
+
+    def test_components(self):
+        label = np.array([[3, 0, 3, 3], [3, 3, 0, 3], [0, 3, 0, 0]], np.uint8)
+        ids = derived.components(label)
+        assert ids.dtype == np.int32 and ids.flags.c_contiguous
+        assert ids.tolist() == [[1, 2, 3, 3], [1, 1, 4, 3], [5, 1, 4, 4]], "not across corners"
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (37, 53)])
+    def test_components_are_those_of_each_class_by_itself(self, shape):
+        label = np.random.default_rng(1).integers(0, 3, shape).astype(np.int32) * 40000
+        ids, count = derived.components(label), 0
+        for number in np.unique(label):
+            parts, found = scipy.ndimage.label(label == number)
+            count += found
+            for part in range(1, found + 1):
+                own = np.unique(ids[parts == part])
+                assert len(own) == 1 and (ids == own[0]).sum() == (parts == part).sum()
+        assert len(np.unique(ids)) == count
+        assert np.array_equal(derived.boundaries(ids), derived.boundaries(label))
 
     def test_one_hot(self):
         made = derived.one_hot(np.array([[0, 2, 255]], np.uint8), 3)

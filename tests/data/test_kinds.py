@@ -382,6 +382,41 @@ class TestPhotosToMaps:
         assert isinstance(data, PhotosToMaps)
 
 
+class TestComponents:
+    """Label maps without instance maps: the instances are the connected components of the classes."""
+
+    FIELDS = ("label", "instance", "photo")
+
+    @pytest.fixture
+    def data(self, tmp_path):
+        """Write label maps of two spots of class 1, and photos."""
+        label = np.zeros((12, 16), np.uint8)
+        label[2:6, 2:7], label[7:11, 9:14] = 1, 1
+        for split in ("train", "test"):
+            write(tmp_path, f"{split}_label", "1.png", label)
+        write(tmp_path, "train_img", "1.png", gradient(9))
+        return section("label_maps", tmp_path, labels=2, instances="components")
+
+    def test_they_are_made_of_what_the_networks_see(self, data):
+        sample = still(data, fields=self.FIELDS)
+        assert sample.instance.dtype == torch.int32 and len(sample.instance.unique()) == 3
+        for drawn in (training(data, seed=seed, fields=self.FIELDS)[seed] for seed in range(6)):
+            assert drawn.label.shape == (8, 10)
+            assert np.array_equal(drawn.instance.numpy(), derived.components(drawn.label.numpy()))
+
+    def test_no_instance_files_are_looked_for(self, data):
+        (data.root / "train_inst").mkdir()
+        files = find_samples(data, "train", self.FIELDS)
+        assert set(files[0].paths) == {"label", "photo"}
+        preflight(files, self.FIELDS, data)
+        (label,) = find_samples(data, "test", ["instance"])
+        assert set(label.paths) == {"label"}
+
+    def test_missing_instance_maps_name_the_way_out(self, data):
+        with pytest.raises(UserError, match=r"train_inst/ not found.*data\.instances=components makes them"):
+            find_samples(data.model_copy(update={"instances": "files"}), "train", self.FIELDS)
+
+
 class TestValidation:
     def names(self, data, count):
         """Return the names to train on and to validate with, of so many files."""

@@ -49,8 +49,8 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
         )
     if name in PICTURE_METHODS:
         return _picture_method(name, batch_size, epochs, count)
-    assert name == "pix2pixhd"
-    config = small_config()
+    assert name in PIX2PIXHD
+    config = small_config(**PIX2PIXHD[name])
     networks, stages = pix2pixhd.build_networks(config, DATA), small_stages(config, batch_size, epochs)
     sizes = [stage.size for stage in stages]
     return Subject(
@@ -60,6 +60,11 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
         stages,
     )
 
+
+PIX2PIXHD: dict[str, dict[str, Any]] = {
+    "pix2pixhd": {},
+    "pix2pixhd_features": {"features": {"count": 2, "width": 2, "downsamples": 2}},
+}
 
 # What a process draws for itself is in here: dropout, a gradient penalty, history pools.
 PICTURE_METHODS: dict[str, tuple[Any, dict[str, Any]]] = {

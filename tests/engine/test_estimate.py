@@ -55,6 +55,19 @@ def test_operations_of_a_network_counted_by_hand(batch_size: int) -> None:
     assert cost(recipe(batch_size=batch_size)).flops == batch_size * wanted
 
 
+def test_operations_of_an_encoder_counted_by_hand() -> None:
+    """It trains with the generator, which then has a gradient for its first input too."""
+    features = 3
+    first = 2 * 3 * 2 * 49 * 64
+    encoder = first + 2 * 2 * 4 * 9 * 16 + 2 * 4 * 2 * 9 * 16 + 2 * 2 * features * 49 * 64
+    labels, more = 2 * 2 * 2 * 49 * 64, 2 * features * 2 * 49 * 64  # of the first convolution of the trunk
+    without = cost(recipe()).flops
+    with_features = cost(recipe(features={"count": features, "width": 2, "downsamples": 1}))
+    assert with_features.flops == without + (3 * encoder - first) + labels + 3 * more
+    weights = 3 * 2 * 49 + 2 + 2 * 4 * 9 + 4 + 4 * 2 * 9 + 2 + 2 * features * 49 + features + features * 2 * 49
+    assert with_features.optimizers - cost(recipe()).optimizers == 3 * 4 * weights
+
+
 def test_double_precision_has_twice_the_bytes() -> None:
     single = recipe()
     double = count_step(single, single.stages[0], Precision("fp64", "cpu"))[1]
@@ -123,9 +136,17 @@ LARGER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("norm", "recompute"), [("instance", False), ("instance", True), ("batch", False)])
-def test_what_is_kept_for_the_backward_pass_is_what_a_real_step_keeps(norm: str, recompute: bool) -> None:
-    method = {**LARGER, "generator": {**LARGER["generator"], "recompute": recompute, "norm": norm}}
+FEATURES = {"features": {"width": 8, "downsamples": 2}}
+
+
+@pytest.mark.parametrize(
+    ("norm", "recompute", "more"),
+    [("instance", False, {}), ("instance", True, {}), ("batch", False, {}), ("instance", False, FEATURES)],
+)
+def test_what_is_kept_for_the_backward_pass_is_what_a_real_step_keeps(
+    norm: str, recompute: bool, more: dict[str, Any]
+) -> None:
+    method = {**LARGER, **more, "generator": {**LARGER["generator"], "recompute": recompute, "norm": norm}}
     tried = recipe("64x48", 3, 2, **method)
     estimated = cost(tried).activations
     most = measured_bytes(tried, "fp32")

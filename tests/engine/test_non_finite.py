@@ -19,7 +19,7 @@ from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
-from tests.engine.runs import Notes, final_state, fingerprint, make_trainer, section, subject
+from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
 from tests.engine.test_processes import spawn
 from tests.engine.toys import toy_stages
 
@@ -292,7 +292,7 @@ class Looks(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", ["adversarial", "pix2pixhd"])
+@pytest.mark.parametrize("name", ["adversarial", *PIX2PIXHD])
 def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
     what = subject(name)
     method = what.make_method(what.stages[0])
@@ -320,6 +320,6 @@ def test_the_toy_is_compared_part_by_part(tmp_path: Path) -> None:
         trainer = make_trainer(what, section(), tmp_path)
         trainer.run()
     parts = state(trainer, made[0])
-    for pool in what.make_method(what.stages[0]).pools.values():  # type: ignore[attr-defined]
+    for pool in what.make_method(what.stages[0]).histories.values():  # type: ignore[attr-defined]
         assert pool.pictures
     assert len(set(parts.values())) == len(parts)

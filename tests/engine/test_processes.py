@@ -16,7 +16,7 @@ from torch import Tensor
 from hdtrans.common.errors import Stopped
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
-from tests.engine.runs import Notes, make_trainer, section, subject
+from tests.engine.runs import PIX2PIXHD, Notes, make_trainer, section, subject
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
@@ -27,8 +27,14 @@ EPOCHS = {  # 20 batches of 2 over all stages
     "pix2pix": 4.0,
     "cyclegan": 4.0,
     "pix2pixhd": 2.0,
+    "pix2pixhd_features": 2.0,
 }
-MOVED = ("two_routes", "cyclegan", "pix2pixhd")  # stopped and continued with another number of processes
+MOVED = (
+    "two_routes",
+    "cyclegan",
+    "pix2pixhd",
+    "pix2pixhd_features",
+)  # stopped and continued with another number of processes
 STOP = 12  # batches, inside the last stage
 TOLERANCE, BIAS_TOLERANCE = 1e-9, 1e-6
 
@@ -83,6 +89,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "wrong product": {"subject": "two_routes", "batch_size": 2},
     "batch norm": {"subject": "adversarial", "batch_norm": "discriminator"},
     "discriminator bare": {"subject": "adversarial", "unwrap": "discriminator"},
+    "encoder bare": {"subject": "pix2pixhd_features", "unwrap": "encoder"},
     "scale bare": {"subject": "pix2pixhd", "unwrap": "scale0"},
     "one bit": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "save_every": 10},
     "one bit of Adam": {"subject": "two_routes", "fork": ["adam", 5], "save_every": 10},
@@ -188,7 +195,7 @@ def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_r
         assert end.startswith(f"Stopped 143: SIGTERM after {2 * STOP} images"), end
     state = latest(folder)
     assert state["images_seen"] == 2 * STOP
-    if name != "pix2pixhd":
+    if name not in PIX2PIXHD:
         memory = state["training"]["memory"]
         assert {pool.lower(): sorted(slots) for pool, slots in memory.items()} == {"a": ["0", "1"], "b": ["0", "1"]}
     make_trainer(subject(name, 2, EPOCHS[name]), double(), folder).run()
@@ -208,7 +215,7 @@ def test_batch_norm_is_refused(double_runs: DoubleRuns) -> None:
         assert "use norm: instance, or train with one process" in end
 
 
-@pytest.mark.parametrize("job", ["discriminator bare", "scale bare"])
+@pytest.mark.parametrize("job", ["discriminator bare", "scale bare", "encoder bare"])
 def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns) -> None:
     """The processes grow apart, and nothing is saved from then on."""
     network = JOBS[job]["unwrap"]

@@ -14,6 +14,7 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.engine.runs import (
     PICTURE_METHODS,
+    PIX2PIXHD,
     Interrupted,
     Notes,
     fingerprint,
@@ -24,8 +25,8 @@ from tests.engine.runs import (
 )
 from tests.engine.toys import TOYS
 
-STEPS = {"pix2pixhd": 3 + 3 + 6, **dict.fromkeys((*TOYS, *PICTURE_METHODS), 3 + 3)}  # of all stages
-BOUNDARIES = {"pix2pixhd": (3, 6), **dict.fromkeys((*TOYS, *PICTURE_METHODS), (3,))}
+STEPS = {**dict.fromkeys(PIX2PIXHD, 3 + 3 + 6), **dict.fromkeys((*TOYS, *PICTURE_METHODS), 3 + 3)}  # of all stages
+BOUNDARIES = {**dict.fromkeys(PIX2PIXHD, (3, 6)), **dict.fromkeys((*TOYS, *PICTURE_METHODS), (3,))}
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,8 @@ MUTATIONS = [
     ("pix2pixhd", "network/scale1"),
     ("pix2pixhd", "optimizer/generator"),
     ("pix2pixhd", "optimizer/discriminator"),
+    ("pix2pixhd_features", "ema"),
+    ("pix2pixhd_features", "network/encoder"),
 ]
 
 
@@ -167,7 +170,7 @@ def test_everything_in_a_checkpoint_is_needed(
     name: str, component: str, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     folder, wanted = uninterrupted(name)
-    steps = 8 if name == "pix2pixhd" else 5  # inside the last stage
+    steps = 8 if name in PIX2PIXHD else 5  # inside the last stage
     state = copy.deepcopy(checkpoint.load(folder / "checkpoints" / f"images_{2 * steps:09d}.pt"))
     if component:
         _without(name, component, state)

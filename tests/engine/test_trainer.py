@@ -25,7 +25,17 @@ from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Draw, Losses, Nets, Phase
-from tests.engine.runs import COUNT, PICTURE_METHODS, Notes, Subject, final_state, make_trainer, section, subject
+from tests.engine.runs import (
+    COUNT,
+    PICTURE_METHODS,
+    PIX2PIXHD,
+    Notes,
+    Subject,
+    final_state,
+    make_trainer,
+    section,
+    subject,
+)
 from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
@@ -128,7 +138,7 @@ def test_the_critic_is_clipped_after_its_penalty_alone() -> None:
     assert inside == [True, False, True, False, True] * 2
 
 
-@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, "pix2pixhd"])
+@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, *PIX2PIXHD])
 def test_losses_fall_or_stay_sound(name: str) -> None:
     notes = Notes()
     make_trainer(subject(name, epochs=6), section(log_every=1), notes=notes).run()
@@ -191,8 +201,8 @@ def test_the_length_of_an_average() -> None:
 
 
 def test_averages_of_what_a_stage_freezes_are_its_weights() -> None:
-    what = subject("pix2pixhd", epochs=2)
-    seen: list[tuple[str, bool, bool]] = []
+    what = subject("pix2pixhd_features", epochs=2)
+    seen: list[tuple[str, tuple[bool, ...]]] = []
     holder: list[Any] = []
 
     def equal(name: str) -> bool:
@@ -201,13 +211,15 @@ def test_averages_of_what_a_stage_freezes_are_its_weights() -> None:
         return all(torch.equal(weight, average) for weight, average in pairs)
 
     notes = Notes(
-        on_step=lambda n: seen.append((what.stages[holder[0].stage_number].name, equal("trunk"), equal("enhancer1")))
+        on_step=lambda n: seen.append(
+            (what.stages[holder[0].stage_number].name, tuple(map(equal, ("trunk", "enhancer1", "encoder"))))
+        )
     )
     holder.append(make_trainer(what, section(ema=Ema(half_life=30)), notes=notes))
     holder[0].run()
-    assert {(trunk, enhancer) for stage, trunk, enhancer in seen if stage == "global"} == {(False, True)}
-    assert {(trunk, enhancer) for stage, trunk, enhancer in seen if stage == "enhancer"} == {(True, False)}
-    assert {(trunk, enhancer) for stage, trunk, enhancer in seen if stage == "joint"} == {(False, False)}
+    assert {equals for stage, equals in seen if stage == "global"} == {(False, True, False)}
+    assert {equals for stage, equals in seen if stage == "enhancer"} == {(True, False, False)}
+    assert {equals for stage, equals in seen if stage == "joint"} == {(False, False, True)}
 
 
 def test_served_pictures_are_made_by_the_averages() -> None:
@@ -408,7 +420,7 @@ def test_saving_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 # Precisions
 
 
-@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, "pix2pixhd"])
+@pytest.mark.parametrize("name", [*TOYS, *PICTURE_METHODS, *PIX2PIXHD])
 @pytest.mark.parametrize(
     ("precision", "computes"), [("fp16", torch.float16), ("bf16", torch.bfloat16), ("fp64", torch.float64)]
 )
@@ -463,8 +475,9 @@ def test_the_table_says_what_is_trained() -> None:
     assert f"trunk            {count:>12,} parameters" in tables[0]
 
 
-def test_frozen_networks_are_in_evaluation_mode() -> None:
-    what = subject("pix2pixhd")
+@pytest.mark.parametrize("name", PIX2PIXHD)
+def test_frozen_networks_are_in_evaluation_mode(name: str) -> None:
+    what = subject(name)
     modes: dict[str, set[tuple[str, bool]]] = {}
 
     def note(_: int) -> None:

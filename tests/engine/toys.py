@@ -185,7 +185,7 @@ class TwoRoutes(ToyMethod):
     translators = {"AtoB": "forth", "BtoA": "back"}
 
     def __init__(self, networks: nn.ModuleDict) -> None:
-        self.pools = {"a": Pool(2), "b": Pool(2)}
+        self.histories = {"a": Pool(2), "b": Pool(2)}
         super().__init__(
             networks,
             phases=(
@@ -194,7 +194,7 @@ class TwoRoutes(ToyMethod):
             ),
             reads=frozenset({"source", "photo"}),
             averaged=("forth", "back"),
-            state=dict(self.pools),
+            state=dict(self.histories),
             routes=("AtoB", "BtoA"),
         )
 
@@ -214,7 +214,7 @@ class TwoRoutes(ToyMethod):
         losses = {}
         sides = (("a", shared.a, shared.fake_a), ("b", shared.b, shared.fake_b))
         for purpose, (side, real, fake) in enumerate(sides):
-            critic, old = nets[f"critic_{side}"], self.pools[side].exchange(fake, draw, purpose)
+            critic, old = nets[f"critic_{side}"], self.histories[side].exchange(fake, draw, purpose)
             losses[side] = (critic(real) - 1).square().mean() + critic(old).square().mean()
         return losses
 

@@ -13,7 +13,7 @@ from hdtrans.cli import run_tool
 from tests.golden_files import Golden, shared
 
 # What the recorded traces call other than the originals' option files do.
-_OPTIONS = {"gan": "gan_mode", "dropout": "no_dropout"}
+_OPTIONS = {"gan": "gan_mode", "dropout": "no_dropout", "instance_features": "instance_feat"}
 
 
 def convert(*arguments: object) -> int:

@@ -41,6 +41,16 @@ def read_rgb(file: Path) -> np.ndarray:
     return cv2.imread(str(file))[..., ::-1].astype(float)
 
 
+def write_maps(folder: Path, golden: Golden) -> Path:
+    """Write the maps of step 0 into `x_label/` and `x_inst/`; return the first."""
+    for name in ("x_label", "x_inst"):
+        (folder / name).mkdir()
+    for place, (label, instance) in enumerate(zip(golden["step0/label"], golden["step0/instance"], strict=True)):
+        cv2.imwrite(str(folder / "x_label" / f"{place}.png"), label.numpy())
+        cv2.imwrite(str(folder / "x_inst" / f"{place}.png"), instance[0].numpy().astype(np.uint16))
+    return folder / "x_label"
+
+
 def goes_out_again(run: Path, folder: Path, weights: dict[str, dict[str, Tensor]]) -> None:
     assert convert(run, "--to-original", folder) == 0
     files = {file.name for file in folder.glob("*.pth")}
@@ -53,14 +63,28 @@ def goes_out_again(run: Path, folder: Path, weights: dict[str, dict[str, Tensor]
 def test_a_pix2pixhd_translates_as_it_did(tmp_path: Path, name: str) -> None:
     golden, weights = save_trace(tmp_path / "original", "pix2pixhd", f"train_trace_{name}.npz")
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
-    for folder in ("x_label", "x_inst"):
-        (tmp_path / folder).mkdir()
-    for place, (label, instance) in enumerate(zip(golden["step0/label"], golden["step0/instance"], strict=True)):
-        cv2.imwrite(str(tmp_path / "x_label" / f"{place}.png"), label.numpy())
-        cv2.imwrite(str(tmp_path / "x_inst" / f"{place}.png"), instance[0].numpy().astype(np.uint16))
-    assert infer(tmp_path / "run", "--input", tmp_path / "x_label", "--out", tmp_path / "out") == 0
+    assert infer(tmp_path / "run", "--input", write_maps(tmp_path, golden), "--out", tmp_path / "out") == 0
     for place, fake in enumerate(golden["step0/fake"]):
         assert abs(read_rgb(tmp_path / "out" / f"{place}.png") - levels(fake)).max() < 1
+    goes_out_again(tmp_path / "run", tmp_path / "back", weights)
+
+
+def test_a_pix2pixhd_with_features_translates_as_it_did(tmp_path: Path) -> None:
+    """With the features that its own encoder finds in the photo."""
+    golden, weights = save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz")
+    assert set(weights) == {"G", "D", "E"}
+    assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
+    method = load(find_checkpoint(tmp_path / "run"))["recipe"]["method"]
+    assert method["features"] == {"count": 3, "width": 4, "downsamples": 2, "pool": "instance"}
+    photos = write_pictures(tmp_path / "photos", golden["step0/image"])
+    given = [tmp_path / "run", "--input", write_maps(tmp_path, golden), "--out", tmp_path / "out"]
+    assert infer(*given, "--style", f"from={photos}") == 0
+    for place, fake in enumerate(golden["step0/fake"]):
+        assert abs(read_rgb(tmp_path / "out" / f"{place}.png") - levels(fake)).max() < 1
+    swapped = photos / "1.npy"  # with the other's looks it is another picture
+    np.save(swapped, np.load(photos / "0.npy"))
+    assert infer(*given[:-1], tmp_path / "other", "--style", f"from={photos}") == 0
+    assert abs(read_rgb(tmp_path / "other" / "1.png") - levels(golden["step0/fake"][1])).max() > 2
     goes_out_again(tmp_path / "run", tmp_path / "back", weights)
 
 
@@ -184,6 +208,7 @@ HD: dict[str, Any] = {"kind": "pix2pixhd", "condition": {"boundary": "instance"}
         (HD, LABELS, "G", 56, 182_546_755, {"width": 64, "downsamples": 4, "blocks": 9, "norm": "instance"}),
         ({**HD, "generator": {"enhancers": 1}}, LABELS, "G", 74, 182_857_059, {"width": 64, "enhancer_blocks": 3}),
         ({**HD, "generator": {"norm": "batch"}}, LABELS, "G", 191, None, {"norm": "batch", "blocks": 9}),
+        ({**HD, "features": {}}, LABELS, "E", 20, 788_803, {"count": 3, "width": 16, "downsamples": 4}),
         (HD, LABELS, "D", 20, 5_603_202, {"width": 64, "layers": 3, "scales": 2}),
         ({"kind": "pix2pix"}, PAIRS, "G", None, 54_413_955, {"kind": "unet", "downsamples": 8, "norm": "batch"}),
         ({"kind": "pix2pix", "generator": {"downsamples": 7}}, PAIRS, "G", None, 41_828_995, {"downsamples": 7}),
@@ -203,11 +228,13 @@ def test_full_size(
     assert keys in (None, len(weights))
     assert count in (None, sum(x.numel() for key, x in weights.items() if key.endswith(("weight", "bias"))))
     shapes = {key: tuple(x.shape) for key, x in weights.items()}
-    found = (original_shapes.generator if letter == "G" else original_shapes.discriminator)(shapes)
+    told = {"G": original_shapes.generator, "D": original_shapes.discriminator, "E": original_shapes.encoder}
+    found = told[letter](shapes)
     assert found is not None and found.section == found.section | section
 
 
 SMALL = {"width": 4, "layers": 2}
+ENCODED = {**HD, "generator": {"width": 4, "downsamples": 2, "blocks": 1}, "discriminator": SMALL}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "without feature matching": (
         {**HD, "generator": {"width": 4, "downsamples": 2, "blocks": 1}, "discriminator": {"width": 4, "scales": 3}}
@@ -220,6 +247,28 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         | {"discriminator": {**SMALL, "norm": "batch"}, "translate": {"norm": "image"}},
         {"kind": "label_maps", "labels": 5},
         ["data.labels=5"],
+    ),
+    "features of instances": (
+        {**ENCODED, "features": {"count": 5, "width": 2, "downsamples": 1}},
+        {"kind": "label_maps", "labels": 5},
+        ["data.labels=5"],
+    ),
+    "one feature of classes, an enhancer, no boundaries, batch norm": (
+        {
+            **ENCODED,
+            "condition": {"boundary": "none"},
+            "generator": {"width": 4, "downsamples": 1, "blocks": 2, "enhancers": 1, "norm": "batch"},
+            "discriminator": {**SMALL, "norm": "batch"},
+            "features": {"count": 1, "width": 2, "downsamples": 3, "pool": "label"},
+            "translate": {"norm": "image"},
+        },
+        {"kind": "label_maps", "labels": 5},
+        ["data.labels=5", "method.features.pool=label"],
+    ),
+    "a picture and features": (
+        {**ENCODED, "features": {"count": 3, "width": 4}},
+        PAIRS,
+        ["data.kind=picture_pairs"],
     ),
     "a picture and instances": (
         {**HD, "generator": {"width": 4, "downsamples": 3, "blocks": 2}, "discriminator": SMALL},
@@ -260,7 +309,7 @@ def test_every_kind_comes_in_and_goes_out(tmp_path: Path, kind: str) -> None:
     import_original(tmp_path / "back", tmp_path / "again.pt")
     first, second = (load(tmp_path / name)["recipe"] for name in ("model.pt", "again.pt"))
     expected = check_recipe({**first, "method": method}, "expected").model_dump(mode="json")["method"]
-    told = ("generator", "discriminator", "condition", "feature_matching", "translate")
+    told = ("generator", "discriminator", "condition", "features", "feature_matching", "translate")
     for found in (first["method"], second["method"]):
         assert {key: found.get(key) for key in told} == {key: expected.get(key) for key in told}
     assert second["method"]["adversarial"] == first["method"]["adversarial"]
@@ -298,10 +347,14 @@ def test_batch_norm_of_old_files_has_no_counter(tmp_path: Path) -> None:
     assert list(back) == list(weights) and all(torch.equal(back[key], old[key]) for key in old)
 
 
-def test_a_run_of_ours_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("features", [None, {"count": 2, "width": 2, "downsamples": 2}])
+def test_a_run_of_ours_goes_out_and_comes_back(
+    features: dict[str, Any] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It translates as before, another run starts from it, and it cannot be continued by mistake."""
     city = toy_data(tmp_path / "city", 1, 1)
     values = small_recipe(city, tmp_path / "run")
+    values["method"]["features"] = features
     run = train_values(values)
     assert convert(run, "--to-original", tmp_path / "original") == 0
     assert convert(tmp_path / "original", "--out", tmp_path / "again") == 0
@@ -310,12 +363,14 @@ def test_a_run_of_ours_goes_out_and_comes_back(tmp_path: Path, capsys: pytest.Ca
     pictures = []
     for model in (run, tmp_path / "again"):
         out = tmp_path / f"out_{model.name}"
-        assert infer(model, "--input", city / "test_label", "--out", out) == 0
+        style = ["--style", f"from={city / 'test_img'}"] if features else []
+        assert infer(model, "--input", city / "test_label", "--out", out, *style) == 0
         pictures.append([read_rgb(file) for file in sorted(out.glob("*.png"))])
     assert np.array_equal(pictures[0], pictures[1])
     started = {**values, "out": str(tmp_path / "started"), "init_from": str(tmp_path / "again")}
     train_values(started)
-    assert "started from" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "started from" in told and ("encoder" in told.split("started from")[1].split("\n")[0]) == bool(features)
     recipe = tmp_path / "again" / "recipe.yaml"
     assert run_tool("train", [str(recipe), f"data.root={city}", f"out={tmp_path / 'again'}"]) == 2
     assert "start a new run from its weights" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,15 +13,58 @@ from tests.golden_files import shared
 from tests.inference.originals import convert, infer, random_weights, save, save_trace, true_shapes, write_pictures
 
 
-def test_features_of_an_encoder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, weights = save_trace(tmp_path / "features", "pix2pixhd", "train_trace_global_features.npz")
-    assert "E" in weights
-    assert convert(tmp_path / "features", "--out", tmp_path / "run") == 2
-    assert "reads 10 channels, which are not 6 classes" in capsys.readouterr().err
-    _, weights = save_trace(tmp_path / "plain", "pix2pixhd", "train_trace_global.npz")
-    save(tmp_path / "plain", {"E": weights["G"]})
+def test_an_encoder_that_the_generator_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, features = save_trace(tmp_path / "features", "pix2pixhd", "train_trace_global_features.npz")
+    save_trace(tmp_path / "plain", "pix2pixhd", "train_trace_global.npz")
+    save(tmp_path / "plain", {"E": features["E"]})
     assert convert(tmp_path / "plain", "--out", tmp_path / "run") == 0
-    assert "left out: latest_net_E.pth, the encoder of features" in capsys.readouterr().out
+    assert "left out: latest_net_E.pth; the generator was trained without features" in capsys.readouterr().out
+    assert load(checkpoint.find_checkpoint(tmp_path / "run"))["recipe"]["method"]["features"] is None
+
+
+def test_features_without_their_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options or the user can tell of them; the weights of the generator alone cannot."""
+    save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz")
+    (tmp_path / "original" / "latest_net_E.pth").unlink()
+    assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
+    assert "left out: the encoder of features, which is not there" in capsys.readouterr().out
+    assert convert(tmp_path / "run", "--to-original", tmp_path / "back") == 0
+    assert "note: there are no weights of E" in capsys.readouterr().out
+    (tmp_path / "original" / "opt.txt").unlink()
+    given = ["data.labels=6", "--out", tmp_path / "model.pt"]
+    assert convert(tmp_path / "original", *given) == 2
+    told = capsys.readouterr().err
+    assert "reads 10 channels, which are not 6 classes" in told and "put latest_net_E.pth beside it" in told
+    assert convert(tmp_path / "original", "method.features.pool=label", *given) == 0
+    section = load(tmp_path / "model.pt")["recipe"]["method"]["features"]
+    assert section == {"count": 3, "width": 16, "downsamples": 4, "pool": "label"}
+    assert convert(tmp_path / "original", "method.features.count=5", *given[:2], tmp_path / "other.pt") == 2
+    assert "with 5 features of an encoder (method.features.count)" in capsys.readouterr().err
+
+
+def test_what_is_asked_for_beside_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz", options=False)
+    assert convert(tmp_path / "original", "--out", tmp_path / "run") == 2
+    told = capsys.readouterr().err
+    assert "beside 3 features of an encoder" in told and all(f"data.labels={count}" in told for count in (6, 7))
+    for labels, boundary in ((6, "instance"), (7, "none")):
+        assert convert(tmp_path / "original", f"data.labels={labels}", "--out", tmp_path / f"{labels}.pt") == 0
+        assert "assumed: features are pooled by instance (method.features.pool)" in capsys.readouterr().out
+        method = load(tmp_path / f"{labels}.pt")["recipe"]["method"]
+        assert method["condition"]["boundary"] == boundary
+        assert method["features"] == {"count": 3, "width": 4, "downsamples": 2, "pool": "instance"}
+
+
+def test_pickled_clusters_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz")
+    file = tmp_path / "original" / "features_clustered_010.npy"
+    np.save(file, np.array({7: np.zeros((10, 3))}, dtype=object), allow_pickle=True)
+    assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
+    told = capsys.readouterr().out
+    assert f"left out: {file.name}, pickled" in told and f"next: hdtrans encode_styles {tmp_path / 'run'} " in told
+    assert convert(file, "--out", tmp_path / "other") == 2
+    told = capsys.readouterr().err
+    assert str(file) in told and "could run code and is not loaded" in told and "hdtrans encode_styles" in told
 
 
 def test_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def test_other_options_need_another_folder(
     assert infer(*command) == 0
     before = everything(tmp_path / "out")
     assert infer(*command, "--dtype", "fp64") == 2
-    assert "another model, direction, seed, dtype or format" in capsys.readouterr().err
+    assert "another model, direction, seed, style, dtype or format" in capsys.readouterr().err
     assert everything(tmp_path / "out") == before
 
 

@@ -47,6 +47,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "global, deep, resize": (LABELS, hd("labels", downsamples=4, upsampling="resize")),
     "one enhancer": (LABELS, hd(enhancers=1)),
     "two enhancers": (LABELS, hd(enhancers=2, enhancer_blocks=1)),
+    "features": (LABELS, hd(enhancers=1) | {"features": {"count": 3, "width": 4, "downsamples": 2}}),
+    "features of classes": (LABELS, hd("none") | {"features": {"count": 2, "width": 4, "pool": "label"}}),
     "batch norm": (LABELS, hd("none", norm="batch")),
     "pictures and instances": (PAIRS, hd()),
     "U-Net, dropout, each picture's statistics": (LABELS, pix2pix(UNET, "instance")),

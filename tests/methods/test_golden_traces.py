@@ -97,7 +97,7 @@ def one_epoch(samples: GoldenSamples) -> Stage:
     return Stage(geometry="none", epochs=1, batch_size=samples.batch)
 
 
-@pytest.mark.parametrize("name", ["global", "local"])
+@pytest.mark.parametrize("name", ["global", "local", "global_features"])
 def test_pix2pixhd(name: str) -> None:
     golden = Golden("pix2pixhd", f"train_trace_{name}.npz")
     c = golden.config
@@ -115,6 +115,9 @@ def test_pix2pixhd(name: str) -> None:
             "discriminator": {"width": c["ndf"], "layers": c["n_layers_D"], "scales": c["num_D"]},
             "feature_matching": {"weight": c["lambda_feat"]},
             "perceptual": {"kind": "none"},
+            "features": {"count": c["feat_num"], "width": c["nef"], "downsamples": c["n_downsample_E"]}
+            if c.get("instance_features")
+            else None,
         }
     )
     data = LabelMaps(root=".", labels=c["label_nc"], ignore=None)
@@ -123,6 +126,8 @@ def test_pix2pixhd(name: str) -> None:
         "G": pix2pixhd_generator(networks, enhancers),
         "D": pix2pixhd_discriminator(networks, c["num_D"]),
     }
+    if config.features:
+        keys["E"] = resnet("encoder", networks["encoder"])
     if enhancers:
         del networks["head"]  # the original's local enhancer has none
     samples = GoldenSamples(golden, {"label": "label", "instance": "instance", "photo": "image"})

@@ -17,6 +17,7 @@ from hdtrans.inference.original_keys import (
 )
 from hdtrans.networks.condition import Condition
 from hdtrans.networks.discriminators import PatchDiscriminator, PixelDiscriminator, multiscale
+from hdtrans.networks.encoder import Encoder, pool
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine
 from hdtrans.networks.resnet import ResNet
 from hdtrans.networks.unet import UNet
@@ -41,6 +42,18 @@ def test_global_generator(name: str) -> None:
     state = rename(networks.state_dict(), pix2pixhd_generator(networks, 0), golden.under("state/G"))
     networks.load_state_dict(state)
     assert difference(coarse_to_fine(networks, golden["input/x"], "head"), golden["output/y"]) < TOLERANCE
+
+
+@torch.no_grad()
+def test_feature_encoder() -> None:
+    golden = Golden("pix2pixhd", "feature_encoder.npz")
+    c = golden.config
+    networks = nn.ModuleDict({"encoder": Encoder(c["input_nc"], c["output_nc"], c["nef"], c["n_downsampling"])})
+    keys = resnet("encoder", networks["encoder"])
+    networks.load_state_dict(rename(networks.state_dict(), keys, golden.under("state/E")))
+    raw = networks["encoder"](golden["input/image"])
+    assert difference(raw, golden["output/raw"]) < TOLERANCE
+    assert difference(pool(raw, golden["input/instance"][:, 0]), golden["output/features"]) < TOLERANCE
 
 
 @pytest.mark.parametrize("enhancers", [1, 2])

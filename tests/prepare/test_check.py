@@ -269,6 +269,29 @@ class TestRecipes:
         assert lines["method"] == values["method"] | {"condition": {"boundary": "instance"}}
         assert lines["stages"] == [{"epochs": 1, "size": "48x32"}]
 
+    def test_components_need_no_instance_maps(self, root):
+        values = self.values(root, size="48x32")
+        values["data"]["instances"] = "components"
+        shutil.rmtree(root / "test_inst")
+        for file in (root / "train_inst").iterdir():
+            file.write_bytes(b"not read")
+        found, lines = self.found(values)
+        assert found == {}
+        assert lines["data"]["instances"] == "components"
+
+    def test_features_of_instances_without_their_maps(self, root):
+        values = self.values(root, size="48x32")
+        values["method"]["features"] = {"count": 2}
+        assert "instances" not in self.found(values)[1]["data"]
+        shutil.rmtree(root / "train_inst")
+        found, lines = self.found(values)
+        assert "no pictures in train_inst/" in found["missing folder"].words
+        recipe = check_recipe({"name": "fits"} | lines, "lines")
+        assert recipe.data.instances == "components"
+        fields = recipe.method.reads(recipe.data)
+        assert "instance" in fields
+        preflight(find_samples(recipe.data, "train", fields), fields, recipe.data, recipe.stages)
+
     def test_a_missing_folder(self, root):
         shutil.rmtree(root / "train_inst")
         found, lines = self.found(self.values(root, size="48x32"))
