@@ -124,7 +124,7 @@ class Translator:
         Args:
             path: the folder or file.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            dtype: what the networks compute in: `auto` (bf16 where the GPU has it, else fp32), `fp32`, `bf16`,
+            dtype: what the networks compute in: `auto` (bf16 where the device has it, else fp32), `fp32`, `bf16`,
                 `fp16` or `fp64`, or such a type of torch.
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
