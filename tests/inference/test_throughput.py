@@ -107,12 +107,12 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
 
 
 def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:
-    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one", "--dtype", "fp32") == 0
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(ROOT / "tools" / "infer.py"), str(place / "run"), "--input", str(place / "maps"), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--out", str(tmp_path / "two")],
+        [*command, "--out", str(tmp_path / "two"), "--dtype", "fp32"],
         env=environment,
         capture_output=True,
         text=True,
