@@ -25,15 +25,16 @@ _KINDS = (
 )
 
 
-def by_kind(subject: Subject) -> dict[str, float]:
-    """Return the share of each kind of operation in the time that one call of ours computes."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+def by_kind(subject: Subject, device: torch.device) -> dict[str, float]:
+    """Return the share of each kind of operation in what the device computes in one call of ours."""
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
         subject.rivals[OURS]()
     times: dict[str, float] = {}
     for event in profiler.key_averages():
         name = event.key.lower()
         kind = next((kind for kind, parts in _KINDS if any(part in name for part in parts)), "other")
-        times[kind] = times.get(kind, 0.0) + event.self_cpu_time_total
+        times[kind] = times.get(kind, 0.0) + (event.self_device_time_total if on_gpu else event.self_cpu_time_total)
     return _shares(times)
 
 

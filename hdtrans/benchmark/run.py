@@ -27,7 +27,7 @@ from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.toycity import write_dataset
 from hdtrans.engine.distributed import choose_device
-from hdtrans.engine.precision import computes_bf16
+from hdtrans.engine.precision import choose_precision, computes_bf16
 
 SUBJECTS = ("inference", "training", "reading", "preparing")
 _FIELDS = ("label", "instance", "photo")
@@ -49,7 +49,7 @@ class Plan:
         data: a training folder with label maps, instance maps and photos; None renders toy scenes.
         original: the file of the original's way; None for the checkout's.
         growth: whether time and memory are also measured from a sixteenth of the pixels up.
-        width: of the trunk.
+        width: of the trunk; the checkout's original has 64 alone.
     """
 
     what: Sequence[str]
@@ -80,19 +80,19 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
     with _threads(plan.threads), _data(plan) as root:
         data = LabelMaps(root=root, labels=255)
         files = find_samples(data, "train", _FIELDS)[:_MOST_FILES]
-        dtypes = (torch.float32, torch.bfloat16)
         machine = _machine(plan, device)
         results = []
         for subject in _subjects(plan, wanted, data, files):
             with subject as ready:
                 tell(f"{ready.name} ...")
                 results.append(_measure(ready, plan, device))
+        dtypes = dict.fromkeys([torch.float32, torch.bfloat16, choose_precision(plan.dtype, device).compute])
         machine["convolution"] = {_name(dtype): convolution_ceiling(dtype, device) for dtype in dtypes}
         machine["copy"] = copy_ceiling(device)
         for result in results:
             if result["flops"]:
                 speed = result["flops"] / result["times"][OURS]["seconds"]
-                result["share_of_ceiling"] = speed / machine["convolution"].get(result["dtype"], float("nan"))
+                result["share_of_ceiling"] = speed / machine["convolution"][result["dtype"]]
         machine["load_after"] = os.getloadavg()[0]
         growth = _growth(plan, wanted, data, files, tell) if plan.growth else []
     return {"machine": machine, "subjects": results, "growth": growth}
@@ -125,7 +125,7 @@ def _measure(subject: Subject, plan: Plan, device: torch.device) -> dict[str, An
         "faster_than_by_cpu_time": {name: _spread(ratios(took[name], took[OURS], cpu=True)) for name in others},
         "dry_run": {"estimated": subject.estimate, "measured": measured} if subject.estimate else {},
         "by_part": by_part(subject, device) if subject.parts else {},
-        "by_kind": by_kind(subject) if subject.parts else {},
+        "by_kind": by_kind(subject, device) if subject.parts else {},
     }
 
 
@@ -161,8 +161,7 @@ def _data(plan: Plan) -> Iterator[Path]:
         yield plan.data
         return
     with tempfile.TemporaryDirectory() as folder:
-        height, width = 1024 if plan.width == 64 else plan.size.height, 2048 if plan.width == 64 else plan.size.width
-        write_dataset(Path(folder) / "toycity", 4, 0, height, width)
+        write_dataset(Path(folder) / "toycity", 4, 0, 1024, 2048)
         yield Path(folder) / "toycity"
 
 

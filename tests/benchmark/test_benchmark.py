@@ -121,6 +121,9 @@ def test_the_original_has_the_networks_of_the_recipe() -> None:
 def test_a_wrong_subject_or_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tool("benchmark", ["speed"]) == 2
     assert "there is no speed; there are inference, training, reading, preparing" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run_tool("benchmark", ["--size", "512"])
+    assert "give WIDTHxHEIGHT in pixels" in capsys.readouterr().err
     with pytest.raises(UserError, match="there is no such file"):
         load_original(tmp_path / "nothing.py")
 
