@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class LaidOut(nn.Module):
     """A convolution for inference on a CPU, plain or transposed, whose weights oneDNN has laid out.
 
-    It computes what torch's own does, to the bit; the input is converted to the type of the weights. Dilations and
-    groups are 1.
+    It computes what torch's own does, but for the order of its sums; the input is converted to the type of the weights.
+    Dilations and groups are 1.
 
     Args:
         convolution: with float32 weights.
