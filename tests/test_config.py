@@ -174,7 +174,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         ),
         (
             ["data.source_channels=3"],
-            "data.source_channels: there is no such key; allowed here: flip, ignore, kind, labels",
+            "data.source_channels: there is no such key; allowed here: flip, ignore, instances, kind, labels",
         ),
         (
             ["data.kind=picture_pairs"],

@@ -72,6 +72,8 @@ def test_a_task(name: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert first == (2 if "validation" in (OPTIONS / f"{name}.yaml").read_text(encoding="utf-8") else 3)
     assert run_tool("train", [*given, "stages.0.epochs=2"]) == 0
     assert load(find_checkpoint(tmp_path / "run"))["images_seen"] == 2 * first
+    if "features" in name:
+        assert run_tool("encode_styles", [str(tmp_path / "run")]) == 0
     command = [str(tmp_path / "run"), "--input", str(root / inputs), "--out", str(tmp_path / "out"), *options]
     assert run_tool("infer", command) == 0
     result = cv2.imread(str(tmp_path / "out" / "0.png"), cv2.IMREAD_UNCHANGED)

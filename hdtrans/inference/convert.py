@@ -65,11 +65,13 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     checkpoint.save(target, _state(recipe, renamed))
     if target is not out:
         write_text(out / "recipe.yaml", yaml_text(recipe.model_dump(mode="json")))
-    if ENCODER in keys and ENCODER not in files.weights:
+    lines += [f"left out: {name}, pickled Python objects; their clusters are made anew" for name in files.clusters]
+    lines.append(f"written: {target}")
+    if ENCODER in keys and ENCODER in files.weights:
+        lines.append(f"next: hdtrans encode_styles {out} --data FOLDER, for clusters of features in the training set")
+    elif ENCODER in keys:
         lines.append("left out: the encoder of features, which is not there; photos cannot be encoded without it")
-    for name in files.clusters:
-        lines.append(f"left out: {name}, pickled Python objects; make clusters with hdtrans encode_styles {out}")
-    return [*lines, f"written: {target}"]
+    return lines
 
 
 def export_original(model: Path, folder: Path, averaged: bool = True) -> list[str]:

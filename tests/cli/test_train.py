@@ -156,5 +156,7 @@ def test_the_demo_recipes_train_their_stages_go_on_and_translate(name: str, tmp_
     assert train(*given, "stages.joint.decay_epochs=1") == 0
     assert last(tmp_path / "run")["images_seen"] == 20
     out = tmp_path / "out"
+    if "features" in name:
+        assert run_tool("encode_styles", [str(tmp_path / "run")]) == 0
     assert run_tool("infer", [str(tmp_path / "run"), "--input", str(city / "test_label"), "--out", str(out)]) == 0
     assert [file.name for file in out.glob("*.png")] == ["00000.png"]

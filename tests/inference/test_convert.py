@@ -16,7 +16,6 @@ from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference import original_shapes
 from hdtrans.inference.convert import import_original
 from hdtrans.inference.original_keys import by_letter, to_original
-from hdtrans.inference.translator import Translator
 from tests.golden_files import Golden
 from tests.inference.originals import (
     convert,
@@ -42,6 +41,16 @@ def read_rgb(file: Path) -> np.ndarray:
     return cv2.imread(str(file))[..., ::-1].astype(float)
 
 
+def write_maps(folder: Path, golden: Golden) -> Path:
+    """Write the maps of step 0 into `x_label/` and `x_inst/`; return the first."""
+    for name in ("x_label", "x_inst"):
+        (folder / name).mkdir()
+    for place, (label, instance) in enumerate(zip(golden["step0/label"], golden["step0/instance"], strict=True)):
+        cv2.imwrite(str(folder / "x_label" / f"{place}.png"), label.numpy())
+        cv2.imwrite(str(folder / "x_inst" / f"{place}.png"), instance[0].numpy().astype(np.uint16))
+    return folder / "x_label"
+
+
 def goes_out_again(run: Path, folder: Path, weights: dict[str, dict[str, Tensor]]) -> None:
     assert convert(run, "--to-original", folder) == 0
     files = {file.name for file in folder.glob("*.pth")}
@@ -54,18 +63,12 @@ def goes_out_again(run: Path, folder: Path, weights: dict[str, dict[str, Tensor]
 def test_a_pix2pixhd_translates_as_it_did(tmp_path: Path, name: str) -> None:
     golden, weights = save_trace(tmp_path / "original", "pix2pixhd", f"train_trace_{name}.npz")
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
-    for folder in ("x_label", "x_inst"):
-        (tmp_path / folder).mkdir()
-    for place, (label, instance) in enumerate(zip(golden["step0/label"], golden["step0/instance"], strict=True)):
-        cv2.imwrite(str(tmp_path / "x_label" / f"{place}.png"), label.numpy())
-        cv2.imwrite(str(tmp_path / "x_inst" / f"{place}.png"), instance[0].numpy().astype(np.uint16))
-    assert infer(tmp_path / "run", "--input", tmp_path / "x_label", "--out", tmp_path / "out") == 0
+    assert infer(tmp_path / "run", "--input", write_maps(tmp_path, golden), "--out", tmp_path / "out") == 0
     for place, fake in enumerate(golden["step0/fake"]):
         assert abs(read_rgb(tmp_path / "out" / f"{place}.png") - levels(fake)).max() < 1
     goes_out_again(tmp_path / "run", tmp_path / "back", weights)
 
 
-@torch.no_grad()
 def test_a_pix2pixhd_with_features_translates_as_it_did(tmp_path: Path) -> None:
     """With the features that its own encoder finds in the photo."""
     golden, weights = save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz")
@@ -73,13 +76,15 @@ def test_a_pix2pixhd_with_features_translates_as_it_did(tmp_path: Path) -> None:
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
     method = load(find_checkpoint(tmp_path / "run"))["recipe"]["method"]
     assert method["features"] == {"count": 3, "width": 4, "downsamples": 2, "pool": "instance"}
-    translator = Translator.load(tmp_path / "run", dtype="fp32")
-    label, instance, photo = (golden[f"step0/{name}"] for name in ("label", "instance", "image"))
-    instance = instance[:, 0]
-    features = translator.method.encoder(translator.method.networks)(photo, instance)
-    fake = translator.module(label=label, instance=instance, features=features)
-    assert abs(fake - golden["step0/fake"]).max() < 1 / 127.5
-    assert abs(translator.module(label=label, instance=instance) - golden["step0/fake"]).max() > 2 / 127.5
+    photos = write_pictures(tmp_path / "photos", golden["step0/image"])
+    given = [tmp_path / "run", "--input", write_maps(tmp_path, golden), "--out", tmp_path / "out"]
+    assert infer(*given, "--style", f"from={photos}") == 0
+    for place, fake in enumerate(golden["step0/fake"]):
+        assert abs(read_rgb(tmp_path / "out" / f"{place}.png") - levels(fake)).max() < 1
+    swapped = photos / "1.npy"  # with the other's looks it is another picture
+    np.save(swapped, np.load(photos / "0.npy"))
+    assert infer(*given[:-1], tmp_path / "other", "--style", f"from={photos}") == 0
+    assert abs(read_rgb(tmp_path / "other" / "1.png") - levels(golden["step0/fake"][1])).max() > 2
     goes_out_again(tmp_path / "run", tmp_path / "back", weights)
 
 
@@ -358,7 +363,8 @@ def test_a_run_of_ours_goes_out_and_comes_back(
     pictures = []
     for model in (run, tmp_path / "again"):
         out = tmp_path / f"out_{model.name}"
-        assert infer(model, "--input", city / "test_label", "--out", out) == 0
+        style = ["--style", f"from={city / 'test_img'}"] if features else []
+        assert infer(model, "--input", city / "test_label", "--out", out, *style) == 0
         pictures.append([read_rgb(file) for file in sorted(out.glob("*.png"))])
     assert np.array_equal(pictures[0], pictures[1])
     started = {**values, "out": str(tmp_path / "started"), "init_from": str(tmp_path / "again")}

@@ -61,7 +61,7 @@ def test_pickled_clusters_are_not_read(tmp_path: Path, capsys: pytest.CaptureFix
     np.save(file, np.array({7: np.zeros((10, 3))}, dtype=object), allow_pickle=True)
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
     told = capsys.readouterr().out
-    assert f"left out: {file.name}, pickled" in told and f"hdtrans encode_styles {tmp_path / 'run'}" in told
+    assert f"left out: {file.name}, pickled" in told and f"next: hdtrans encode_styles {tmp_path / 'run'} " in told
     assert convert(file, "--out", tmp_path / "other") == 2
     told = capsys.readouterr().err
     assert str(file) in told and "could run code and is not loaded" in told and "hdtrans encode_styles" in told

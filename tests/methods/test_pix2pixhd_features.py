@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.config import LabelMaps, PicturePairs, Stage, check_recipe
-from hdtrans.data.batch import Batch
+from hdtrans.data.batch import Batch, as_floats
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -72,6 +72,22 @@ def test_it_can_train_alone() -> None:
     work = StageTraining(method, method_stage(method), 2, section(), Precision("fp32", "cpu"), Processes())
     work.step(street_batch(2, 16, 24), 0, 0)
     assert changed(before, method.networks) == {"encoder", "scale0", "scale1"}
+
+
+def test_a_photo_that_is_not_finite_changes_nothing() -> None:
+    method = method_of(config_with())
+    streets = street_batch(2, 16, 24)
+    assert streets.photo is not None
+    photo = as_floats(streets.photo, torch.float32)
+    photo[1, 0, 3, 4] = torch.nan
+    batch = Batch(streets.names, streets.counters, streets.label, streets.instance, photo=photo)
+    before = copies(method.networks)
+    work = StageTraining(method, method_stage(method), 2, section(), Precision("fp32", "cpu"), Processes())
+    work.step(batch, 0, 0)
+    assert changed(before, method.networks) == set()
+    work.undo(work.taken, 0)
+    work.step(streets, 0, 0)
+    assert changed(before, method.networks) == set(method.networks) - {"head"}, "which this stage does not use"
 
 
 def method_stage(method: pix2pixhd.Pix2pixHD) -> Stage:
