@@ -100,7 +100,7 @@ class Validate(Section):
                 "train_segmenter, or ONNX"
             )
         problems += [
-            f"validate.metrics: {name} needs sides of {_SMALLEST[name]} pixels, a stage has {shortest_side}; leave it out"
+            f"validate.metrics: {name} needs sides of {_SMALLEST[name]} pixels, and a stage has {shortest_side}"
             for name in metrics
             if shortest_side is not None and shortest_side < _SMALLEST.get(name, 0)
         ]
@@ -121,7 +121,9 @@ class Validate(Section):
     @property
     def better(self) -> Better:
         """Which way the figure `best` is better, of a completed section."""
-        return next(figures[self.best] for figures in FIGURES.values() if self.best is not None and self.best in figures)
+        return next(
+            figures[self.best] for figures in FIGURES.values() if self.best is not None and self.best in figures
+        )
 
     @property
     def needs_truth(self) -> bool:
