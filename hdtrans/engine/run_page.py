@@ -155,7 +155,8 @@ def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
     charts: tuple[list[str], list[str]] = ([], [])
     for phase in phases:
         is_figure = phase.startswith(f"{VALIDATION}/")
-        title = _TITLES.get(phase, phase.removeprefix(f"{VALIDATION}/").replace("_", " ").capitalize())
+        words = _TITLES.get(phase, phase.replace("_", " ").capitalize())
+        title = phase.removeprefix(f"{VALIDATION}/") if is_figure else words
         charts[not is_figure].append(pages.line_chart(title, groups[phase], "images", marks=marks))
     return charts
 
