@@ -164,8 +164,12 @@ def _to_validate(recipe: Recipe, fields: Sequence[str], held_back: list[SampleFi
     if recipe.validation is None:
         return []
     inputs = [field for field in fields if field != "photo"]
-    files = held_back or find_samples(data, data.test, inputs, optional=["photo"])
-    preflight(files, fields, data, recipe.stages)
+    try:
+        files = held_back or find_samples(data, data.test, inputs, optional=["photo"])
+    except UserError as error:
+        raise UserError(f"validate: {error}\nOr hold some training files back (data.validation=0.1)") from None
+    if not isinstance(data.validation, float):  # those were looked at with the training files
+        preflight(files, fields, data, recipe.stages)
     lacking = set(files_for(data, fields)) - files[0].paths.keys()
     if lacking and recipe.validation.needs_truth:
         raise UserError(

@@ -120,7 +120,7 @@ def test_the_same_command_again_does_not_go_on_and_says_so(tmp_path: Path) -> No
 def test_a_continued_run_decides_as_one_that_never_stopped(name: str, steps: int, tmp_path: Path) -> None:
     def run(folder: str, **stop: int) -> list[Any]:
         notes = Notes(**stop)
-        judging = validation(Distances(), patience=2)
+        judging = validation(Distances(scrambled=True), patience=2)
         training = section(save_every=4)
         with contextlib.suppress(Interrupted):
             make_trainer(subject(name), training, tmp_path / folder, notes, validation=judging).run()
@@ -129,6 +129,7 @@ def test_a_continued_run_decides_as_one_that_never_stopped(name: str, steps: int
     whole = run("whole")
     stopped = run("parts", stop_after=steps)
     after = run("parts")
+    assert {best for *_, best in whole} == {"l1", None}, "else nothing has to be remembered"
     assert after == whole[len(whole) - len(after) :]
     known = {entry[0]: entry for entry in whole}
     assert all(known[entry[0]] == entry for entry in stopped)

@@ -149,6 +149,15 @@ def test_a_segmenter_of_other_classes_is_refused(
     assert "the label maps have 2" in capsys.readouterr().err
 
 
+def test_no_files_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = small_recipe(toy_data(tmp_path / "city", 2, 0), tmp_path / "run")
+    assert _train(tmp_path, values) == 2
+    error = capsys.readouterr().err
+    assert "validate: " in error and "test_label" in error and "data.validation=0.1" in error
+    values["data"]["validation"] = 0.3
+    assert _train(tmp_path, values) == 0 and _figures(tmp_path / "run")
+
+
 def test_maps_without_photos_cannot_be_compared(
     segmenter: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
