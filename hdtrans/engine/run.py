@@ -1,22 +1,25 @@
 """From a recipe to a trained run: find the data, build the networks, continue or start, train."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import Recipe, method_module
+from hdtrans.config import Data, Recipe, Validate, method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.layouts import files_for
 from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.data.validation import hold_back
 from hdtrans.engine import checkpoint
@@ -25,6 +28,7 @@ from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report import Reporter
 from hdtrans.engine.run_folder import claim
 from hdtrans.engine.trainer import Trainer
+from hdtrans.engine.validation import Judge, Validation
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,23 @@ class Found:
 
     files: list[SampleFiles]
     still_files: list[SampleFiles]
+    validation_files: list[SampleFiles]
     classes: ClassTable | None
     folder: Path
     resume: Path | None
     warnings: list[str]
 
 
-def train(recipe: Recipe) -> Path:
-    """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`."""
+MakeJudge = Callable[[Validate, Data, ClassTable | None, torch.device], Judge]
+
+
+def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
+    """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`.
+
+    Args:
+        recipe: what to train.
+        make_judge: makes what measures the metrics of the recipe's section `validate`; wanted where it has one.
+    """
     timeouts = recipe.training.timeouts
     with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
         found: Found = processes.on_first(lambda: _find(recipe))
@@ -64,6 +77,7 @@ def train(recipe: Recipe) -> Path:
             found.classes,
             _identity(recipe, found),
             partial(viewable, recipe.data),
+            processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
             for line in [*found.warnings, initialised, _greeting(found, state)]:
@@ -122,6 +136,7 @@ def _find(recipe: Recipe) -> Found:
         warnings.append(f"warning: {error}\n  such files are left out (training.bad_files: skip)")
     files, held_back = hold_back(data, files, fields)
     classes = class_table(data)
+    validation_files = _to_validate(recipe, fields, held_back)
     folder = claim(recipe)
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
@@ -140,7 +155,28 @@ def _find(recipe: Recipe) -> Found:
         if any(data.root.glob(f"{data.test}*")):
             instead = "files held back" if held_back else "training files"
             warnings.append(f"warning: sample grids show {instead}, for the test files cannot be used: {error}")
-    return Found(files, still_files, classes, folder, resume, warnings)
+    return Found(files, still_files, validation_files, classes, folder, resume, warnings)
+
+
+def _to_validate(recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles]) -> list[SampleFiles]:
+    """Return the samples to validate on: those held back, else the test files."""
+    data = recipe.data
+    if recipe.validation is None:
+        return []
+    inputs = [field for field in fields if field != "photo"]
+    try:
+        files = held_back or find_samples(data, data.test, inputs, optional=["photo"])
+    except UserError as error:
+        raise UserError(f"validate: {error}\nOr hold some training files back (data.validation=0.1)") from None
+    if not isinstance(data.validation, float):  # those were looked at with the training files
+        preflight(files, fields, data, recipe.stages)
+    lacking = set(files_for(data, fields)) - files[0].paths.keys()
+    if lacking and recipe.validation.needs_truth:
+        raise UserError(
+            f"validate.metrics: {', '.join(recipe.validation.metrics or ())} compare with true pictures, and the "
+            f"{data.test} files have none; hold some training files back (data.validation=0.1)"
+        )
+    return files
 
 
 def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
@@ -176,6 +212,24 @@ def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
             if recipe.training.bad_files != "skip":
                 raise
     return stills
+
+
+def _validation(recipe: Recipe, found: Found, device: torch.device, make_judge: MakeJudge | None) -> Validation | None:
+    """Return what validates, once it was tried on the first picture of each stage."""
+    if recipe.validation is None:
+        return None
+    assert make_judge is not None, "a recipe that validates needs a judge"
+    data, fields = recipe.data, {*recipe.method.reads(recipe.data), "photo"}
+    validation = Validation(
+        recipe.validation,
+        make_judge(recipe.validation, data, found.classes, device),
+        [files.name for files in found.validation_files],
+        lambda number: StillSamples(found.validation_files, fields, data, Geometry.of(recipe.stages[number])),
+    )
+    for number in range(len(recipe.stages)):
+        validation.begin(number)
+        validation.check(data.photo_channels, device)
+    return validation
 
 
 def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
