@@ -35,13 +35,11 @@ class Processes:
         rank: from 0 to world-1; rank 0 writes and prints.
         world: how many processes there are.
         device: where this one computes.
-        here: how many of them run on this machine.
     """
 
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")
-    here: int = 1
     _groups: "_Groups | None" = field(default=None, repr=False)
 
     @property
@@ -279,8 +277,7 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
             dist.new_group(backend="gloo", timeout=timedelta(seconds=pause)),
             _Words(store, rank, world),
         )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        processes = Processes(rank, world, place, here, groups)
+        processes = Processes(rank, world, place, groups)
         with processes.watched(lambda: "before the first step"):
             yield processes
     finally:

@@ -22,7 +22,6 @@ from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
-from hdtrans.data.shared_memory import check_shared_memory
 from hdtrans.engine.agreement import check_agreement
 from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.checkpoint import Checkpoints
@@ -168,7 +167,6 @@ class Trainer:
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         workers, on_gpu = self.training.workers, self.processes.device.type == "cuda"
-        check_shared_memory(samples, self.images, stage.batch_size, workers, self.processes.here)
         loader = make_loader(samples, order, workers, on_gpu, self.training.timeouts.step)
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step

@@ -96,6 +96,15 @@ def job(recipe: Path, run: Path, **how: int) -> Iterator[Job]:
         started.kill()
 
 
+def mutant(root: Path, change: str) -> Path:
+    """Make a checkout whose `tools/train.py` breaks hdtrans first, by the code `change`; return its root."""
+    (root / "tools").mkdir(parents=True)
+    ending = 'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("train", sys.argv[1:]))\n'
+    (root / "tools" / "train.py").write_text(change + ending)
+    (root / "hdtrans").symlink_to(ROOT / "hdtrans")
+    return root
+
+
 def descendants(pid: int) -> list[int]:
     """Return the ids of a process's children and theirs."""
     try:
