@@ -19,7 +19,7 @@ def shareable(tensor: Tensor) -> Tensor:
     descriptor = os.memfd_create("hdtrans")
     try:
         os.ftruncate(descriptor, size)
-        storage = torch.UntypedStorage._new_shared_fd_cpu(descriptor, size)  # with a descriptor of its own
+        storage = torch.UntypedStorage._new_shared_fd_cpu(descriptor, size)  # type: ignore[attr-defined]
     finally:
-        os.close(descriptor)
-    return torch.empty(0, dtype=tensor.dtype).set_(storage, 0, tensor.shape).copy_(tensor)
+        os.close(descriptor)  # torch has one of its own
+    return torch.empty(0, dtype=tensor.dtype).set_(storage).view(tensor.shape).copy_(tensor)
