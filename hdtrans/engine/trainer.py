@@ -102,6 +102,7 @@ class Trainer:
         self._left_out: list[str] = []
         self._unfinished: dict[str, Any] | None = None
         self._signal = 0
+        self._signal_came: int | None = None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins.
@@ -259,8 +260,14 @@ class Trainer:
         if saving:
             self._save(work, last)
         if stopping:
-            name = signal.Signals(stopping).name
-            raise Stopped(stopping, f"{name} after {self.images_seen} images; run the same command again to go on")
+            self._stop(stopping)
+
+    def _stop(self, number: int) -> None:
+        """Leave, the state saved, with a message that says when the signal came to the first of the processes."""
+        came = [images for images in self.processes.gather(self._signal_came) if images is not None]
+        when = f" (it came after {min(came)})" if came else ""
+        name = signal.Signals(number).name
+        raise Stopped(number, f"{name} after {self.images_seen} images{when}; run the same command again to go on")
 
     def _due(self, every: int, work: StageTraining) -> bool:
         """Whether the images seen passed a multiple of `every` with the last batch."""
@@ -338,6 +345,7 @@ class Trainer:
             return
 
         def remember(number: int, frame: object) -> None:
+            self._signal_came = self._signal_came if self._signal else self.images_seen
             self._signal = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 

@@ -74,6 +74,13 @@ class Job:
                 found |= {int(v[5:]): pid for v in variables if v.startswith(b"RANK=")}
         return found
 
+    def wait_for_ranks(self, seconds: float = 60) -> None:
+        """Wait until the run folder was found again, which is before the first batch."""
+        deadline = time.monotonic() + seconds
+        while len(self.ranks()) < 2 or "going on in stage" not in self.said():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            time.sleep(0.02)
+
     def end(self, seconds: float = 120) -> int:
         """Wait for the launcher to end; return its exit code."""
         return self.process.wait(timeout=seconds)
@@ -115,10 +122,10 @@ def descendants(pid: int) -> list[int]:
     return children + [inner for child in children for inner in descendants(child)]
 
 
-def final(run: Path) -> str:
+def final(run: Path, images: int = IMAGES) -> str:
     """Return the fingerprint of what a finished run ended with, its own name and folder left out."""
     state = checkpoint.load(Checkpoints(run, 2).files()[0])
-    assert state["images_seen"] == IMAGES
+    assert state["images_seen"] == images
     for key in ("name", "out", "training"):
         del state["recipe"][key]
     return fingerprint(state)
