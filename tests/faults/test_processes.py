@@ -1,5 +1,6 @@
 """Two processes, killed, stopped and signalled: the same command goes on, and ends as if nothing had happened."""
 
+import hashlib
 import json
 import os
 import random
@@ -198,3 +199,26 @@ def test_mutant_another_seed_has_another_hash(city: Path, whole: str, tmp_path: 
         assert started.end() == 0, started.said()[-3000:]
     assert final(run) != whole
     figure("another seed, another hash")
+
+
+@pytest.mark.bar("B6.2", "the same command twice on two processes: checkpoints and pictures are the same bytes")
+def test_the_same_command_twice(city: Path, tmp_path: Path, figure: Figure) -> None:
+    run, found = tmp_path / "run", []
+    recipe = job_recipe(city, run, workers=2, keep=100, save_every=60)
+    for name in ("once", "again", "mutant"):
+        if name == "mutant":
+            recipe = job_recipe(city, run, workers=2, keep=100, save_every=60, seed=1)
+        with job(recipe, run) as started:
+            assert started.end() == 0, started.said()[-3000:]
+        run.rename(tmp_path / name)
+        found.append({
+            str(file.relative_to(tmp_path / name)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in (tmp_path / name).rglob("*")
+            if file.suffix in (".pt", ".png", ".jpg")
+        })  # fmt: skip
+    once, again, mutant = found
+    assert once == again and once.keys() == mutant.keys()
+    kinds = [sum(name.endswith(kind) for name in once) for kind in (".pt", ".png")]
+    assert min(kinds) >= 3
+    assert all(mutant[name] != digest for name, digest in once.items() if name.endswith(".pt"))
+    figure(f"{kinds[0]} checkpoints, {kinds[1]} pictures; mutant, another seed: all checkpoints differ")
