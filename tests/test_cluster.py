@@ -102,6 +102,7 @@ def fake_job(folder: Path, **environment: str) -> Job:
     return job
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.parametrize(
     ("array", "name"), [({}, "77"), ({"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "3"}, "70_3")]
 )
@@ -116,6 +117,7 @@ def test_slurm_requeues_once_and_after_the_checkpoint(tmp_path: Path, array: dic
     assert words[-5:] == ["-m", "hdtrans", "train", "a.yaml", f"out={tmp_path / 'run'}"]
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.parametrize("code", [0, 3])
 def test_slurm_leaves_a_training_that_ended_by_itself(tmp_path: Path, code: int) -> None:
     job = fake_job(tmp_path)
@@ -123,6 +125,7 @@ def test_slurm_leaves_a_training_that_ended_by_itself(tmp_path: Path, code: int)
     assert job.end() == (code, "", "")
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> None:
     job = fake_job(tmp_path, SAVES="")
     os.kill(job.process.pid, signal.SIGUSR1)
@@ -131,6 +134,7 @@ def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> 
     assert "no checkpoint from this time" in said
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_says_when_the_queue_refuses(tmp_path: Path) -> None:
     job = fake_job(tmp_path, SCONTROL_FAILS="1")
     os.kill(job.process.pid, signal.SIGUSR1)
@@ -140,6 +144,7 @@ def test_slurm_says_when_the_queue_refuses(tmp_path: Path) -> None:
     assert (tmp_path / "run/checkpoints/images_8.pt").exists()
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_directives_and_usage() -> None:
     text = (CLUSTER / "slurm.sbatch").read_text()
     given = set(re.findall(r"^#SBATCH (\S+)$", text, re.M))
@@ -266,6 +271,7 @@ def images_seen(run: Path) -> int:
     return max((int(re.findall(r"images_(\d+)", file.name)[0]) for file in files), default=0)
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.faults
 def test_slurm_with_a_real_training(tmp_path: Path) -> None:
     words = [str(recipe(tmp_path, 2000)), f"out={tmp_path / 'run'}"]

@@ -266,8 +266,10 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
         torch.cuda.set_device(place)
     patience = timedelta(seconds=step + (_NCCL_MARGIN if on_gpu else 0))
     store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=pause)))
-    # torchrun keeps one store over all restarts, with the addresses of processes that are gone.
-    store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # It is torchrun's, over all restarts, and holds the addresses of processes that are gone. A store of the first
+        # process begins with it, and hosts that came later have counted fewer restarts.
+        store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world, timeout=patience
     )

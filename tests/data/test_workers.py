@@ -26,6 +26,7 @@ def test_workers_leave_signals_to_the_process_that_started_them(number: signal.S
     assert [batch.counters[0] for batch in batches] == list(range(1, 20))
 
 
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_a_worker_that_was_killed_is_told() -> None:
     words = r"a data worker is lost: (DataLoader worker \(pid.*killed|a worker hung up).*fewer training.workers"
     with pytest.raises(ProcessError, match=words), workers_watched():
@@ -34,6 +35,7 @@ def test_a_worker_that_was_killed_is_told() -> None:
                 os.kill(worker.pid or 0, signal.SIGKILL)
 
 
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_a_worker_that_hangs_is_told() -> None:
     with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"), workers_watched():
         for _ in make_loader(Numbered(pause=3), [[0]], workers=1, pin_memory=False, timeout=0.5):

@@ -35,6 +35,7 @@ class Job:
 
     def __init__(self, recipe: Path, run: Path, processes: int = 2, restarts: int = 0, shutdown: int = 20) -> None:
         self.run, self.log = run, recipe.with_suffix(".log")
+        self.killed: set[int] = set()
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
@@ -87,10 +88,15 @@ class Job:
 
     def kill(self) -> None:
         """Kill the launcher, all processes and their workers at once."""
-        for pid in (self.process.pid, *descendants(self.process.pid)):
+        self.killed = {self.process.pid, *descendants(self.process.pid)}
+        for pid in self.killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+    def left(self) -> list[str]:
+        """Return what the processes that were killed left in /dev/shm, which torch names after them."""
+        return [name for name in os.listdir("/dev/shm") if any(name.startswith(f"torch_{pid}_") for pid in self.killed)]
 
 
 @contextmanager
@@ -103,11 +109,11 @@ def job(recipe: Path, run: Path, **how: int) -> Iterator[Job]:
         started.kill()
 
 
-def mutant(root: Path, change: str) -> Path:
-    """Make a checkout whose `tools/train.py` breaks hdtrans first, by the code `change`; return its root."""
+def mutant(root: Path, change: str, tool: str = "train") -> Path:
+    """Make a checkout in which a tool breaks hdtrans first, by the code `change`; return its root."""
     (root / "tools").mkdir(parents=True)
-    ending = 'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("train", sys.argv[1:]))\n'
-    (root / "tools" / "train.py").write_text(change + ending)
+    ending = f'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("{tool}", sys.argv[1:]))\n'
+    (root / "tools" / f"{tool}.py").write_text(change + ending)
     (root / "hdtrans").symlink_to(ROOT / "hdtrans")
     return root
 

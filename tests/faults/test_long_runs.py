@@ -37,8 +37,12 @@ def resident(pids: list[int]) -> float:
     return total / 1024
 
 
-def watch(recipe: Path, run: Path, images: int) -> tuple[float, int, int]:
-    """Run a job; return the slope of its memory in MiB a step, and how many descriptors and processes it gained."""
+def watch(recipe: Path, run: Path, images: int) -> tuple[float, int, int, int]:
+    """Run a job and kill it.
+
+    Returns:
+        The slope of its memory in MiB a step, how many descriptors and processes it gained, and what it left behind.
+    """
     points: list[tuple[int, float]] = []
     counts: list[tuple[int, int]] = []
     with job(recipe, run) as started:
@@ -52,7 +56,12 @@ def watch(recipe: Path, run: Path, images: int) -> tuple[float, int, int]:
     slope = float(np.polyfit(steps, sizes, 1)[0])
     descriptors, processes = np.array(counts).T
     # Batches on their way hold some for a moment, so the fewest of several looks count.
-    return slope, int(descriptors[-4:].min() - descriptors[:4].min()), int(processes[-1] - processes[0])
+    return (
+        slope,
+        int(descriptors[-4:].min() - descriptors[:4].min()),
+        int(processes[-1] - processes[0]),
+        len(started.left()),
+    )
 
 
 def long_recipe(tmp_path: Path, epochs: int) -> Path:
@@ -65,12 +74,8 @@ def long_recipe(tmp_path: Path, epochs: int) -> Path:
 @pytest.mark.bar("B8.1", "memory over 2,000 steps of two processes grows by at most 0.05 MiB a step")
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 def test_memory_stays_flat(tmp_path: Path, figure: Figure) -> None:
-    before = set(os.listdir("/dev/shm"))
-    slope, descriptors, processes = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 4000)
-    left = set(os.listdir("/dev/shm")) - before
-    figure(
-        f"{slope:+.4f} MiB a step, {descriptors:+d} descriptors, {processes:+d} processes, {len(left)} left in /dev/shm"
-    )
+    slope, descriptors, processes, left = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 4000)
+    figure(f"{slope:+.4f} MiB a step, {descriptors:+d} descriptors, {processes:+d} processes, {left} left in /dev/shm")
     assert slope <= 0.05
     assert abs(descriptors) <= 2 and processes == 0 and not left
 
@@ -78,7 +83,7 @@ def test_memory_stays_flat(tmp_path: Path, figure: Figure) -> None:
 @pytest.mark.bar("B8.1", "memory over 2,000 steps of two processes grows by at most 0.05 MiB a step")
 def test_mutant_kept_graphs_are_seen(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", LEAKING))
-    slope, _, _ = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 800)
+    slope, *_ = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 800)
     figure(f"mutant that keeps graphs {slope:+.3f}")
     assert slope > 0.05
 

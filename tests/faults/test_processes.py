@@ -6,9 +6,12 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from hdtrans.engine.checkpoint import Checkpoints
@@ -17,6 +20,10 @@ from tests.faults.jobs import Job, descendants, final, job, job_recipe, mutant
 from tests.small_runs import toy_data
 
 pytestmark = pytest.mark.faults
+NOBODY_ASKS = """
+from hdtrans.engine.distributed import _Words
+_Words.explain = lambda self, error, where: None
+"""
 SELDOM = """
 from hdtrans.engine.trainer import Trainer
 after_step = Trainer._after_step
@@ -43,22 +50,55 @@ def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return final(run)
 
 
+def half_written(run: Path) -> list[str]:
+    """Return the pictures, pages and notes of a run folder that are not whole."""
+    broken = [str(f) for f in run.rglob("*") if f.suffix in (".png", ".jpg") and cv2.imread(str(f)) is None]
+    broken += [str(f) for f in run.rglob("*.html") if not f.read_text().rstrip().endswith("</html>")]
+    log = run / "metrics.jsonl"
+    for line in log.read_text().split("\n")[:-1] if log.exists() else []:  # the last one may be cut off
+        try:
+            json.loads(line)
+        except ValueError:
+            broken.append(line)
+    return broken
+
+
+WHOLE = "after a kill every picture, page and line is whole, and after going on no line is there twice"
+
+
+@pytest.mark.bar("B1.5", WHOLE)
 @pytest.mark.bar("B1.2", "the whole job killed at random times, the same command again: ends with the same hash")
+@pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 def test_the_whole_job_killed(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
     run, dice = tmp_path / "run", random.Random(0)
-    recipe = job_recipe(city, run)
+    recipe = job_recipe(city, run, sample_every=4)
     for number in range(KILLS):
         with job(recipe, run) as started:
             before = started.images()
             started.wait_for(before - before % 20 + 2)
             time.sleep(dice.uniform(0, 1.0))
             assert started.process.poll() is None, f"too fast for kill {number}"
+        assert half_written(run) == [] and started.left() == []
     with job(recipe, run) as started:
         assert started.end() == 0, started.said()[-3000:]
     images = [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert images == sorted(set(images)), "B1.5: no line is there twice"
     assert final(run) == whole
     figure(f"{KILLS} of {KILLS} kills")
+
+
+@pytest.mark.bar("B1.5", WHOLE)
+def test_mutant_half_a_file_is_seen(tmp_path: Path, figure: Figure) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "b.html").write_text("<html></html>\n")
+    (tmp_path / "metrics.jsonl").write_text('{"images": 2}\n{"ima')
+    assert half_written(tmp_path) == []
+    for name in ("a.png", "b.html"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "metrics.jsonl").write_text('{"ima\n{"images": 2}\n')
+    assert len(half_written(tmp_path)) == 3
+    figure("mutant, halves of each: 3 of 3 seen")
 
 
 @pytest.mark.bar("B2.1", "kill -9 of one process under --max-restarts: ends with the same hash, back within 30 s")
@@ -96,6 +136,20 @@ def test_a_lost_process_is_named(rank: int, city: Path, tmp_path: Path, figure: 
     figure(f"process {rank}: {seconds:.1f} s")
 
 
+@pytest.mark.bar("B2.2", "kill -9 of a process without restarts: ends within 45 s, names it, leaves nothing running")
+def test_mutant_that_does_not_ask_who_is_lost(
+    city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", NOBODY_ASKS))
+    run = tmp_path / "run"
+    with job(job_recipe(city, run), run) as started:
+        started.wait_for(10)
+        os.kill(started.ranks()[1], signal.SIGKILL)
+        assert started.end(60) != 0
+        assert "no word from process 1" not in started.said()
+    figure("mutant names none")
+
+
 @pytest.mark.bar("B2.3", "a process that hangs is named, within the time limit and 40 s")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_is_named(rank: int, city: Path, tmp_path: Path, figure: Figure) -> None:
@@ -110,6 +164,17 @@ def test_a_process_that_hangs_is_named(rank: int, city: Path, tmp_path: Path, fi
         assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
         assert "training.timeouts says how long to wait" in started.said()
     figure(f"process {rank}: {seconds:.1f} s with a limit of 5 s")
+
+
+@pytest.mark.bar("B2.3", "a process that hangs is named, within the time limit and 40 s")
+def test_mutant_without_a_time_limit_waits_on(city: Path, tmp_path: Path, figure: Figure) -> None:
+    run = tmp_path / "run"
+    with job(job_recipe(city, run, timeouts={"step": 600, "pause": 600}), run, shutdown=3) as started:
+        started.wait_for(10)
+        os.kill(started.ranks()[1], signal.SIGSTOP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.end(45)
+    figure("mutant, a limit of 600 s: waits after 45 s")
 
 
 EVERY_STEP = {"save_every": 2, "sample_every": 2}
@@ -192,6 +257,7 @@ def test_mutant_that_seldom_looks_for_signals(
 
 
 @pytest.mark.bar("B1.2", "the whole job killed at random times, the same command again: ends with the same hash")
+@pytest.mark.bar("B2.1", "kill -9 of one process under --max-restarts: ends with the same hash, back within 30 s")
 def test_mutant_another_seed_has_another_hash(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
     """The hash is no constant: another seed ends with another."""
     run = tmp_path / "run"
