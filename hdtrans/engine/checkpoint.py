@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
 
 FORMAT = 1
@@ -145,7 +145,7 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+        reason = reading_failure(error)
         raise UserError(
             f"{path}: cannot be read as a checkpoint ({reason}); "
             f"it has {path.stat().st_size:,} bytes and may be cut off{_hint(path)}"

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, Recipe, Validate, method_module
+from hdtrans.config import Data, Recipe, Stage, Validate, method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
@@ -63,12 +63,13 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
         initialised = ""
         if state is None and recipe.init_from is not None:
             initialised = initialise_from(networks, Path(recipe.init_from))
-        reporter = _reporter(recipe, found, state, processes)
+        stages, shared = share_out(recipe.stages, state, processes.world)
+        reporter = _reporter(recipe, stages, found, state, processes)
         trainer = Trainer(
             networks,
             lambda stage: module.build(recipe.method, recipe.data, stage, networks),
             lambda number: _samples(recipe, found, number),
-            recipe.stages,
+            stages,
             recipe.training,
             processes,
             checkpoint.Checkpoints(found.folder, recipe.training.keep),
@@ -80,7 +81,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
-            for line in [*found.warnings, initialised, _greeting(found, state)]:
+            for line in [*found.warnings, initialised, _greeting(found, state), shared]:
                 if line:
                     reporter.message(line)
         if state is not None:
@@ -91,6 +92,31 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             if reporter is not None:
                 reporter.close()
         return found.folder
+
+
+def share_out(stages: Sequence[Stage], state: dict[str, Any] | None, world: int) -> tuple[list[Stage], str]:
+    """Keep the batches of a run as large as they were when another number of processes goes on with it.
+
+    Args:
+        stages: of the recipe.
+        state: the checkpoint that is gone on from.
+        world: how many processes there are.
+
+    Returns:
+        The stages, the `batch_size` changed of those whose recipe is as it was and whose batch can be shared out
+        evenly; and a line that says so, or "". What does not fit is left for the trainer to refuse.
+    """
+    shared, lines = list(stages), []
+    if state is None:
+        return shared, ""
+    for number, before in enumerate(state["global_batches"]):
+        stage, was = shared[number], state["recipe"]["stages"][number]["batch_size"]
+        size = before // world
+        if number < state["stage"] or stage.batch_size != was or size in (0, was) or size * world != before:
+            continue
+        shared[number] = stage.model_copy(update={"batch_size": size})
+        lines.append(f"stage {stage.name}: batches stay {before} images: batch_size {size} for each of {world}")
+    return shared, "\n".join(lines)
 
 
 def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
@@ -241,11 +267,13 @@ def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
     }
 
 
-def _reporter(recipe: Recipe, found: Found, state: dict[str, Any] | None, processes: Processes) -> Reporter | None:
+def _reporter(
+    recipe: Recipe, stages: Sequence[Stage], found: Found, state: dict[str, Any] | None, processes: Processes
+) -> Reporter | None:
     if not processes.first:
         return None
     total = 0
-    for stage in recipe.stages:
+    for stage in stages:
         batch = stage.batch_size * processes.world
         total += -(-stage_images(stage, len(found.files)) // batch) * batch
     return Reporter(found.folder, recipe.name, 0 if state is None else state["images_seen"], total)

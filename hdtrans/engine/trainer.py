@@ -22,7 +22,6 @@ from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
-from hdtrans.data.shared_memory import check_shared_memory
 from hdtrans.engine.agreement import check_agreement
 from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.checkpoint import Checkpoints
@@ -107,6 +106,7 @@ class Trainer:
         self._left_out: list[str] = []
         self._unfinished: dict[str, Any] | None = None
         self._signal = 0
+        self._signal_came: int | None = None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins.
@@ -174,7 +174,6 @@ class Trainer:
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         workers, on_gpu = self.training.workers, self.processes.device.type == "cuda"
-        check_shared_memory(samples, self.images, stage.batch_size, workers, self.processes.here)
         loader = make_loader(samples, order, workers, on_gpu, self.training.timeouts.step)
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
@@ -274,9 +273,15 @@ class Trainer:
         if saving or best:
             self._save(work, saving, best, last)
         if stopping:
-            name = signal.Signals(stopping).name
-            raise Stopped(stopping, f"{name} after {self.images_seen} images; run the same command again to go on")
+            self._stop(stopping)
         return last
+
+    def _stop(self, number: int) -> None:
+        """Leave, the state saved, with a message that says when the signal came to the first of the processes."""
+        came = [images for images in self.processes.gather(self._signal_came) if images is not None]
+        when = f" (it came after {min(came)})" if came else ""
+        name = signal.Signals(number).name
+        raise Stopped(number, f"{name} after {self.images_seen} images{when}; run the same command again to go on")
 
     def _due(self, every: int, work: StageTraining) -> bool:
         """Whether the images seen passed a multiple of `every` with the last batch."""
@@ -363,6 +368,7 @@ class Trainer:
             return
 
         def remember(number: int, frame: object) -> None:
+            self._signal_came = self._signal_came if self._signal else self.images_seen
             self._signal = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 
