@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
+from hdtrans.data.shared_memory import shareable
 
 FIELDS = ("label", "instance", "source", "photo")
 
@@ -64,6 +65,10 @@ class Batch:
     def channels_last(self) -> "Batch":
         """Return the batch with its pictures laid out channels-last."""
         return self._each(lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
+
+    def shareable(self) -> "Batch":
+        """Return the batch in memory that another process can be given."""
+        return self._each(shareable)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed: dict[str, Any] = {

@@ -154,7 +154,8 @@ class Folders:
             if path is not None and path.resolve() == self.out.resolve():
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
         if not 0 <= self.seed <= 2**63 - self.num_samples:
-            raise UserError(f"--seed {self.seed}: a seed, and that of the last sample, is from 0 to 2**63 - 1")
+            last = ", and so is that of the last sample" if self.num_samples > 1 else ""
+            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1{last}")
         if self.bits == 16 and self.ending == "jpg":
             raise UserError("--format jpg: has no 16 bits; leave it out")
         if self.out.exists() and not self.out.is_dir():

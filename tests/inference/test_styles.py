@@ -469,7 +469,7 @@ def test_a_file_says_the_style(place: Path, tmp_path: Path, translator: Translat
         (["--style", "from=nowhere.png"], "--style nowhere.png: there is no such file or folder"),
         (["--style", "file=nowhere.json"], "--style nowhere.json: there is no such file or folder"),
         (["--num-samples", "3"], "--num-samples 3: they would all be the same picture; give --style sample"),
-        (["--style", "sample", "--seed", str(2**63 - 1), "--num-samples", "2"], "a seed, and that of the last sample"),
+        (["--style", "sample", "--seed", str(2**63 - 1), "--num-samples", "2"], "and so is that of the last sample"),
     ],
 )
 def test_styles_that_are_none(
