@@ -146,7 +146,9 @@ def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
         for name, value in record.items():
             if is_charted(name) or name in _TITLES:
                 phase, _, loss = name.partition("/")
-                group = name if phase == VALIDATION else phase
+                group = (
+                    name.removesuffix("_real") if phase == VALIDATION else phase
+                )  # what real pictures have, beside it
                 series = groups.setdefault(group, {}).setdefault(loss or name.replace("_", " "), [])
                 series.append((images, math.nan if isinstance(value, str) else float(value)))
     marks = [(images, stage) for stage, images in starts.items() if stage] if len(starts) > 1 else []

@@ -169,15 +169,17 @@ def test_figures_of_validation_have_charts_of_their_own_and_the_best_is_told(
     reporter = Reporter(tmp_path, "title", 0, 1000)
     reporter.log(record(100, **{"generator/l1": 0.5}))
     reporter.validated(100, "global", {"l1": 0.5, "psnr": 20.0}, "l1")
-    reporter.validated(200, "global", {"l1": 0.75, "psnr": 21.0})
+    reporter.validated(200, "global", {"l1": 0.75, "psnr": 21.0, "psnr_real": 30.0})
     reporter.page()
     assert lines(tmp_path)[1:] == [
         {"images": 100, "stage": "global", "validation/l1": 0.5, "validation/psnr": 20.0, "best": "l1"},
-        {"images": 200, "stage": "global", "validation/l1": 0.75, "validation/psnr": 21.0},
+        {"images": 200, "stage": "global", "validation/l1": 0.75, "validation/psnr": 21.0}
+        | {"validation/psnr_real": 30.0},
     ]
     page = (tmp_path / "index.html").read_text()
     validation, curves = page.index("<h2>Validation</h2>"), page.index("<h2>Curves</h2>")
     assert validation < page.index(">psnr<") < curves < page.index(">Generator<")
+    assert re.findall(r'aria-label="([^"]*)"', page)[:3] == ["l1", "psnr", "Generator"]
     assert "best l1 0.5, after 100 images of stage global" in page
     assert "10 images/s" in page, "which the last record of training says"
     shown = capsys.readouterr().err
