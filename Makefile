@@ -11,6 +11,7 @@ DEMO_RECIPE ?= options/pix2pixhd_toycity.yaml
 DEMO_OVERRIDES ?=
 
 WORKERS ?= 2
+REPEATS ?= 10
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -30,6 +31,7 @@ help:
 	@echo "make lock         renew the lock files of the image and of CI (ARGS=--upgrade: newest versions); Python 3.11 on Linux"
 	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) WORKERS=$(WORKERS) (test processes) ARGS=... (for pytest)"
+	@echo "           REPEATS=$(REPEATS) (of what make test-faults does at random times; 100 before a release)"
 
 # One pip command for torch and torchvision, so that they match: torchvision pins the torch it was built with.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -72,7 +74,7 @@ slow: environment-dev
 	$(PYTEST) -m "slow and not faults" $(ARGS)
 
 test-faults: environment-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "faults or bar" $(ARGS)
+	HDTRANS_REPEATS=$(REPEATS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "faults or bar" $(ARGS)
 
 wheel: environment-dev
 	rm -rf build dist

@@ -10,7 +10,7 @@ def shareable(tensor: Tensor) -> Tensor:
     """Return a copy of a tensor in memory that torch hands to another process as it is.
 
     Left to itself, torch makes a file in /dev/shm and takes its name away at once: kill -9 in between leaves the file
-    there until the machine is started anew, and a container has no more than 64 MB of it. This memory is bounded by
+    there until the machine is started anew, and docker gives a container 64 MB of it. This memory is bounded by
     the machine's alone. Where the system has none of the kind (not Linux), the tensor is returned itself.
     """
     size = tensor.numel() * tensor.element_size()

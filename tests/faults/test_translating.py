@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from tests.bars import Figure
-from tests.faults.jobs import ROOT, mutant
+from tests.faults.jobs import LENGTH, REPEATS, ROOT, mutant
 from tests.small_runs import small_recipe, toy_data, train_values
 
 pytestmark = pytest.mark.faults
-COUNT = 400
-KILLS = int(os.environ.get("HDTRANS_KILLS", "6"))
+COUNT = 400 * LENGTH
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(COUNT):
         cv2.imwrite(str(folder / "maps" / f"{number}.png"), noise.integers(0, 19, (128, 256), dtype=np.uint8))
     with infer(folder, folder / "whole") as process:
-        assert process.wait(timeout=300) == 0
+        assert process.wait(timeout=300 * LENGTH) == 0
     return folder
 
 
@@ -59,7 +58,7 @@ def pictures(folder: Path) -> dict[str, tuple[int, int]]:
 )
 def test_killed_at_random_times(place: Path, tmp_path: Path, figure: Figure) -> None:
     out, dice, kept = tmp_path / "out", random.Random(0), 0
-    for _ in range(KILLS):
+    for _ in range(REPEATS):
         before = pictures(out)
         process = infer(place, out)
         deadline = time.monotonic() + 60
@@ -74,15 +73,13 @@ def test_killed_at_random_times(place: Path, tmp_path: Path, figure: Figure) -> 
         kept = len(after)
     assert 0 < kept < COUNT, "too fast, or too slow, for this test"
     with infer(place, out) as process:
-        assert process.wait(timeout=300) == 0
+        assert process.wait(timeout=300 * LENGTH) == 0
     assert {name: stat for name, stat in pictures(out).items() if name in after} == after
     assert everything(out) == everything(place / "whole")
-    figure(f"{KILLS} kills, {kept} pictures untouched")
-    before = pictures(out)
+    figure(f"{REPEATS} kills, {kept} pictures untouched")
+    assert f"0 made, {COUNT} there already" in infer(place, out).communicate(timeout=300 * LENGTH)[0]
     (out / "finished.jsonl").unlink()
-    with infer(place, out) as process:
-        assert process.wait(timeout=300) == 0
-    assert not before.items() & pictures(out).items()
+    assert f"{COUNT} made, 0 there already" in infer(place, out).communicate(timeout=300 * LENGTH)[0]
     figure("mutant, without the list of what is finished: all made again")
 
 
