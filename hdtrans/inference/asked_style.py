@@ -79,7 +79,7 @@ class AskedStyle:
         maps = None
         if paths and all(paths.values()):
             given = {field: _READERS[field](path) for field, path in paths.items() if path}
-            maps = self.translator.check(given["label"], given.get("instance"))
+            maps = self.translator.check(given["label"], given.get("instance")) if "label" in given else given
         return Reference((sample.paths[REFERENCE], *(str(path) for path in paths.values())), picture, maps)
 
     def dress(self, inputs: Mapping[str, Map], reference: Reference | None, seed: int) -> Mapping[str, Map]:
