@@ -210,7 +210,8 @@ def _write(
     made = {"clusters": options.clusters, "min_area": options.min_area, "seed": options.seed, "pictures": len(tables)}
     styles = Styles(translator.features, translator.weights, made, clusters)
     patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
-    page = write_page(page_folder(checkpoint), translator.recipe.name, styles, translator.classes, patches)
+    name = f"{translator.recipe.name}, {checkpoint.stem}"
+    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     file = styles.save(checkpoint)
     counted, total = sum(int(one.counts.sum()) for one in clusters.values()), sum(map(len, clusters.values()))
     return [

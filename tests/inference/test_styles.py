@@ -555,3 +555,11 @@ def test_published_models_carry_styles(
         assert run_tool("encode_styles", [model.name]) == 2
     refusal = "give --trust" if ending == ".pt2" else "is published; make styles of the run"
     assert refusal in capsys.readouterr().err
+
+
+def test_a_style_is_scored(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    more = ["--metrics", "l1", "--style", f"from={place}/city/test_img"]
+    assert run_tool("evaluate", [str(tmp_path / "run"), *more]) == 0
+    (file,) = (tmp_path / "run/evaluation").glob("*.json")
+    assert file.name.endswith("_test_from.json") and '"style": "from=' in file.read_text()
