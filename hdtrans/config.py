@@ -1,7 +1,8 @@
 """The recipe: what one experiment is, read from YAML, checked whole before anything runs.
 
 A recipe has four sections. `data` says which files are read, `method` which networks and losses are trained (its
-model lives in the method's own file), `training` how, and `stages` in which order and at which sizes.
+model lives in the method's own file), `training` how, and `stages` in which order and at which sizes. A fifth,
+`validate`, says what is measured meanwhile.
 """
 
 import importlib
@@ -41,6 +42,7 @@ from hdtrans.common.data_sections import (
 )
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.common.recipe_problems import describe
+from hdtrans.common.validation_section import Validate
 from hdtrans.common.yaml_text import read_yaml
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Timeouts",
     "Training",
     "Unpaired",
+    "Validate",
     "check_recipe",
     "find_recipe",
     "load_recipe",
@@ -218,6 +221,7 @@ class Recipe(Section):
     data: Data
     method: SerializeAsAny[MethodSection]
     training: Training = Training()
+    validation: Annotated[Validate | None, Field(alias="validate")] = None  # pydantic's models have a validate already
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @field_serializer("out")
@@ -250,6 +254,13 @@ class Recipe(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             problems.append(f"stages need different names, these are: {', '.join(names)}")
+        if self.validation is not None:
+            sides = [min(stage.size.height, stage.size.width) for stage in self.stages if stage.size]
+            try:
+                validation = self.validation.complete(self.data, min(sides, default=None))
+                object.__setattr__(self, "validation", validation)
+            except ValueError as error:
+                problems.append(str(error))
         if problems:
             raise ValueError("\n".join(problems))
         object.__setattr__(self, "stages", tuple(stages))

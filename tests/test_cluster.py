@@ -1,4 +1,4 @@
-"""The starters in docker/cluster: SLURM against programs that stand in for it, two hosts made of network namespaces."""
+"""The starters in docker/cluster: SLURM against programs that stand in for it; faults/test_hosts.py has two hosts."""
 
 import os
 import re
@@ -102,6 +102,7 @@ def fake_job(folder: Path, **environment: str) -> Job:
     return job
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.parametrize(
     ("array", "name"), [({}, "77"), ({"SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "3"}, "70_3")]
 )
@@ -116,6 +117,7 @@ def test_slurm_requeues_once_and_after_the_checkpoint(tmp_path: Path, array: dic
     assert words[-5:] == ["-m", "hdtrans", "train", "a.yaml", f"out={tmp_path / 'run'}"]
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.parametrize("code", [0, 3])
 def test_slurm_leaves_a_training_that_ended_by_itself(tmp_path: Path, code: int) -> None:
     job = fake_job(tmp_path)
@@ -123,6 +125,7 @@ def test_slurm_leaves_a_training_that_ended_by_itself(tmp_path: Path, code: int)
     assert job.end() == (code, "", "")
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> None:
     job = fake_job(tmp_path, SAVES="")
     os.kill(job.process.pid, signal.SIGUSR1)
@@ -131,6 +134,7 @@ def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> 
     assert "no checkpoint from this time" in said
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_says_when_the_queue_refuses(tmp_path: Path) -> None:
     job = fake_job(tmp_path, SCONTROL_FAILS="1")
     os.kill(job.process.pid, signal.SIGUSR1)
@@ -140,6 +144,7 @@ def test_slurm_says_when_the_queue_refuses(tmp_path: Path) -> None:
     assert (tmp_path / "run/checkpoints/images_8.pt").exists()
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 def test_slurm_directives_and_usage() -> None:
     text = (CLUSTER / "slurm.sbatch").read_text()
     given = set(re.findall(r"^#SBATCH (\S+)$", text, re.M))
@@ -266,6 +271,7 @@ def images_seen(run: Path) -> int:
     return max((int(re.findall(r"images_(\d+)", file.name)[0]) for file in files), default=0)
 
 
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 @pytest.mark.faults
 def test_slurm_with_a_real_training(tmp_path: Path) -> None:
     words = [str(recipe(tmp_path, 2000)), f"out={tmp_path / 'run'}"]
@@ -282,78 +288,3 @@ def test_slurm_with_a_real_training(tmp_path: Path) -> None:
     assert "SIGUSR1 after" in said, "saved by the signal, not by its interval"
     assert images_seen(tmp_path / "run") % 100 != 0
     assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False).stdout == b""
-
-
-@pytest.fixture
-def hosts() -> Iterator[list[tuple[str, str]]]:
-    """Make two hosts of network namespaces, joined by a cable; (name, address) of each."""
-    tag = f"hd{os.getpid()}"
-    made = [(f"{tag}{letter}", f"10.201.7.{number}") for letter, number in (("a", 1), ("b", 2))]
-    commands = [["ip", "netns", "add", name] for name, _ in made]
-    commands += [
-        ["ip", "link", "add", f"{tag}a", "netns", f"{tag}a", "type", "veth", "peer", f"{tag}b", "netns", f"{tag}b"]
-    ]
-    for name, address in made:
-        commands += [["ip", "-n", name, "address", "add", f"{address}/24", "dev", name]]
-        commands += [["ip", "-n", name, "link", "set", device, "up"] for device in (name, "lo")]
-    try:
-        for command in commands:
-            try:
-                subprocess.run(command, check=True, capture_output=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                pytest.skip(f"no network namespaces here: {error}")
-        yield made
-    finally:
-        for name, _ in made:
-            lose(name)
-            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
-
-
-def start_on(hosts: list[tuple[str, str]], file: Path) -> "list[subprocess.Popen[str]]":
-    """Run the same command on each host."""
-    started = []
-    for number, (name, address) in enumerate(hosts):
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "RENDEZVOUS": f"{hosts[0][1]}:29400",
-            "IS_HOST": str(int(number == 0)),
-            "ADDRESS": address,
-            "GLOO_SOCKET_IFNAME": name,
-            "PROCESSES": "1",
-            "RESTARTS": "0",
-            "JOIN_TIMEOUT": "60",
-        }
-        command = ["ip", "netns", "exec", name, "sh", str(CLUSTER / "train_on_hosts.sh"), str(file)]
-        environment = {**os.environ, **environment}
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, env=environment, stderr=pipe, text=True, process_group=0))
-    return started
-
-
-def lose(host: str) -> None:
-    """Kill all processes of a host at once: torchrun's have groups of their own, and outlive it."""
-    found = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True, check=False)
-    for process in map(int, found.stdout.split()):
-        os.kill(process, signal.SIGKILL)
-
-
-@pytest.mark.faults
-def test_two_hosts_train_and_go_on_with_the_same_command(tmp_path: Path, hosts: list[tuple[str, str]]) -> None:
-    file = recipe(tmp_path, 120)  # 480 images
-    first = start_on(hosts, file)
-    try:
-        wait_for(lambda: images_seen(tmp_path / "run") >= 100, 120)
-        lose(hosts[1][0])
-        said = first[0].communicate(timeout=120)[1]
-        assert first[0].returncode != 0, said
-        again = start_on(hosts, file)
-        first += again
-        said = "".join(host.communicate(timeout=180)[1] for host in again)
-        assert [host.returncode for host in again] == [0, 0], said
-    finally:
-        for name, _ in hosts:
-            lose(name)
-    assert "going on in stage" in said
-    assert images_seen(tmp_path / "run") == 480

@@ -7,7 +7,7 @@
 # others end too; run the same command on all of them again, and training goes on from the last checkpoint.
 #
 #   RENDEZVOUS    name and port of the host that the others meet at; it takes part in the training
-#   HOSTS         how many (2)
+#   HOSTS         how many (2); with 1:2, one trains on alone while the other is lost, and takes it back
 #   PROCESSES     on each host (gpu: one for each GPU)
 #   RESTARTS      how often the processes are started again after one of them failed (3)
 #   JOIN_TIMEOUT  seconds to wait for the other hosts (600)
@@ -20,6 +20,9 @@ set -eu
 
 # torchrun kills what has not ended 30 seconds after SIGTERM, unless told otherwise; saving may take longer.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-120}"
+
+# A host that comes back to others that never left would wait in vain for where the store is that they share.
+case "${HOSTS:-2}" in *:*) export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 ;; esac
 
 exec torchrun \
     --nnodes="${HOSTS:-2}" \

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from hdtrans.common.errors import nearest
+from hdtrans.common.versions import check_versions
 
 COMMANDS = {
     "prepare": "make a training folder from annotations in any usual format",
@@ -29,8 +30,9 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. What a user
     got wrong is printed without a traceback, by one process.
     """
-    module = importlib.import_module(f"hdtrans.cli.{name}")
     try:
+        check_versions()
+        module = importlib.import_module(f"hdtrans.cli.{name}")
         return int(module.main(arguments))
     except Exception as error:
         code = getattr(error, "exit_code", None)

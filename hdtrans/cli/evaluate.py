@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="hdtrans evaluate",
         description="Score pictures against the true ones. Of a run, its test files are translated first.",
     )
-    parser.add_argument("target", type=Path, help="a folder of pictures; or a run folder or a checkpoint file")
+    parser.add_argument("target", type=Path, help="a folder of pictures; or a run, RUN/best or a checkpoint file")
     add_options(parser)
     model = parser.add_argument_group("of a run or checkpoint")
     model.add_argument("--split", help="the files to translate: test, train, validation, ... (the recipe's data.test)")
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     given = parser.parse_args(arguments)
 
-    is_run = given.target.is_file() or (given.target / "checkpoints").is_dir()
+    folder = given.target if given.target.is_dir() else given.target.parent  # RUN, or RUN/best
+    is_run = given.target.is_file() or (folder / "checkpoints").is_dir()
     places, classes, told, translate = _of_run(given) if is_run else (*folder_places(given), lambda: None)
     places = replace(
         places,

@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(describe(recipe))
         return 0
     from hdtrans.engine.run import train
+    from hdtrans.evaluation.validation import make_judge
 
-    folder = train(recipe)
+    folder = train(recipe, make_judge)
     if os.environ.get("RANK", "0") == "0":
         print(f"done: {folder / 'index.html'}")
     return 0

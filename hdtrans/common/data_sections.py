@@ -13,7 +13,9 @@ Direction = Literal["AtoB", "BtoA"]
 class Section(BaseModel):
     """A part of a recipe: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
     def _settle(self, key: str, value: Any, why: str) -> None:
         """Fill in a key that follows from others; raise ValueError if it was given otherwise."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 
-__all__ = ["NonFiniteError", "PictureWarning", "ProcessError", "Stopped", "UserError", "nearest", "shown"]
+__all__ = [
+    "NonFiniteError",
+    "PictureWarning",
+    "ProcessError",
+    "Stopped",
+    "UserError",
+    "nearest",
+    "reading_failure",
+    "shown",
+]
 
 
 class UserError(ValueError):
@@ -56,6 +66,19 @@ def shown(path: str | os.PathLike[str]) -> str:
     """Return a path for a message: as it is, or quoted and escaped where it would not print."""
     text = os.fspath(path)
     return text if text.isprintable() else ascii(text)
+
+
+def reading_failure(error: Exception) -> str:
+    """Return in one line why a file of tensors was refused; where it would have run code, what that is called.
+
+    torch's own words end with the advice to read the file without its guard.
+    """
+    text = str(error)
+    if found := re.search(r"GLOBAL (\S+)", text):
+        return f"it asks for {found[1]}, which could run code and was not called"
+    if text.startswith("Weights only load failed"):
+        return "it holds something else than tensors and plain values"
+    return " ".join([f"{type(error).__name__}:", *text.splitlines()[:1]])
 
 
 class Stopped(RuntimeError):

@@ -4,6 +4,7 @@ import difflib
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from hdtrans.common.errors import nearest
 
@@ -48,7 +49,7 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
 
 
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    return sorted({name for m in _models_at(model, place) for name in m.model_fields})
+    return sorted({name for m in _models_at(model, place) for name in _fields(m)})
 
 
 def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> str:
@@ -56,12 +57,17 @@ def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> 
     below = {
         key: f"{name}.{key}"
         for parent in _models_at(model, place)
-        for name, field in parent.model_fields.items()
+        for name, field in _fields(parent).items()
         for inner in _models_in(field.annotation)
-        for key in inner.model_fields
+        for key in _fields(inner)
     }
     close = difflib.get_close_matches(word, below, n=1, cutoff=0.8)
     return f" Did you mean {below[close[0]]!r}?" if close else ""
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by the keys of a recipe."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[type[BaseModel]]:
@@ -77,7 +83,7 @@ def _walk(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[list[ty
             models = of_kind
             continue
         parts.append(str(part))
-        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        fields = [_fields(m)[part] for m in models if isinstance(part, str) and part in _fields(m)]
         models = [m for field in fields for m in _models_in(field.annotation)] or models
     return models, parts
 

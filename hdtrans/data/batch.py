@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
+from hdtrans.data.shared_memory import shareable
 
 FIELDS = ("label", "instance", "source", "photo")
 
@@ -60,6 +61,10 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """Return the batch in pinned memory (called by the data loader)."""
         return self._each(lambda tensor: tensor.pin_memory())
+
+    def shareable(self) -> "Batch":
+        """Return the batch in memory that another process can be given."""
+        return self._each(shareable)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed: dict[str, Any] = {

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config import Data, Unpaired
@@ -212,7 +212,8 @@ class _Batches(Dataset[Any]):
     def __getitems__(self, places: list[int]) -> Batch | _Refusal:
         """Read and stack samples; called by the loader in place of `__getitem__`."""
         try:
-            return collate([self._samples[place] for place in places])
+            batch = collate([self._samples[place] for place in places])
+            return batch if get_worker_info() is None else batch.shareable()
         except UserError as error:
             return _Refusal(str(error))
 

@@ -1,55 +1,25 @@
-"""Whether data workers have room to hand over their batches: where they lack it, the kernel kills them."""
+"""Memory in which data workers hand their batches over: it has no name, so a killed process leaves none behind."""
 
-import shutil
-from pathlib import Path
+import os
 
 import torch
-from torch.utils.data import Dataset
-
-from hdtrans.common.errors import UserError
-from hdtrans.data.batch import Sample
-
-_AHEAD = 2  # batches that torch lets each worker read ahead
+from torch import Tensor
 
 
-def check_shared_memory(
-    samples: Dataset[Sample],
-    counter: int,
-    batch_size: int,
-    workers: int,
-    processes: int = 1,
-    folder: Path = Path("/dev/shm"),  # noqa: S108 (where Linux keeps shared memory)
-) -> None:
-    """Refuse to start where shared memory is too small for the batches that are under way.
+def shareable(tensor: Tensor) -> Tensor:
+    """Return a copy of a tensor in memory that torch hands to another process as it is.
 
-    Args:
-        samples: of the stage.
-        counter: of the sample whose size is taken for all.
-        batch_size: of one process.
-        workers: of each process; 0 needs no shared memory.
-        processes: that share this machine.
-        folder: the file system of shared memory; nothing is checked where there is none.
-
-    Raises:
-        UserError: with what is needed and free, and how to get more.
+    Left to itself, torch makes a file in /dev/shm and takes its name away at once: kill -9 in between leaves the file
+    there until the machine is started anew, and a container has no more than 64 MB of it. This memory is bounded by
+    the machine's alone. Where the system has none of the kind (not Linux), the tensor is returned itself.
     """
-    if not workers or not folder.is_dir():
-        return
+    size = tensor.numel() * tensor.element_size()
+    if not size or not hasattr(os, "memfd_create"):
+        return tensor
+    descriptor = os.memfd_create("hdtrans")
     try:
-        sample = samples[counter]
-    except UserError:
-        return  # the loader tells it, or leaves the sample out
-    size = sum(value.nbytes for value in vars(sample).values() if isinstance(value, torch.Tensor))
-    needed = processes * (_AHEAD * workers + 1) * batch_size * size
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"{folder}: has {_mebibytes(free)} free, and the data workers need about {_mebibytes(needed)} to hand over "
-            f"batches ({processes} process(es) of {workers} workers, {batch_size} x {_mebibytes(size)} a batch). Give "
-            f"the container more (docker run --shm-size={-(-2 * needed // 2**30)}g, or --ipc=host), or read without "
-            "workers (training.workers=0)"
-        )
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+        os.ftruncate(descriptor, size)
+        storage = torch.UntypedStorage._new_shared_fd_cpu(descriptor, size)  # type: ignore[attr-defined]
+    finally:
+        os.close(descriptor)  # torch has one of its own
+    return torch.empty(0, dtype=tensor.dtype).set_(storage).view(tensor.shape).copy_(tensor)

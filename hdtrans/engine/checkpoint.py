@@ -10,11 +10,13 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
 
 FORMAT = 1
 _NAME = re.compile(r"images_(\d{9,})(?:_(.+))?\.pt")
+_BEST = "best"
+_BEST_NAME = re.compile(r"best_(\d{9,})\.pt")
 
 
 class _Hashing(io.RawIOBase):
@@ -65,23 +67,39 @@ class Checkpoints:
             self._remove_old(images_seen)
         return path
 
+    def best(self) -> list[Path]:
+        """Return the best checkpoint; others that a killed process left behind it come after it."""
+        found = [(int(m[1]), f) for f in self.folder.glob("best_*.pt") if (m := _BEST_NAME.fullmatch(f.name))]
+        return [file for _, file in sorted(found, reverse=True)]
+
+    def save_best(self, state: dict[str, Any], images_seen: int) -> Path:
+        """Write the best checkpoint, which stays until there is a better one, then remove the one before."""
+        path = self.folder / f"best_{images_seen:09d}.pt"
+        save(path, state)
+        with contextlib.suppress(OSError):
+            for old in self.best():
+                if old != path:
+                    _remove(old)
+        return path
+
     def _remove_old(self, images_seen: int) -> None:
         names = [(file, cast(re.Match[str], _NAME.fullmatch(file.name))) for file in self.files()]
         passing = [file for file, name in names if name[2] is None and int(name[1]) <= images_seen]
         for old in passing[self.keep :]:
-            for file in (old, digest_file(old), styles_file(old)):
-                file.unlink(missing_ok=True)
+            _remove(old)
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
         """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.
 
         To be called before training alone: it removes what a killed process left half written.
         """
-        for part in self.folder.glob(f".images_*{PART_SUFFIX}"):
-            part.unlink(missing_ok=True)
-        for beside in (*self.folder.glob("images_*.pt.sha256"), *self.folder.glob("images_*.pt.styles")):
-            if not beside.with_suffix("").exists():
-                beside.unlink()
+        for kind in ("images", _BEST):
+            for part in self.folder.glob(f".{kind}_*{PART_SUFFIX}"):
+                part.unlink(missing_ok=True)
+            for ending in ("sha256", "styles"):
+                for beside in self.folder.glob(f"{kind}_*.pt.{ending}"):
+                    if not beside.with_suffix("").exists():
+                        beside.unlink()
         for file in self.files():
             try:
                 load(file, need_digest=True)
@@ -89,6 +107,11 @@ class Checkpoints:
             except UserError as error:
                 warn(f"warning: {error}\n  going back to the checkpoint before it")
         return None
+
+
+def _remove(checkpoint: Path) -> None:
+    for file in (checkpoint, digest_file(checkpoint), styles_file(checkpoint)):
+        file.unlink(missing_ok=True)
 
 
 def digest_file(path: Path) -> Path:
@@ -122,7 +145,7 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+        reason = reading_failure(error)
         raise UserError(
             f"{path}: cannot be read as a checkpoint ({reason}); "
             f"it has {path.stat().st_size:,} bytes and may be cut off{_hint(path)}"
@@ -142,9 +165,16 @@ def _hint(path: Path) -> str:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return a checkpoint file given as one, or as a run folder (its latest)."""
+    """Return a checkpoint file given as one, as a run folder (its latest), or as `RUN/best` (by validation)."""
     if path.is_file():
         return path
+    if path.name == _BEST and path.parent.is_dir() and not path.is_dir():
+        if files := Checkpoints(path.parent, keep=2).best():
+            return files[0]
+        raise UserError(
+            f"{path}: the run has no best checkpoint (looked for checkpoints/best_*.pt); a recipe with the section "
+            "validate keeps one from its first validation on"
+        )
     if not path.is_dir():
         raise UserError(f"{path}: there is no such run folder or checkpoint")
     for folder in (path, path.parent):

@@ -35,13 +35,11 @@ class Processes:
         rank: from 0 to world-1; rank 0 writes and prints.
         world: how many processes there are.
         device: where this one computes.
-        here: how many of them run on this machine.
     """
 
     rank: int = 0
     world: int = 1
     device: torch.device = torch.device("cpu")
-    here: int = 1
     _groups: "_Groups | None" = field(default=None, repr=False)
 
     @property
@@ -268,8 +266,10 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
         torch.cuda.set_device(place)
     patience = timedelta(seconds=step + (_NCCL_MARGIN if on_gpu else 0))
     store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=pause)))
-    # torchrun keeps one store over all restarts, with the addresses of processes that are gone.
-    store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # It is torchrun's, over all restarts, and holds the addresses of processes that are gone. A store of the first
+        # process begins with it, and hosts that came later have counted fewer restarts.
+        store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world, timeout=patience
     )
@@ -279,8 +279,7 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
             dist.new_group(backend="gloo", timeout=timedelta(seconds=pause)),
             _Words(store, rank, world),
         )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        processes = Processes(rank, world, place, here, groups)
+        processes = Processes(rank, world, place, groups)
         with processes.watched(lambda: "before the first step"):
             yield processes
     finally:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -40,6 +41,13 @@ class Meter:
             if batch is None:
                 return
             yield batch
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count the time inside for nothing but `seconds`: images per second are those of training."""
+        start = time.monotonic()
+        yield
+        self._since += time.monotonic() - start
 
     def add(self, losses: dict[str, Tensor], images: int) -> None:
         """Count the losses of one batch of `images`."""

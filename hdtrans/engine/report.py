@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import append_line, write_bytes, write_text
-from hdtrans.engine.run_page import Record, Sample, duration, is_charted, is_sound, run_page
+from hdtrans.engine.run_page import VALIDATION, Record, Sample, duration, is_charted, is_sound, run_page
 from hdtrans.engine.sample_grid import Pictures, sample_grid
 
 __all__ = ["Reporter"]
@@ -121,6 +121,22 @@ class Reporter:
         if self._bar is None:
             self.message(self._progress_line(values))
         self._add_scalars(values)
+
+    def validated(self, images_seen: int, stage: str, figures: Mapping[str, float], best: str | None = None) -> None:
+        """Add a line of figures to metrics.jsonl, each under "validation/<figure>", and tell them.
+
+        Args:
+            images_seen: the images seen so far.
+            stage: the name of the stage.
+            figures: by name.
+            best: the figure that decides, where it was never better in this stage.
+        """
+        record: Record = {"images": images_seen, "stage": stage}
+        record |= {f"{VALIDATION}/{name}": value for name, value in figures.items()}
+        self.log(record | ({"best": best} if best else {}))
+        if self._bar is not None:
+            told = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            self.message(f"validation after {images_seen:,} images: {told}{f'  (best {best} yet)' if best else ''}")
 
     def left_out(self, problems: Sequence[str]) -> None:
         """Tell of files that are left out, each once, in bad_files.txt too."""
@@ -235,6 +251,7 @@ class Reporter:
             parts.append(f"{waiting:.0%} waiting for data")
         losses = {name: value for name, value in values.items() if is_charted(name) and not isinstance(value, str)}
         parts += [f"{name} {value:.4g}" for name, value in losses.items()]
+        parts += [f"(best {values[name]} yet)" for name in ("best",) if name in values]
         return "  ".join(parts)
 
 

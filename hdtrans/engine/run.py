@@ -1,22 +1,25 @@
 """From a recipe to a trained run: find the data, build the networks, continue or start, train."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import Recipe, method_module
+from hdtrans.config import Data, Recipe, Stage, Validate, method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.layouts import files_for
 from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.data.validation import hold_back
 from hdtrans.engine import checkpoint
@@ -25,6 +28,7 @@ from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report import Reporter
 from hdtrans.engine.run_folder import claim
 from hdtrans.engine.trainer import Trainer
+from hdtrans.engine.validation import Judge, Validation
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,23 @@ class Found:
 
     files: list[SampleFiles]
     still_files: list[SampleFiles]
+    validation_files: list[SampleFiles]
     classes: ClassTable | None
     folder: Path
     resume: Path | None
     warnings: list[str]
 
 
-def train(recipe: Recipe) -> Path:
-    """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`."""
+MakeJudge = Callable[[Validate, Data, ClassTable | None, torch.device], Judge]
+
+
+def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
+    """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`.
+
+    Args:
+        recipe: what to train.
+        make_judge: makes what measures the metrics of the recipe's section `validate`; wanted where it has one.
+    """
     timeouts = recipe.training.timeouts
     with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
         found: Found = processes.on_first(lambda: _find(recipe))
@@ -50,12 +63,13 @@ def train(recipe: Recipe) -> Path:
         initialised = ""
         if state is None and recipe.init_from is not None:
             initialised = initialise_from(networks, Path(recipe.init_from))
-        reporter = _reporter(recipe, found, state, processes)
+        stages, shared = share_out(recipe.stages, state, processes.world)
+        reporter = _reporter(recipe, stages, found, state, processes)
         trainer = Trainer(
             networks,
             lambda stage: module.build(recipe.method, recipe.data, stage, networks),
             lambda number: _samples(recipe, found, number),
-            recipe.stages,
+            stages,
             recipe.training,
             processes,
             checkpoint.Checkpoints(found.folder, recipe.training.keep),
@@ -64,9 +78,10 @@ def train(recipe: Recipe) -> Path:
             found.classes,
             _identity(recipe, found),
             partial(viewable, recipe.data),
+            processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
-            for line in [*found.warnings, initialised, _greeting(found, state)]:
+            for line in [*found.warnings, initialised, _greeting(found, state), shared]:
                 if line:
                     reporter.message(line)
         if state is not None:
@@ -77,6 +92,31 @@ def train(recipe: Recipe) -> Path:
             if reporter is not None:
                 reporter.close()
         return found.folder
+
+
+def share_out(stages: Sequence[Stage], state: dict[str, Any] | None, world: int) -> tuple[list[Stage], str]:
+    """Keep the batches of a run as large as they were when another number of processes goes on with it.
+
+    Args:
+        stages: of the recipe.
+        state: the checkpoint that is gone on from.
+        world: how many processes there are.
+
+    Returns:
+        The stages, the `batch_size` changed of those whose recipe is as it was and whose batch can be shared out
+        evenly; and a line that says so, or "". What does not fit is left for the trainer to refuse.
+    """
+    shared, lines = list(stages), []
+    if state is None:
+        return shared, ""
+    for number, before in enumerate(state["global_batches"]):
+        stage, was = shared[number], state["recipe"]["stages"][number]["batch_size"]
+        size = before // world
+        if number < state["stage"] or stage.batch_size != was or size in (0, was) or size * world != before:
+            continue
+        shared[number] = stage.model_copy(update={"batch_size": size})
+        lines.append(f"stage {stage.name}: batches stay {before} images: batch_size {size} for each of {world}")
+    return shared, "\n".join(lines)
 
 
 def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
@@ -122,6 +162,7 @@ def _find(recipe: Recipe) -> Found:
         warnings.append(f"warning: {error}\n  such files are left out (training.bad_files: skip)")
     files, held_back = hold_back(data, files, fields)
     classes = class_table(data)
+    validation_files = _to_validate(recipe, fields, held_back)
     folder = claim(recipe)
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
@@ -140,7 +181,28 @@ def _find(recipe: Recipe) -> Found:
         if any(data.root.glob(f"{data.test}*")):
             instead = "files held back" if held_back else "training files"
             warnings.append(f"warning: sample grids show {instead}, for the test files cannot be used: {error}")
-    return Found(files, still_files, classes, folder, resume, warnings)
+    return Found(files, still_files, validation_files, classes, folder, resume, warnings)
+
+
+def _to_validate(recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles]) -> list[SampleFiles]:
+    """Return the samples to validate on: those held back, else the test files."""
+    data = recipe.data
+    if recipe.validation is None:
+        return []
+    inputs = [field for field in fields if field != "photo"]
+    try:
+        files = held_back or find_samples(data, data.test, inputs, optional=["photo"])
+    except UserError as error:
+        raise UserError(f"validate: {error}\nOr hold some training files back (data.validation=0.1)") from None
+    if not isinstance(data.validation, float):  # those were looked at with the training files
+        preflight(files, fields, data, recipe.stages)
+    lacking = set(files_for(data, fields)) - files[0].paths.keys()
+    if lacking and recipe.validation.needs_truth:
+        raise UserError(
+            f"validate.metrics: {', '.join(recipe.validation.metrics or ())} compare with true pictures, and the "
+            f"{data.test} files have none; hold some training files back (data.validation=0.1)"
+        )
+    return files
 
 
 def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
@@ -178,6 +240,24 @@ def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
     return stills
 
 
+def _validation(recipe: Recipe, found: Found, device: torch.device, make_judge: MakeJudge | None) -> Validation | None:
+    """Return what validates, once it was tried on the first picture of each stage."""
+    if recipe.validation is None:
+        return None
+    assert make_judge is not None, "a recipe that validates needs a judge"
+    data, fields = recipe.data, {*recipe.method.reads(recipe.data), "photo"}
+    validation = Validation(
+        recipe.validation,
+        make_judge(recipe.validation, data, found.classes, device),
+        [files.name for files in found.validation_files],
+        lambda number: StillSamples(found.validation_files, fields, data, Geometry.of(recipe.stages[number])),
+    )
+    for number in range(len(recipe.stages)):
+        validation.begin(number)
+        validation.check(data.photo_channels, device)
+    return validation
+
+
 def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
     return {
         "version": hdtrans.__version__,
@@ -187,11 +267,13 @@ def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
     }
 
 
-def _reporter(recipe: Recipe, found: Found, state: dict[str, Any] | None, processes: Processes) -> Reporter | None:
+def _reporter(
+    recipe: Recipe, stages: Sequence[Stage], found: Found, state: dict[str, Any] | None, processes: Processes
+) -> Reporter | None:
     if not processes.first:
         return None
     total = 0
-    for stage in recipe.stages:
+    for stage in stages:
         batch = stage.batch_size * processes.world
         total += -(-stage_images(stage, len(found.files)) // batch) * batch
     return Reporter(found.folder, recipe.name, 0 if state is None else state["images_seen"], total)

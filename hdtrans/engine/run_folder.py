@@ -9,8 +9,8 @@ from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config import Recipe, check_recipe
 
-# What may change when a run is continued, besides a longer last stage. A batch_size may change with the number of
-# processes: the trainer holds their product.
+# What may change when a run is continued, besides a longer last stage and what is validated. A batch_size may change
+# with the number of processes: the trainer holds their product.
 _MAY_CHANGE = {
     "name",
     "out",
@@ -68,7 +68,7 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for key in sorted({*before, *after}):
         old, new = before.get(key, "(not there)"), after.get(key, "(not there)")
         longer = key in (f"stages.{last}.epochs", f"stages.{last}.decay_epochs") and _at_least(new, old)
-        may_change = key in _MAY_CHANGE or key.endswith(".batch_size") or longer
+        may_change = key in _MAY_CHANGE or key.endswith(".batch_size") or key.split(".")[0] == "validate" or longer
         if old != new and not may_change:
             lines.append(f"{key}: was {old!r}, is {new!r}")
     return lines

@@ -13,10 +13,13 @@ import numpy as np
 
 from hdtrans.common import pages
 
-__all__ = ["Record", "Sample", "duration", "is_charted", "is_sound", "run_page"]
+__all__ = ["VALIDATION", "Record", "Sample", "duration", "is_charted", "is_sound", "run_page"]
 
 Record = dict[str, float | int | str]
 """What was measured at one moment: "images", words such as "stage", and numbers by name."""
+
+VALIDATION = "validation"
+"""What the names of figures of validation start with in a record, as the names of losses start with their phase."""
 
 _Series = dict[str, list[tuple[float, float]]]
 
@@ -83,12 +86,13 @@ def run_page(
         *_latest_facts(records, images_seen, total_images),
     ]
     facts.append(f"written {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}")
-    charts = "\n".join(_charts(records))
+    validation, charts = ("\n".join(charts) for charts in _charts(records))
     return pages.page(
         title,
         f'<progress value="{share:.4f}" max="1">{share:.1%}</progress>',
         f'<p class="quiet">{pages.escape(" · ".join(facts))}</p>',
         *_sample_sections(folder, samples),
+        *([pages.section("Validation", f'<div class="cards">\n{validation}\n</div>')] if validation else []),
         *([pages.section("Curves", f'<div class="cards">\n{charts}\n</div>')] if charts else []),
         *([pages.section("Latest numbers", _numbers(records))] if records else []),
         *(
@@ -100,14 +104,21 @@ def run_page(
 
 def _latest_facts(records: Sequence[Record], images_seen: int, total_images: int) -> list[str]:
     """Return where the run is and how fast, as far as the last record says."""
-    latest = records[-1] if records else {}
+    latest = next((record for record in reversed(records) if not _is_validation(record)), {})
     facts = [f"{name} {latest[name]}" for name in ("stage", "epoch") if name in latest]
     speed = latest.get("images_per_second", 0.0)
     if isinstance(speed, float | int) and is_sound(speed) and speed > 0:
         facts.append(f"{speed:.4g} images/s")
         if images_seen < total_images:
             facts.append(f"{duration((total_images - images_seen) / speed)} left")
+    if (best := next((record for record in reversed(records) if "best" in record), None)) is not None:
+        value = best[f"{VALIDATION}/{best['best']}"]
+        facts.append(f"best {best['best']} {value:.4g}, after {best['images']:,} images of stage {best['stage']}")
     return facts
+
+
+def _is_validation(record: Record) -> bool:
+    return any(name.startswith(f"{VALIDATION}/") for name in record)
 
 
 def _sample_sections(folder: Path, samples: Sequence[Sample]) -> list[str]:
@@ -125,8 +136,8 @@ def _sample_sections(folder: Path, samples: Sequence[Sample]) -> list[str]:
     ]
 
 
-def _charts(records: Sequence[Record]) -> list[str]:
-    """Return one chart for each phase, then the learning rate and the speed."""
+def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return a chart for each figure of validation; and one for each phase, then the learning rate and the speed."""
     groups: dict[str, _Series] = {}
     starts: dict[str, float] = {}
     for record in records:
@@ -135,15 +146,19 @@ def _charts(records: Sequence[Record]) -> list[str]:
         for name, value in record.items():
             if is_charted(name) or name in _TITLES:
                 phase, _, loss = name.partition("/")
-                series = groups.setdefault(phase, {}).setdefault(loss or name.replace("_", " "), [])
+                group = name if phase == VALIDATION else phase
+                series = groups.setdefault(group, {}).setdefault(loss or name.replace("_", " "), [])
                 series.append((images, math.nan if isinstance(value, str) else float(value)))
     marks = [(images, stage) for stage, images in starts.items() if stage] if len(starts) > 1 else []
     order = list(_TITLES)
     phases = sorted(groups, key=lambda phase: order.index(phase) if phase in order else -1)
-    return [
-        pages.line_chart(_TITLES.get(phase, phase.replace("_", " ").capitalize()), groups[phase], "images", marks=marks)
-        for phase in phases
-    ]
+    charts: tuple[list[str], list[str]] = ([], [])
+    for phase in phases:
+        is_figure = phase.startswith(f"{VALIDATION}/")
+        words = _TITLES.get(phase, phase.replace("_", " ").capitalize())
+        title = phase.removeprefix(f"{VALIDATION}/") if is_figure else words
+        charts[not is_figure].append(pages.line_chart(title, groups[phase], "images", marks=marks))
+    return charts
 
 
 def _numbers(records: Sequence[Record]) -> str:
@@ -155,6 +170,6 @@ def _numbers(records: Sequence[Record]) -> str:
                 recent.setdefault(name, deque(maxlen=_RECENT)).append(value)
     rows: list[list[object]] = [["", "latest", f"mean of the last {_RECENT}"]]
     for name, values in recent.items():
-        averaged = is_charted(name) or name in _TITLES
+        averaged = (is_charted(name) or name in _TITLES) and not name.startswith(f"{VALIDATION}/")
         rows.append([name, values[-1], float(np.mean(values)) if averaged else ""])
     return pages.table(rows)

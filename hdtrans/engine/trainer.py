@@ -22,7 +22,6 @@ from hdtrans.config import Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
-from hdtrans.data.shared_memory import check_shared_memory
 from hdtrans.engine.agreement import check_agreement
 from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.checkpoint import Checkpoints
@@ -36,6 +35,7 @@ from hdtrans.engine.precision import choose_precision, set_up_backend
 from hdtrans.engine.report import Reporter
 from hdtrans.engine.samples import Viewable, sample_pictures
 from hdtrans.engine.stage import StageTraining
+from hdtrans.engine.validation import Validation
 from hdtrans.methods.base import Method
 
 
@@ -55,6 +55,7 @@ class Trainer:
         classes: names and colours of label maps.
         identity: plain values that go into every checkpoint (recipe, classes, version).
         viewable: turns columns of a sample grid that show nothing as they are into some that do.
+        validation: what judges pictures meanwhile, says which weights were best, and may end a stage.
 
     Attributes:
         stage_number: of the stage at work.
@@ -76,6 +77,7 @@ class Trainer:
         classes: ClassTable | None = None,
         identity: dict[str, Any] | None = None,
         viewable: Viewable = dict,
+        validation: Validation | None = None,
     ) -> None:
         self.networks = networks
         self.make_method = make_method
@@ -89,6 +91,7 @@ class Trainer:
         self.classes = classes
         self.identity = identity or {}
         self.viewable = viewable
+        self.validation = validation
         self.precision = choose_precision(training.precision, self.processes.device)
         self.precision.prepare(networks, self.processes.device)
         self.ema = None
@@ -103,6 +106,7 @@ class Trainer:
         self._left_out: list[str] = []
         self._unfinished: dict[str, Any] | None = None
         self._signal = 0
+        self._signal_came: int | None = None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins.
@@ -117,6 +121,8 @@ class Trainer:
             self.ema.networks.load_state_dict(state["ema"])
         if "skips" in state:
             self._skips.load_state_dict(state["skips"])
+        if self.validation is not None and state.get("validation") is not None:
+            self.validation.load_state_dict(state["validation"])
         self._unfinished = state["training"]
 
     def _check_batches(self, first: int, before: Sequence[int]) -> None:
@@ -158,7 +164,7 @@ class Trainer:
         global_batch = stage.batch_size * self.processes.world
         batches = -(-stage_images(stage, len(samples)) // global_batch)  # type: ignore[arg-type]
         stop = batches * global_batch
-        if self.images >= stop:
+        if self.images >= stop or (self.validation and self.validation.begin(self.stage_number, self.reporter)):
             return
         method.load_helpers()
         self.precision.prepare(method.helpers, self.processes.device)
@@ -168,7 +174,6 @@ class Trainer:
         rank, world = self.processes.rank, self.processes.world
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         workers, on_gpu = self.training.workers, self.processes.device.type == "cuda"
-        check_shared_memory(samples, self.images, stage.batch_size, workers, self.processes.here)
         loader = make_loader(samples, order, workers, on_gpu, self.training.timeouts.step)
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
@@ -176,7 +181,8 @@ class Trainer:
         for batch in self.processes.together(meter.waiting(loader)):
             self._left_out.extend(batch.left_out)
             self._step(work, batch.to(self.processes.device), meter)
-            self._after_step(work, meter, stills, last=self.images >= stop)
+            if self._after_step(work, meter, stills, last=self.images >= stop):
+                break
 
     def _step(self, work: StageTraining, batch: Batch, meter: Meter) -> None:
         """Take one batch through the phases; a second time where the step before it was not finite and froze them."""
@@ -244,9 +250,15 @@ class Trainer:
         if self.reporter is not None:
             self.reporter.message(work.table())
 
-    def _after_step(self, work: StageTraining, meter: Meter, stills: Sequence[Batch], last: bool) -> None:
-        """Report, sample, save and stop, each when it is due."""
+    def _after_step(self, work: StageTraining, meter: Meter, stills: Sequence[Batch], last: bool) -> bool:
+        """Validate, report, sample, save and stop, each when it is due; return whether the stage is at its end."""
         stopping = self.processes.largest(self._signal)
+        best = False
+        if self.validation is not None and (last or self._due(self.validation.section.every, work)):
+            self._settle(work, meter)
+            with meter.paused():
+                best = self.validation.run(work, self._served, self.images_seen, self.reporter)
+            last = last or self.validation.over
         saving = last or stopping > 0 or self._due(self.training.save_every, work)
         logging = saving or self._due(self.training.log_every, work)
         showing = last or self._due(self.training.sample_every, work)
@@ -258,15 +270,27 @@ class Trainer:
             self._log(work, meter)
         if showing:
             self.processes.on_first(lambda: self._show(work, stills))
-        if saving:
-            self._save(work, last)
+        if saving or best:
+            self._save(work, saving, best, last)
         if stopping:
-            name = signal.Signals(stopping).name
-            raise Stopped(stopping, f"{name} after {self.images_seen} images; run the same command again to go on")
+            self._stop(stopping)
+        return last
+
+    def _stop(self, number: int) -> None:
+        """Leave, the state saved, with a message that says when the signal came to the first of the processes."""
+        came = [images for images in self.processes.gather(self._signal_came) if images is not None]
+        when = f" (it came after {min(came)})" if came else ""
+        name = signal.Signals(number).name
+        raise Stopped(number, f"{name} after {self.images_seen} images{when}; run the same command again to go on")
 
     def _due(self, every: int, work: StageTraining) -> bool:
         """Whether the images seen passed a multiple of `every` with the last batch."""
         return self.images_seen // every > (self.images_seen - work.global_batch) // every
+
+    @property
+    def _served(self) -> nn.ModuleDict:
+        """The networks, averaged where there are averages."""
+        return nn.ModuleDict({**self.networks, **(self.ema.networks if self.ema else {})})
 
     def _log(self, work: StageTraining, meter: Meter) -> None:
         means = meter.flush(self.processes)
@@ -291,13 +315,13 @@ class Trainer:
         if self.reporter is None:
             return
         if stills:
-            networks = nn.ModuleDict({**self.networks, **(self.ema.networks if self.ema else {})})
-            names, columns = sample_pictures(work, networks, stills, self.images_seen, self.classes, self.viewable)
+            names, columns = sample_pictures(work, self._served, stills, self.images_seen, self.classes, self.viewable)
             self.reporter.samples(self.images_seen, work.stage.name, names, columns)
             work.train_mode()
         self.reporter.page()
 
-    def _save(self, work: StageTraining, last: bool) -> None:
+    def _save(self, work: StageTraining, passing: bool, best: bool, last: bool) -> None:
+        """Save the state: as one of the `passing` checkpoints, as the `best`, or as both; `last` ends the stage."""
         if self.checkpoints is None:
             return
         for name in work.trained:
@@ -311,19 +335,23 @@ class Trainer:
             "images_seen": self.images_seen,
             "global_batches": self._global_batches,
             "skips": self._skips.state_dict(),
+            "validation": self.validation.state_dict() if self.validation is not None else None,
             "networks": dict(self.networks.state_dict()),
             "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
             "training": work.state_dict(),
         }
         check_agreement(state, self.processes, self._place)
         state["training"]["memory"] = _union(self.processes.gather(work.memory()))
-        self.processes.on_first(lambda: self._write(state, work.stage.name if last else None))
+        self.processes.on_first(lambda: self._write(state, passing, best, work.stage.name if last else None))
 
-    def _write(self, state: dict[str, Any], stage_end: str | None) -> None:
+    def _write(self, state: dict[str, Any], passing: bool, best: bool, stage_end: str | None) -> None:
         """Save a checkpoint, and warn where that takes so long that it may not be finished after a signal."""
         assert self.checkpoints is not None
         start = time.monotonic()
-        self.checkpoints.save(state, self.images_seen, stage_end)
+        if best:
+            self.checkpoints.save_best(state, self.images_seen)
+        if passing:
+            self.checkpoints.save(state, self.images_seen, stage_end)
         seconds, grace = time.monotonic() - start, float(os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30"))
         if seconds > grace / 2 and self.reporter is not None:
             self.reporter.message(
@@ -340,6 +368,7 @@ class Trainer:
             return
 
         def remember(number: int, frame: object) -> None:
+            self._signal_came = self._signal_came if self._signal else self.images_seen
             self._signal = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 

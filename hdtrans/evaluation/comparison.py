@@ -25,6 +25,7 @@ from hdtrans.evaluation.report import BETTER, read_report
 
 _SIDE = 256  # of a picture, in pixels
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+_VALIDATION = "validation/"  # what the names of its figures start with in metrics.jsonl
 _UNTOLD = ("name", "out", "data.root")  # differ in any case
 
 Colours = npt.NDArray[np.uint8]
@@ -66,7 +67,7 @@ def write_comparison(given: Sequence[Path], out: Path, count: int = 8) -> None:
     names = _names([run.name for run in runs], given)
     for run, name in zip(runs, names, strict=True):
         run.name = name
-    sections = [_figures(runs), _pictures(runs, count), _losses(runs), _recipes(runs)]
+    sections = [_figures(runs), _pictures(runs, count), *_curves(runs), _recipes(runs)]
     write_text(out, pages.page(f"Comparison of {len(runs)} runs", *(part for part in sections if part)))
 
 
@@ -202,8 +203,8 @@ def _to_look_at(file: str, results: str) -> Colours:
     return derived.eight_bit(read_picture(file, 3))
 
 
-def _losses(runs: Sequence[Run]) -> str:
-    """Return a chart of each loss, with a line for each run."""
+def _curves(runs: Sequence[Run]) -> list[str]:
+    """Return a chart of each figure of validation, and of each loss, with a line for each run."""
     charts: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for run in runs:
         for record in run.records:
@@ -211,10 +212,16 @@ def _losses(runs: Sequence[Run]) -> str:
                 if "/" in name and not isinstance(value, str):
                     points = charts.setdefault(name, {}).setdefault(run.name, [])
                     points.append((float(record["images"]), math.nan if value is None else float(value)))
-    if not charts:
-        return ""
-    drawn = "\n".join(pages.line_chart(name, series, "images") for name, series in sorted(charts.items()))
-    return pages.section("Losses", f'<div class="cards">\n{drawn}\n</div>')
+    sections = []
+    for heading, of_validation in (("Validation during training", True), ("Losses", False)):
+        drawn = [
+            pages.line_chart(name.removeprefix(_VALIDATION), series, "images")
+            for name, series in sorted(charts.items())
+            if name.startswith(_VALIDATION) == of_validation
+        ]
+        cards = "\n".join(drawn)
+        sections += [pages.section(heading, f'<div class="cards">\n{cards}\n</div>')] * bool(drawn)
+    return sections
 
 
 def _recipes(runs: Sequence[Run]) -> str:

@@ -7,22 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.validation_section import FIGURES, SET_METRICS
 from hdtrans.config import Size
 from hdtrans.engine.distributed import choose_device
-from hdtrans.evaluation.features import InceptionFeatures, Lpips, SqueezeNetFeatures
-from hdtrans.evaluation.metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, LpipsMetric, Metric, PixelMetric
+from hdtrans.evaluation.metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
+from hdtrans.evaluation.network_metrics import KeptFeatures, lpips_metric, set_distances
 from hdtrans.evaluation.places import RESULTS, Places, files_of
 from hdtrans.evaluation.segmentation import PROTOCOLS, SegmentationMetric
 from hdtrans.evaluation.segmenters import INPUTS, load_segmenter
-from hdtrans.evaluation.set_distances import RealFeatures, SetDistance, cache_folder, told_of
+from hdtrans.evaluation.set_distances import RealFeatures, cache_folder
 from hdtrans.evaluation.weights import WeightFiles
 
-SET_METRICS = ("fid", "kid", "squeezenet_distance")
-METRICS = (*PIXEL_METRICS, "lpips", "segmentation", *SET_METRICS, "labels", "boundaries")
+METRICS: tuple[str, ...] = tuple(FIGURES)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -92,8 +90,8 @@ def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tupl
         table = classes or segmenter.classes or (CITYSCAPES if PROTOCOLS[given.protocol].cityscapes else None)
         metrics.append(SegmentationMetric(segmenter, given.protocol, _classes(table, "segmentation")))
     if "lpips" in names:
-        metrics.append(_lpips(given.lpips, weights, device))
-    return places, metrics + _set_distances(given, names, weights, places, device)
+        metrics.append(lpips_metric(given.lpips, weights, device))
+    return places, metrics + set_distances(names, weights, device, _kept_features(given, places))
 
 
 def _chosen(given: Any, places: Places, has_segmenter: bool) -> tuple[str, ...]:
@@ -143,35 +141,12 @@ def _classes(classes: ClassTable | None, metric: str) -> ClassTable:
     return classes
 
 
-def _lpips(kind: str, weights: WeightFiles, device: torch.device) -> Metric:
-    backbone, heads = weights.find(kind), weights.find(f"lpips_{kind}")
-    network = Lpips(kind, backbone, heads).to(device)
-    told = {"network": kind, "weights": str(backbone.file), "sha256": backbone.sha256, "heads_sha256": heads.sha256}
-    return LpipsMetric(network, told, device)
-
-
-def _set_distances(
-    given: Any, names: Sequence[str], weights: WeightFiles, places: Places, device: torch.device
-) -> list[Metric]:
-    """Return a metric for each network that distances between sets are asked of."""
-    metrics: list[Metric] = []
-    for what, figures in (("inception", ("fid", "kid")), ("squeezenet1_0", ("squeezenet_distance",))):
-        wanted = [name for name in figures if name in names]
-        if not wanted:
-            continue
-        known = weights.find(what)
-        network = InceptionFeatures(known) if what == "inception" else SqueezeNetFeatures(known)
-        told = told_of(what, known, network.how)
-        real = RealFeatures(
-            given.cache or cache_folder(),
-            _truth_files(places),
-            what,
-            known.sha256,
-            network.how,
-            f"{places.resize} {places.channels} {places.route} {places.data.model_dump() if places.data else ''}",
-        )
-        metrics.append(SetDistance(wanted, network.to(device), network.width, told, device, real))
-    return metrics
+def _kept_features(given: Any, places: Places) -> KeptFeatures:
+    """Return what says where the features of real pictures are kept, once the network is known."""
+    data = places.data.model_dump() if places.data else ""
+    seen = f"{places.resize} {places.channels} {places.route} {data}"
+    folder = given.cache or cache_folder()
+    return lambda *parts: RealFeatures(folder, _truth_files(places), *parts, seen)
 
 
 def _truth_files(places: Places) -> list[str]:

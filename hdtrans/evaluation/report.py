@@ -14,6 +14,7 @@ import torch
 import hdtrans
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
+from hdtrans.common.validation_section import FIGURES
 from hdtrans.evaluation.metrics import Metric
 from hdtrans.evaluation.places import Place, Places
 from hdtrans.evaluation.scoring import Scores
@@ -21,12 +22,7 @@ from hdtrans.evaluation.scoring import Scores
 FORMAT = 1
 _MOST_SHOWN = 10
 
-BETTER: Mapping[str, str] = {
-    **dict.fromkeys(("l1", "lpips", "fid", "kid", "squeezenet_distance"), "lower"),
-    **dict.fromkeys(("psnr", "ssim", "ms_ssim", "pixel_accuracy", "mean_class_accuracy", "mean_iou"), "higher"),
-    **{f"boundary_{name}": "higher" for name in ("precision", "recall", "f_measure")},
-    **{f"segmentation_{name}": "higher" for name in ("pixel_accuracy", "mean_class_accuracy", "mean_iou")},
-}
+BETTER: Mapping[str, str] = {name: better for figures in FIGURES.values() for name, better in figures.items()}
 """Which way figures are better."""
 
 

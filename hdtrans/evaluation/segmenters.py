@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.common.errors import UserError, nearest, reading_failure, shown
 from hdtrans.engine.checkpoint import digest
 from hdtrans.evaluation.segmentation_network import SegmentationNetwork
 from hdtrans.evaluation.train_segmenter import FORMAT
@@ -108,7 +108,7 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
         else:
             module = torch.jit.load(file, map_location=device).eval()
     except Exception as error:  # torch raises many kinds for a file that it cannot use
-        raise UserError(f"--segmenter {shown(file)}: cannot be loaded: {_first_line(error)}") from None
+        raise UserError(f"--segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
 
     def run(pictures: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -133,7 +133,7 @@ def _own(file: Path, device: torch.device, told: Mapping[str, Any]) -> Segmenter
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise UserError(f"--segmenter {shown(file)}: cannot be read: {_first_line(error)}") from None
+        raise UserError(f"--segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
     if not isinstance(state, Mapping) or "hdtrans_segmenter" not in state:
         raise UserError(
             f"--segmenter {shown(file)}: was not made by hdtrans train_segmenter; other networks are given as ONNX"
@@ -164,7 +164,7 @@ def _onnx(file: Path, takes: str, told: Mapping[str, Any]) -> Segmenter:
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no public base
-        raise UserError(f"--segmenter {shown(file)}: cannot be read as ONNX: {_first_line(error)}") from None
+        raise UserError(f"--segmenter {shown(file)}: cannot be read as ONNX: {reading_failure(error)}") from None
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise UserError(
@@ -182,7 +182,3 @@ def _onnx(file: Path, takes: str, told: Mapping[str, Any]) -> Segmenter:
 
     size = (height, width) if fixed else None
     return Segmenter(run, {**told, "kind": "ONNX", "takes": takes, "onnxruntime": onnxruntime.__version__}, size)
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])

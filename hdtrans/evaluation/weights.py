@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError, reading_failure, shown
 from hdtrans.engine.checkpoint import digest
 
 
@@ -145,7 +145,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+        reason = reading_failure(error)
         raise UserError(f"{shown(file)}: cannot be read as weights ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{shown(file)}: holds no state dict")

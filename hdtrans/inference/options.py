@@ -9,7 +9,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         type=Path,
-        help="a run folder (its latest checkpoint is taken), a checkpoint, .safetensors, .onnx or .pt2",
+        help="a run folder (its latest checkpoint is taken), RUN/best, a checkpoint, .safetensors, .onnx or .pt2",
     )
     _of_files(parser.add_argument_group("inputs and results"))
     _of_pictures(parser.add_argument_group("the pictures"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 
 GENERATORS = ("G", "G_A", "G_B")
 ENCODER = "E"
@@ -105,11 +105,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that holds no weights
-        reason = " ".join(str(error).split())
-        if "Unsupported global" in reason:
+        reason = reading_failure(error)
+        if "could run code" in reason:
             raise UserError(
-                f"{path}: holds Python objects beside weights, which could run code and are not loaded; save the "
-                "network's state_dict() alone, as the original programs do"
+                f"{path}: holds Python objects beside weights: {reason}; save the network's state_dict() alone, as the "
+                "original programs do"
             ) from None
         raise UserError(
             f"{path}: cannot be read as weights; it has {size:,} bytes and is cut off or damaged, or no file of "

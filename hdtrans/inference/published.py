@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.data.batch import as_floats
 from hdtrans.inference.styles import Styles
 
@@ -60,7 +60,7 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
     try:
         metadata, found = read(path, device)
     except Exception as error:  # each reader has kinds of its own for a file that it cannot read
-        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+        reason = reading_failure(error)
         size = f"{path.stat().st_size:,} bytes"
         raise UserError(f"{path}: cannot be read ({reason}); it has {size} and may be cut off") from None
     missing = [key for key in KEYS if _PREFIX + key not in metadata]

@@ -10,7 +10,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 
 PerceptualKind = Literal["vgg19", "squeezenet"]
 
@@ -120,7 +120,7 @@ def _from_file(kind: PerceptualKind, file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+        reason = reading_failure(error)
         raise UserError(
             f"method.perceptual.weights: {file}: cannot be read as weights of {kind} ({reason}); {_ADVICE}"
         ) from None

@@ -177,6 +177,7 @@ def started(script, data):
 
 
 class TestLoader:
+    @pytest.mark.bar("B6.6", "the number of workers changes no batch")
     def test_workers_change_nothing(self, data):
         order = BatchOrder(3, 19, batch_size=4)
         alone = list(make_loader(training(data), order, workers=0, pin_memory=False))

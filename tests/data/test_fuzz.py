@@ -111,12 +111,14 @@ def fuzz(folder: Path, kind: str, count: int, seed: int = 0) -> None:
             assert time.process_time() - start < SECONDS, where
 
 
+@pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", WHOLE)
 def test_damaged_files_give_a_picture_or_a_user_error(tmp_path: Path, kind: str) -> None:
     fuzz(tmp_path, kind, 170)  # 2040 over all kinds
 
 
+@pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")
 @pytest.mark.faults
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", WHOLE)
@@ -135,6 +137,7 @@ def test_a_webp_that_says_it_is_huge(tmp_path: Path) -> None:
         probe(tmp_path / "b.png")
 
 
+@pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")
 @pytest.mark.filterwarnings("error")
 def test_the_files_are_sound_before_they_are_damaged(tmp_path: Path) -> None:
     for kind, data in WHOLE.items():

@@ -53,6 +53,7 @@ def palette(values, colours=256):
 
 
 class TestLabels:
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
     @pytest.mark.parametrize("bits", [1, 2, 4, 8])
     def test_palette_png_gives_places_in_the_palette(self, tmp_path, bits):
         ids = IDS & (2**bits - 1)
@@ -68,6 +69,7 @@ class TestLabels:
         ids = np.arange(32, dtype=np.uint8).reshape(2, 16) & (2**bits - 1)
         np.testing.assert_array_equal(read_label(written(tmp_path / "a.png", grey_png(ids, bits))), ids)
 
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
     @pytest.mark.parametrize("ending", [".png", ".tif", ".bmp", ".pgm"])
     def test_every_id_of_8_bits(self, tmp_path, ending):
         ids = np.arange(256, dtype=np.uint8).reshape(8, 32)
@@ -75,6 +77,7 @@ class TestLabels:
         np.testing.assert_array_equal(label, ids)
         assert label.dtype == np.uint8
 
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
     @pytest.mark.parametrize("ending", [".png", ".tif", ".pgm"])
     def test_every_id_of_16_bits(self, tmp_path, ending):
         ids = np.arange(65536, dtype=np.uint16).reshape(256, 256)

@@ -1,8 +1,8 @@
-"""The processes that read samples: signals, deaths, waits, and the shared memory they need."""
+"""The processes that read samples: signals, deaths, waits, and the memory they share."""
 
+import math
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from hdtrans.common.errors import ProcessError, UserError
+from hdtrans.common.errors import ProcessError
 from hdtrans.data.batch import Sample
 from hdtrans.data.dataset import make_loader, workers_watched
-from hdtrans.data.shared_memory import check_shared_memory
+from hdtrans.data.shared_memory import shareable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -26,6 +26,7 @@ def test_workers_leave_signals_to_the_process_that_started_them(number: signal.S
     assert [batch.counters[0] for batch in batches] == list(range(1, 20))
 
 
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_a_worker_that_was_killed_is_told() -> None:
     words = r"a data worker is lost: (DataLoader worker \(pid.*killed|a worker hung up).*fewer training.workers"
     with pytest.raises(ProcessError, match=words), workers_watched():
@@ -34,6 +35,7 @@ def test_a_worker_that_was_killed_is_told() -> None:
                 os.kill(worker.pid or 0, signal.SIGKILL)
 
 
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_a_worker_that_hangs_is_told() -> None:
     with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"), workers_watched():
         for _ in make_loader(Numbered(pause=3), [[0]], workers=1, pin_memory=False, timeout=0.5):
@@ -48,17 +50,22 @@ class Numbered(Dataset[Sample]):
 
     def __getitem__(self, counter: int) -> Sample:
         time.sleep(self.pause)
-        return Sample(str(counter), counter, label=torch.zeros(4, 1024, dtype=torch.uint8))
+        return Sample(str(counter), counter, label=torch.full((4, 1024), counter % 256, dtype=torch.uint8))
 
 
-def test_too_little_shared_memory_is_told_before_a_worker_dies_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=240 * 4096))
-    check_shared_memory(Numbered(), 0, 4, workers=2, processes=12, folder=tmp_path)  # 12 x (2 x 2 + 1) x 4 x 4096 bytes
-    words = r"has 0.9 MiB free, .* need about 1.0 MiB .*--shm-size=1g, or --ipc=host.*training.workers=0"
-    with pytest.raises(UserError, match=words):
-        check_shared_memory(Numbered(), 0, 4, workers=2, processes=13, folder=tmp_path)
-    check_shared_memory(Numbered(), 0, 4, workers=0, processes=13, folder=tmp_path)
-    check_shared_memory(Numbered(), 0, 4, workers=2, processes=13, folder=tmp_path / "missing")
+def test_batches_lie_in_memory_without_a_name() -> None:
+    """What arrives is what was sent, through a file that no folder holds."""
+    arrived = [batch.label for batch in make_loader(Numbered(), [[n] for n in range(3)], workers=1, pin_memory=False)]
+    assert all(torch.equal(label, torch.full((1, 4, 1024), n)) for n, label in enumerate(arrived))
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if " rw-s " in line]
+    assert len([line for line in mapped if "memfd:hdtrans" in line]) == 3
+    assert not [line for line in mapped if "torch_" in line]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (0, 3), ()])
+def test_a_shareable_tensor_equals_the_tensor(shape: tuple[int, ...]) -> None:
+    for dtype in (torch.uint8, torch.int32, torch.float32):
+        tensor = torch.arange(math.prod(shape)).reshape(shape).to(dtype)
+        found = shareable(tensor)
+        assert found.dtype == dtype and torch.equal(found, tensor)
+        assert found.is_shared() or not tensor.numel()

@@ -18,6 +18,7 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.trainer import Trainer
+from hdtrans.engine.validation import Validation
 from hdtrans.methods import cyclegan, pix2pix, pix2pixhd
 from hdtrans.methods.base import Method
 from tests.engine.toys import HEIGHT, TOYS, WIDTH, ToySamples, toy_method, toy_networks, toy_stages
@@ -142,6 +143,7 @@ class Notes:
     records: list[dict[str, Any]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     grids: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    validations: list[tuple[int, str, dict[str, float], str | None]] = field(default_factory=list)
     on_step: Callable[[int], None] = lambda steps: None
 
     def advance(self, images_seen: int, waiting_share: float | None = None) -> None:
@@ -158,6 +160,9 @@ class Notes:
     def message(self, text: str) -> None:
         self.messages.append(text)
 
+    def validated(self, images_seen: int, stage: str, figures: dict[str, float], best: str | None = None) -> None:
+        self.validations.append((images_seen, stage, figures, best))
+
     def samples(self, images_seen: int, stage: str, names: Sequence[str], pictures: dict[str, Any]) -> None:
         self.grids.append((images_seen, pictures))
 
@@ -172,6 +177,7 @@ def make_trainer(
     notes: Notes | None = None,
     processes: Processes | None = None,
     stills: Sequence[Batch] = (),
+    validation: Validation | None = None,
 ) -> Trainer:
     """Return a trainer of a subject that goes on from the latest checkpoint in `folder`, where there is one."""
     checkpoints = None if folder is None else Checkpoints(folder, training.keep)
@@ -186,6 +192,7 @@ def make_trainer(
         notes,  # type: ignore[arg-type]
         lambda number: stills,
         identity={"recipe": {}, "version": "test"},
+        validation=validation,
     )
     latest = None if checkpoints is None else checkpoints.latest(warn=print)
     if latest is not None:

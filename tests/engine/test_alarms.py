@@ -22,6 +22,7 @@ def warnings(factor: float, name: str, steps: int) -> list[str]:
     return [message for message in notes.messages if message.startswith("warning: ")]
 
 
+@pytest.mark.bar("B3.4", "a learning rate x 1000 alarms within 50 steps, a healthy run of 500 does not")
 @pytest.mark.parametrize("name", ["adversarial", "two_routes", "penalised"])
 def test_a_thousandfold_learning_rate_alarms_within_fifty_steps(name: str) -> None:
     assert any("may be diverging" in warning for warning in warnings(1000, name, 50))
@@ -30,6 +31,7 @@ def test_a_thousandfold_learning_rate_alarms_within_fifty_steps(name: str) -> No
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("two_routes", "penalised")]
 
 
+@pytest.mark.bar("B3.4", "a learning rate x 1000 alarms within 50 steps, a healthy run of 500 does not")
 @pytest.mark.parametrize("name", ["adversarial", *SLOW])
 def test_a_healthy_run_of_500_steps_does_not(name: str) -> None:
     assert warnings(1, name, 500) == []

@@ -79,6 +79,17 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     assert "going back to the checkpoint before it" in warnings[0]
 
 
+@pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_mutant_without_its_digest_a_flipped_bit_is_not_seen(share: float, tmp_path: Path) -> None:
+    """Without the digest torch loads other weights and says nothing."""
+    file = filled(tmp_path, 10).files()[0]
+    flip(share)(file)
+    digest_file(file).unlink()
+    assert not torch.equal(load(file)["networks"]["a.weight"], STATE["networks"]["a.weight"])
+
+
+@pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "no digest"])
 def test_a_damaged_file_that_was_named_is_an_error(damage: str, tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20)
@@ -242,6 +253,7 @@ def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load(tmp_path / "later.pt")
 
 
+@pytest.mark.bar("B5.3", "checkpoints hold tensors and plain values")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "fp64"])
 def test_checkpoints_of_runs_hold_tensors_and_plain_values(precision: str, tmp_path: Path) -> None:
     make_trainer(subject("two_routes"), section(precision=precision), tmp_path).run()

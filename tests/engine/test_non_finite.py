@@ -42,6 +42,7 @@ def changed(ran: dict[str, Any], place: str) -> set[str]:
 # One process
 
 
+@pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("place", PLACES)
 def test_the_failing_phase_and_the_later_ones_change_nothing(place: str, precision: str, tmp_path: Path) -> None:
@@ -75,6 +76,7 @@ def _averaging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ema, "update", lambda self, *given: update(self, *given[:-1], torch.zeros(())))
 
 
+@pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
 @pytest.mark.parametrize(
     ("guard", "place", "parts"),
     [
@@ -94,6 +96,7 @@ def test_every_guard_is_needed(
     assert parts <= changed(ran, place), "without the guard the test above would fail"
 
 
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_the_dump_tells_what_was_not_finite(tmp_path: Path) -> None:
     ran = run_spoiled("discriminators", INF, tmp_path)
     file = tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json"
@@ -111,6 +114,7 @@ def test_the_dump_tells_what_was_not_finite(tmp_path: Path) -> None:
     assert str(file) in ran["end"]
 
 
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_the_dump_names_the_first_parameter(tmp_path: Path) -> None:
     ran = run_spoiled("gradient", INF, tmp_path)
     told = json.loads((tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json").read_text())
@@ -148,6 +152,7 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
     assert {part: fingerprint(skipped[part]) for part in skipped} == {part: fingerprint(never[part]) for part in never}
 
 
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
 def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None:
     what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
     training = section(save_every=2, non_finite="skip")
@@ -160,6 +165,7 @@ def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None
 # fp16
 
 
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
 def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
     what, _ = spoiled("gradient", INF)
     scales: dict[int, list[float]] = {}
@@ -176,6 +182,7 @@ def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
     assert not (tmp_path / "non_finite").exists()
 
 
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
 def test_a_scale_below_one_ends_the_run(tmp_path: Path) -> None:
     what, _ = spoiled("gradient", INF, when=lambda images: True)
     what.stages = toy_stages(16)
@@ -191,6 +198,7 @@ def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float 
     return [PhaseReport("generator", {"a": 1.0}, 1.0, scale, bad_losses, bad_gradients)]
 
 
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
 def test_the_limits_of_what_is_left_out() -> None:
     skips = Skips()
     assert [skips.bad(_report(True)) for _ in range(6)][4:] == ["", "6 steps in a row were not finite"]
@@ -222,6 +230,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
     return {job: [rank[job] for rank in ranks] for job in ranks[0]}
 
 
+@pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("value", [NAN, INF])
 @pytest.mark.parametrize("place", PLACES)
@@ -239,6 +248,7 @@ def test_what_one_process_meets_changes_nothing_on_both(
     assert {part: first["after"][part] for part in same} == {part: second["after"][part] for part in same}
 
 
+@pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
 def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]]) -> None:
     heard, deaf = both["heard"], both["deaf"]
     assert heard[0]["networks"] == heard[1]["networks"]
@@ -249,6 +259,7 @@ def test_one_small_reduction_for_each_phase(both: dict[str, list[dict[str, Any]]
     assert [rank["reductions"] for rank in both["counted"]] == [[2, 2, 2]] * 2  # two phases, three steps
 
 
+@pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
 def test_nothing_is_averaged_or_kept_in_half_precision(both: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
     for precision in PRECISIONS:
         what, _ = spoiled("", 0.0)

@@ -1,5 +1,6 @@
 """Two processes of batch 1 train what one process of batch 2 trains; either goes on where the other stopped."""
 
+import copy
 import json
 import os
 import signal
@@ -168,6 +169,18 @@ def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
+@pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
+def test_mutant_a_weight_that_differs_is_seen(single: Runs) -> None:
+    one = single("two_routes")
+    other = copy.deepcopy(one)
+    hold("two_routes", one, other)
+    name = next(key for key in other["networks"] if key.endswith("weight"))
+    other["networks"][name].view(-1)[0] += 2e-9
+    with pytest.raises(AssertionError):
+        hold("two_routes", one, other)
+
+
+@pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.parametrize("job", [*EPOCHS, "two_routes workers", "pix2pixhd workers"])
 def test_two_processes_train_what_one_trains(job: str, single: Runs, double_runs: DoubleRuns) -> None:
     assert double_runs[1][job] == ["done", "done"]
@@ -202,6 +215,7 @@ def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_r
     hold(name, single(name), latest(folder))
 
 
+@pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 def test_a_wrong_product_is_refused_with_both_numbers(double_runs: DoubleRuns) -> None:
     for end in double_runs[1]["wrong product"]:
         assert end.startswith("UserError 2: stage stage1:")
@@ -209,6 +223,7 @@ def test_a_wrong_product_is_refused_with_both_numbers(double_runs: DoubleRuns) -
         assert "go on with 4 (2 process(es) of batch_size 2)" in end
 
 
+@pytest.mark.bar("B6.5", "batch norm on several processes is refused")
 def test_batch_norm_is_refused(double_runs: DoubleRuns) -> None:
     for end in double_runs[1]["batch norm"]:
         assert end.startswith("UserError 2: ")

@@ -163,6 +163,27 @@ def test_the_page_has_newest_samples_first_and_one_chart_a_phase(tmp_path: Path)
         assert (tmp_path / source).is_file()
 
 
+def test_figures_of_validation_have_charts_of_their_own_and_the_best_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporter = Reporter(tmp_path, "title", 0, 1000)
+    reporter.log(record(100, **{"generator/l1": 0.5}))
+    reporter.validated(100, "global", {"l1": 0.5, "psnr": 20.0}, "l1")
+    reporter.validated(200, "global", {"l1": 0.75, "psnr": 21.0})
+    reporter.page()
+    assert lines(tmp_path)[1:] == [
+        {"images": 100, "stage": "global", "validation/l1": 0.5, "validation/psnr": 20.0, "best": "l1"},
+        {"images": 200, "stage": "global", "validation/l1": 0.75, "validation/psnr": 21.0},
+    ]
+    page = (tmp_path / "index.html").read_text()
+    validation, curves = page.index("<h2>Validation</h2>"), page.index("<h2>Curves</h2>")
+    assert validation < page.index(">psnr<") < curves < page.index(">Generator<")
+    assert "best l1 0.5, after 100 images of stage global" in page
+    assert "10 images/s" in page, "which the last record of training says"
+    shown = capsys.readouterr().err
+    assert "validation/l1 0.5  validation/psnr 20  (best l1 yet)" in shown and shown.count("yet)") == 1
+
+
 def test_failed_writes_warn_once_and_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(tmp_path, "title", 0, 1000)
     for name in ("metrics.jsonl", "index.html"):
@@ -250,11 +271,13 @@ def test_tensorboard_steps_are_images(tmp_path: Path, monkeypatch: pytest.Monkey
         reporter = Reporter(tmp_path, "title", start, 1000)
         for images in points:
             reporter.log(record(images, **{"generator/adversarial": images / 100}))
+            reporter.validated(images, "global", {"l1": images / 200}, "l1")
             reporter.samples(images, "global", ["a"], {"x": [picture(7)]})
         reporter.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"), purge_orphaned_data=True)
     events.Reload()
     scalars = events.Scalars("generator/adversarial")
     assert [(event.step, event.value) for event in scalars] == [(100, 1), (200, 2), (400, 4)]
+    assert [(event.step, event.value) for event in events.Scalars("validation/l1")] == [(100, 0.5), (200, 1), (400, 2)]
     assert [event.step for event in events.Images("samples/global")] == [100, 200, 400]
     assert "run/epoch" in events.Tags()["scalars"]

@@ -360,6 +360,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(log_ev
     assert (tmp_path / "non_finite" / "images_000000008.json").is_file()
 
 
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: Path) -> None:
     good = subject("adversarial", epochs=4)
     with pytest.raises(Stopped):
@@ -386,6 +387,7 @@ class Exploding(Adversarial):
         networks["discriminator"].get_parameter("last.bias").fill_(float("inf"))
 
 
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     what = subject("adversarial")
     what.make_method = lambda stage: Exploding(what.networks)
@@ -403,6 +405,7 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.bar("B2.5", "saving that takes long is told, with the time that torchrun should be given")
 def test_saving_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "0.2")
     for pause, count in ((0.0, 0), (0.15, 1)):

@@ -82,18 +82,27 @@ def _photos(batch: Batch, draw: Draw) -> Tensor:
     return as_floats(batch.photo, draw.dtype)
 
 
+class ToyTranslator(nn.Module):
+    """Takes a picture as it lies in a batch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, source: Tensor) -> Tensor:
+        return self.network(as_floats(source, next(self.network.parameters()).dtype))
+
+
 class ToyMethod(Method):
     """What the toys have in common: which networks translate, and the sample grid."""
 
     translators: dict[str, str]
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        return networks[self.translators[route]]
+        return ToyTranslator(networks[self.translators[route]])
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        dtype = next(nets.parameters()).dtype
-        source = as_floats(batch.source, dtype) if batch.source is not None else torch.zeros(1)
-        return {route or "result": self.translator(nets, route)(source) for route in self.routes}
+        return {route or "result": self.translator(nets, route)(source=batch.source) for route in self.routes}
 
 
 @dataclass

@@ -22,6 +22,7 @@ def _run(folder: Path, learning_rate: float, figures: dict[str, float], change: 
     recipe = {"name": "r", "training": {"optimizer": {"learning_rate": learning_rate}}, "stages": [stage]}
     (folder / "recipe.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     lines = [json.dumps({"images": x, "stage": "train", "generator/l1": 1 / (x + 1)}) for x in (100, 200)]
+    lines += [json.dumps({"images": x, "stage": "train", "validation/ssim": x / 1000}) for x in (100, 200)]
     (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"images": 30']), encoding="utf-8")
     truth = folder.parent / "truth"
     truth.mkdir(exist_ok=True)
@@ -42,7 +43,9 @@ def test_a_page(tmp_path: Path) -> None:
     assert "training.optimizer.learning_rate" in text and "stages.train.epochs" not in text
     assert text.count("data:image/jpeg;base64,") == 5  # two of each run, and one true picture
     assert "b&lt;i&gt;" in text and "<i>" not in text
-    assert "generator/l1" in text and "not alike" not in text
+    validation, losses = text.index("<h2>Validation during training</h2>"), text.index("<h2>Losses</h2>")
+    assert validation < text.index(">ssim<") < losses < text.index(">generator/l1<") and text.count(">ssim<") == 1
+    assert "not alike" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
 
 

@@ -35,6 +35,7 @@ class Job:
 
     def __init__(self, recipe: Path, run: Path, processes: int = 2, restarts: int = 0, shutdown: int = 20) -> None:
         self.run, self.log = run, recipe.with_suffix(".log")
+        self.killed: set[int] = set()
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
@@ -74,16 +75,28 @@ class Job:
                 found |= {int(v[5:]): pid for v in variables if v.startswith(b"RANK=")}
         return found
 
+    def wait_for_ranks(self, seconds: float = 60) -> None:
+        """Wait until the run folder was found again, which is before the first batch."""
+        deadline = time.monotonic() + seconds
+        while len(self.ranks()) < 2 or "going on in stage" not in self.said():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            time.sleep(0.02)
+
     def end(self, seconds: float = 120) -> int:
         """Wait for the launcher to end; return its exit code."""
         return self.process.wait(timeout=seconds)
 
     def kill(self) -> None:
         """Kill the launcher, all processes and their workers at once."""
-        for pid in (self.process.pid, *descendants(self.process.pid)):
+        self.killed = {self.process.pid, *descendants(self.process.pid)}
+        for pid in self.killed:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+    def left(self) -> list[str]:
+        """Return what the processes that were killed left in /dev/shm, which torch names after them."""
+        return [name for name in os.listdir("/dev/shm") if any(name.startswith(f"torch_{pid}_") for pid in self.killed)]
 
 
 @contextmanager
@@ -96,6 +109,15 @@ def job(recipe: Path, run: Path, **how: int) -> Iterator[Job]:
         started.kill()
 
 
+def mutant(root: Path, change: str, tool: str = "train") -> Path:
+    """Make a checkout in which a tool breaks hdtrans first, by the code `change`; return its root."""
+    (root / "tools").mkdir(parents=True)
+    ending = f'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("{tool}", sys.argv[1:]))\n'
+    (root / "tools" / f"{tool}.py").write_text(change + ending)
+    (root / "hdtrans").symlink_to(ROOT / "hdtrans")
+    return root
+
+
 def descendants(pid: int) -> list[int]:
     """Return the ids of a process's children and theirs."""
     try:
@@ -106,10 +128,10 @@ def descendants(pid: int) -> list[int]:
     return children + [inner for child in children for inner in descendants(child)]
 
 
-def final(run: Path) -> str:
+def final(run: Path, images: int = IMAGES) -> str:
     """Return the fingerprint of what a finished run ended with, its own name and folder left out."""
     state = checkpoint.load(Checkpoints(run, 2).files()[0])
-    assert state["images_seen"] == IMAGES
+    assert state["images_seen"] == images
     for key in ("name", "out", "training"):
         del state["recipe"][key]
     return fingerprint(state)

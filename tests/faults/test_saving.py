@@ -25,6 +25,16 @@ CALLS = ("openat", "write", "fsync", "rename", "unlink", "close")
 STATE: dict[str, Any] = {"networks": {"weight": torch.arange(700_000.0)}, "recipe": {}}
 FIRST, LAST = 10, 13  # images; the checkpoints of 10 and 11 are removed on the way
 
+REMOVES_FIRST = """
+from hdtrans.engine.checkpoint import Checkpoints
+save = Checkpoints.save
+def removing(self, state, images_seen, stage_end=None):
+    self.keep -= 1
+    self._remove_old(images_seen)
+    self.keep += 1
+    return save(self, state, images_seen, stage_end)
+Checkpoints.save = removing
+"""
 Saver = Callable[[Path, int], None]
 
 
@@ -101,6 +111,13 @@ def is_whole(folder: Path, told: list[int], status: int) -> bool:
     return found is not None and enough and load(found)["images_seen"] >= max([FIRST, *told])
 
 
+def readable(folder: Path, told: list[int], status: int) -> bool:
+    try:
+        return bool(torch.load(folder / "latest.pt", weights_only=True)["images_seen"] >= FIRST)
+    except (RuntimeError, EOFError, OSError):
+        return False
+
+
 @strace
 @pytest.mark.bar("B1.1", "SIGKILL at every call of a save and of the removal of old ones leaves a whole checkpoint")
 def test_killed_at_every_call(tmp_path: Path, figure: Figure) -> None:
@@ -112,12 +129,6 @@ def test_killed_at_every_call(tmp_path: Path, figure: Figure) -> None:
 @strace
 @pytest.mark.bar("B1.1", "SIGKILL at every call of a save and of the removal of old ones leaves a whole checkpoint")
 def test_mutant_saving_over_the_file_of_before_loses_it(tmp_path: Path, figure: Figure) -> None:
-    def readable(folder: Path, told: list[int], status: int) -> bool:
-        try:
-            return bool(torch.load(folder / "latest.pt", weights_only=True)["images_seen"] >= FIRST)
-        except (RuntimeError, EOFError, OSError):
-            return False
-
     tried, held = disturb(tmp_path, torchs, "signal=KILL", readable)
     figure(f"mutant torch.save(path) lost it at {tried - held} of {tried}")
     assert held < tried
@@ -136,11 +147,20 @@ def test_refused_at_every_call(error: str, tmp_path: Path, figure: Figure) -> No
 
 
 @strace
+@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+def test_mutant_saving_over_the_file_on_a_full_disk_loses_it(tmp_path: Path, figure: Figure) -> None:
+    tried, held = disturb(tmp_path, torchs, "error=ENOSPC", readable)
+    figure(f"mutant torch.save(path) lost it at {tried - held} of {tried}")
+    assert held < tried
+
+
+@strace
 @pytest.mark.bar("B1.7", "an old checkpoint is removed only when the new one is durable")
-def test_the_order_of_calls(tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize("change", ["", REMOVES_FIRST], ids=["ours", "mutant"])
+def test_the_order_of_calls(change: str, tmp_path: Path, figure: Figure) -> None:
     ours(tmp_path, FIRST)
     script = (
-        "import sys; from pathlib import Path; from tests.faults.test_saving import ours\n"
+        "import sys; from pathlib import Path; from tests.faults.test_saving import ours\n" + change + "\n"
         "for images in (11, 12): ours(Path(sys.argv[1]), images)"
     )
     trace = tmp_path / "trace"
@@ -164,8 +184,8 @@ def test_the_order_of_calls(tmp_path: Path, figure: Figure) -> None:
         ("unlink" if c.startswith("unlink") else c.split("(")[0]) + (" digest" if "sha256" in c else "") for c in calls
     ]
     one = ["fsync digest", "rename digest", "fsync", "fsync", "rename", "fsync"]
-    assert kinds == [*one, *one, "unlink", "unlink digest"], calls
-    figure("digest, folder, file, rename, folder, then unlink")
+    assert (kinds == [*one, *one, "unlink", "unlink digest"]) == (not change), calls
+    figure("mutant, removal first: seen" if change else "digest, folder, file, rename, folder, then unlink")
 
 
 SCRIPT = """

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.bars import Figure
-from tests.faults.jobs import ROOT
+from tests.faults.jobs import ROOT, mutant
 from tests.small_runs import small_recipe, toy_data, train_values
 
 pytestmark = pytest.mark.faults
@@ -78,6 +78,12 @@ def test_killed_at_random_times(place: Path, tmp_path: Path, figure: Figure) -> 
     assert {name: stat for name, stat in pictures(out).items() if name in after} == after
     assert everything(out) == everything(place / "whole")
     figure(f"{KILLS} kills, {kept} pictures untouched")
+    before = pictures(out)
+    (out / "finished.jsonl").unlink()
+    with infer(place, out) as process:
+        assert process.wait(timeout=300) == 0
+    assert not before.items() & pictures(out).items()
+    figure("mutant, without the list of what is finished: all made again")
 
 
 @pytest.mark.bar(
@@ -105,9 +111,8 @@ def test_a_full_disk_and_a_bad_input(place: Path, tmp_path: Path, figure: Figure
     figure(f"full after {made} of {COUNT}, then whole")
 
 
-@pytest.mark.bar("B7.1", "memory and descriptors stay flat over many files")
-def test_many_files_take_no_more_memory(place: Path, tmp_path: Path, figure: Figure) -> None:
-    process = infer(place, tmp_path / "out")
+def growth(process: "subprocess.Popen[str]", out: Path) -> tuple[float, int]:
+    """Watch `infer` until it ends; return by how many MiB and descriptors its last files exceed the first ones."""
     samples: list[tuple[int, float, int]] = []
     while process.poll() is None:
         try:
@@ -115,15 +120,40 @@ def test_many_files_take_no_more_memory(place: Path, tmp_path: Path, figure: Fig
             fds = len(os.listdir(f"/proc/{process.pid}/fd"))
         except OSError:
             break
-        made = len(pictures(tmp_path / "out"))
         if "VmRSS:" in status:
-            samples.append((made, int(status.split("VmRSS:")[1].split()[0]) / 1024, fds))
+            samples.append((len(pictures(out)), int(status.split("VmRSS:")[1].split()[0]) / 1024, fds))
         time.sleep(0.05)
-    told = process.communicate()[0]
-    assert f"{COUNT} made, 0 there already, 0 failed" in told
+    assert f"{COUNT} made, 0 there already, 0 failed" in process.communicate()[0]
     early = [sample for sample in samples if 0.1 * COUNT <= sample[0] <= 0.3 * COUNT]
     late = [sample for sample in samples if 0.8 * COUNT <= sample[0] < COUNT]
-    growth = max(mib for _, mib, _ in late) - max(mib for _, mib, _ in early)
-    more = max(fds for *_, fds in late) - max(fds for *_, fds in early)
-    assert growth < 50 and more <= 2
-    figure(f"{COUNT} files: {growth:+.1f} MiB, {more:+d} descriptors")
+    return (
+        max(mib for _, mib, _ in late) - max(mib for _, mib, _ in early),
+        max(fds for *_, fds in late) - max(fds for *_, fds in early),
+    )
+
+
+@pytest.mark.bar("B7.1", "memory and descriptors stay flat over many files")
+def test_many_files_take_no_more_memory(place: Path, tmp_path: Path, figure: Figure) -> None:
+    grown, more = growth(infer(place, tmp_path / "out"), tmp_path / "out")
+    assert grown < 50 and more <= 2
+    figure(f"{COUNT} files: {grown:+.1f} MiB, {more:+d} descriptors")
+
+
+KEEPING = """
+from hdtrans.inference.folder import _Job
+write, kept = _Job._write, []
+def keeping(self, *given):
+    kept.append(b"x" * 800_000)  # as much as eight results
+    return write(self, *given)
+_Job._write = keeping
+"""
+
+
+@pytest.mark.bar("B7.1", "memory and descriptors stay flat over many files")
+def test_mutant_that_keeps_results_is_seen(
+    place: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.faults.test_translating.ROOT", mutant(tmp_path / "root", KEEPING, "infer"))
+    grown, _ = growth(infer(place, tmp_path / "out"), tmp_path / "out")
+    assert grown >= 50
+    figure(f"mutant that keeps results {grown:+.1f} MiB")

@@ -120,7 +120,10 @@ class Foreign:
         (b"\x80\x02garbage", "is cut off or damaged, or no file of PyTorch"),
         ({"state_dict": {"a": 1}}, "holds a dict with state_dict, not the weights of one network by name"),
         ([torch.zeros(1)], "holds a list, not the weights"),
-        (Foreign(), "holds Python objects beside weights, which could run code and are not loaded"),
+        (
+            Foreign(),
+            "holds Python objects beside weights: it asks for tests.inference.test_convert_refusals.Foreign",
+        ),
         ({"features.0.weight": torch.zeros(1)}, "no weights of a generator of pix2pixHD, pix2pix or CycleGAN"),
         ({"model.0.weight": torch.zeros(4, 3, 4, 4)}, "no weights of a generator"),
     ],

@@ -72,6 +72,7 @@ def test_inputs_that_are_none(place: Path, given: list[str], words: str) -> None
         find_inputs([entry.format(maps=place / "maps") for entry in given], io.StringIO())
 
 
+@pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
 def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
     files = [place / "maps" / f"f{number}.png" for number in (11, 10, 9, 8, 3, 2, 1)]

@@ -1,23 +1,26 @@
-"""A trace of our own, for those who lack the golden files: four float64 steps from weights and inputs by formula.
+"""A trace of our own, for those who lack the golden files: fifty float64 steps from weights and inputs by formula.
 
 Recorded when the golden traces held to 1e-14. `python -m tests.methods.test_own_trace` prints it anew.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
-from hdtrans.config import LabelMaps, Stage, Training
+from hdtrans.config import Adam, LabelMaps, Stage, Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods import pix2pixhd
+from tests.bars import Figure
 
 RECORD = Path(__file__).with_name("own_trace.json")
-STEPS = 4
+STEPS = 50
 HEIGHT, WIDTH, LABELS = 16, 32, 5
 
 
@@ -34,7 +37,7 @@ def batch(step: int) -> Batch:
     return Batch(("made",), (step,), label=label[None], instance=instance[None], photo=photo[None])
 
 
-def trace() -> list[dict[str, float]]:
+def trace(steps: int = STEPS, **training: Any) -> list[dict[str, float]]:
     config = pix2pixhd.Config.model_validate(
         {
             "condition": {"boundary": "instance"},
@@ -49,17 +52,34 @@ def trace() -> list[dict[str, float]]:
         parameter.data = 0.1 * waves(parameter.shape, 0.7 + 0.013 * number)
     stage = config.complete(Stage(geometry="none", epochs=1))
     method = pix2pixhd.build(config, data, stage, networks)
-    work = StageTraining(method, stage, STEPS, Training(), Precision("fp64", "cpu"), Processes())
-    return [{k: float(v) for k, v in work.step(batch(step), step, step).items()} for step in range(STEPS)]
+    work = StageTraining(method, stage, STEPS, Training(**training), Precision("fp64", "cpu"), Processes())
+    return [{k: float(v) for k, v in work.step(batch(step), step, step).items()} for step in range(steps)]
 
 
-def test_the_recorded_losses_come_out_again() -> None:
-    recorded = json.loads(RECORD.read_text())
-    found = trace()
-    assert [set(step) for step in found] == [set(step) for step in recorded] and len(recorded) == STEPS
-    for step, expected in zip(found, recorded, strict=True):
-        for name, value in expected.items():
-            assert abs(step[name] - value) < 1e-8, (name, step[name], value)
+BAR = pytest.mark.bar("B6.2", "fifty recorded losses come out again, within 1e-5 on any torch")
+
+
+def furthest(found: list[dict[str, float]], recorded: list[dict[str, float]]) -> list[float]:
+    """Return how far apart two traces are, step by step."""
+    assert all(set(a) == set(b) for a, b in zip(found, recorded, strict=False))
+    return [max(abs(a[name] - b[name]) for name in b) for a, b in zip(found, recorded, strict=False)]
+
+
+@BAR
+def test_the_recorded_losses_come_out_again(figure: Figure) -> None:
+    recorded, found = json.loads(RECORD.read_text()), trace()
+    assert len(found) == len(recorded) == STEPS
+    apart = furthest(found, recorded)
+    figure(f"{max(apart):.1e}, of the first four steps {max(apart[:4]):.1e}")
+    assert max(apart[:4]) < 1e-8, "as golden traces"
+    assert max(apart) < 1e-5
+
+
+@BAR
+def test_mutant_a_slightly_other_learning_rate_is_seen(figure: Figure) -> None:
+    apart = furthest(trace(4, optimizer=Adam(learning_rate=0.0002 * 1.001)), json.loads(RECORD.read_text()))
+    figure(f"mutant, a learning rate 0.1 % larger {max(apart):.1e} after four steps")
+    assert max(apart) > 1e-5
 
 
 if __name__ == "__main__":

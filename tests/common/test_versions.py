@@ -1,0 +1,44 @@
+"""Versions with known holes are refused."""
+
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from hdtrans.cli import run_tool
+from hdtrans.common import versions
+from tests.bars import Figure
+
+bar = pytest.mark.bar("B5.1", "torch and Pillow with known holes: neither installed nor started with")
+
+
+@bar
+def test_setup_asks_for_what_is_checked(figure: Figure) -> None:
+    settings = ConfigParser()
+    settings.read(Path(__file__).resolve().parents[2] / "setup.cfg", encoding="utf-8")
+    asked = settings["options"]["install_requires"].split()
+    assert {f"{name}>={oldest}" for name, oldest in versions.OLDEST.items()} <= set(asked)
+    figure(", ".join(f"{name} >= {oldest}" for name, oldest in versions.OLDEST.items()))
+
+
+@bar
+@pytest.mark.parametrize(
+    ("name", "found", "refused"),
+    [
+        ("torch", "2.10.3+cu128", True),
+        ("torch", "2.11.0a0+gitabc", False),
+        ("torch", "3.0", False),
+        ("pillow", "12.2.9", True),
+        ("pillow", "9.5.0", True),
+        ("pillow", "12.10.0", False),
+    ],
+)
+def test_a_version_is_refused(
+    name: str, found: str, refused: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(versions, "version", lambda asked: found if asked == name else "99.0")
+    code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "out"])
+    said = capsys.readouterr().err
+    assert code == 2, "there is no such run"
+    assert (f"{name} {found} is installed" in said) == refused, said
+    assert ("pip install --upgrade" in said) == refused
