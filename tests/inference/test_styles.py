@@ -164,20 +164,6 @@ def test_styles_that_cannot_be_used(
     Translator.load(tmp_path / "run")(label, instance)
 
 
-def test_styles_that_would_call_a_function(place: Path, tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> Any:
-            return os.mkdir, (str(tmp_path / "canary"),)
-
-    shutil.copytree(place / "run", tmp_path / "run")
-    torch.save({"format": 1, "classes": Payload()}, styles_file(find_checkpoint(tmp_path / "run")))
-    with pytest.raises(UserError, match="cannot be read as styles"):
-        Translator.load(tmp_path / "run").need_styles()
-    assert not (tmp_path / "canary").exists()
-    torch.load(styles_file(find_checkpoint(tmp_path / "run")), weights_only=False)
-    assert (tmp_path / "canary").exists(), "the mutant"
-
-
 def test_bad_files_are_left_out_where_training_left_them_out(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
