@@ -72,10 +72,6 @@ def _of_run(given: Any) -> Known:
     folders = Folders(files.inputs, files.instances, None, out, given.seed, style=given.style)
     folders.check()
     told = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
-    told |= {
-        "weights": translator.weights,
-        "split": split,
-        "seed": given.seed if translator.noisy or style == "sample" else None,
-    }
-    told |= {"style": given.style} if style else {}
+    seed = given.seed if translator.noisy or style == "sample" else None
+    told |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
     return files.places, translator.classes, told, lambda: print(translate_folder(translator, folders).text())
