@@ -19,10 +19,10 @@ import hdtrans.networks.perceptual
 from hdtrans import Translator
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.engine.checkpoint import digest, digest_file
+from hdtrans.engine.checkpoint import digest, digest_file, styles_file
 from hdtrans.evaluation.set_distances import RealFeatures
 from tests.bars import Figure
-from tests.small_runs import small_recipe, toy_data, write_recipe
+from tests.small_runs import made_checkpoint, small_recipe, toy_data, write_recipe
 
 bar = pytest.mark.bar("B5.2", "a pickle that calls a function, through every way in: refused, told, not called")
 
@@ -63,6 +63,15 @@ class Place:
         write_recipe(self.folder / "run/recipe.yaml", small_recipe(self.city, self.folder / "run"))
         return str(self.folder / "run")
 
+    def model(self) -> str:
+        """Return a checkpoint of the user's own, with styles beside it that were sent."""
+        data = {"kind": "label_maps", "root": str(self.city), "labels": 19}
+        method = {"kind": "pix2pixhd", "features": {"pool": "label"}, "perceptual": {"kind": "none"}}
+        method["generator"] = {"width": 2, "downsamples": 1, "blocks": 0}
+        file = made_checkpoint(self.folder / "model.pt", data, method)
+        self.sent(styles_file(file).name)
+        return str(file)
+
     def recipe(self, out: str, **changes: Any) -> str:
         """Return a recipe's file."""
         values = small_recipe(self.city, Path(out))
@@ -86,6 +95,8 @@ ENTRIES: dict[str, Command] = {
         at.recipe(at.out, method={"perceptual": {"kind": "squeezenet", "weights": str(at.sent("weights.pth"))}}),
     ],
     "infer": lambda at: ["infer", at.run(), "--input", f"{at.city}/test_label", "--out", at.out],
+    "infer, styles": lambda at: ["infer", at.model(), "--input", f"{at.city}/test_label", "--out", at.out],
+    "encode_styles": lambda at: ["encode_styles", at.run()],
     "evaluate": lambda at: ["evaluate", at.run()],
     "evaluate, segmenter": lambda at: [
         *["evaluate", f"{at.city}/test_img", "--truth", f"{at.city}/test_img"],

@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model.add_argument("--split", help="the files to translate: test, train, validation, ... (the recipe's data.test)")
     model.add_argument("--pictures", type=Path, metavar="DIR", help="where its pictures go (beside --out)")
     model.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both")
-    model.add_argument("--seed", type=int, default=0, help="of the noise, where the model has some (0)")
+    model.add_argument("--style", help="of a model with features, as of hdtrans infer (mean)")
+    model.add_argument("--seed", type=int, default=0, help="of noise and of --style sample (0)")
     model.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     given = parser.parse_args(arguments)
 
@@ -63,12 +64,14 @@ def _of_run(given: Any) -> Known:
     checkpoint = find_checkpoint(given.target)
     translator = Translator.load(checkpoint, given.device, "auto", not given.no_ema, given.direction)
     split = given.split or translator.recipe.data.test
-    name = "_".join(part for part in (checkpoint.stem, split, translator.route) if part)
+    style = (given.style or "").partition("=")[0]
+    name = "_".join(part for part in (checkpoint.stem, split, translator.route, style) if part)
     given.out = given.out or checkpoint.parent.parent / "evaluation" / f"{name}.json"
     out = given.pictures or given.out.with_suffix("")
     files = run_files(translator.recipe.data, translator.reads, translator.route, split, out)
-    folders = Folders(files.inputs, files.instances, None, out, given.seed)
+    folders = Folders(files.inputs, files.instances, None, out, given.seed, style=given.style)
     folders.check()
     told = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
-    told |= {"weights": translator.weights, "split": split, "seed": given.seed if translator.noisy else None}
+    seed = given.seed if translator.noisy or style == "sample" else None
+    told |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
     return files.places, translator.classes, told, lambda: print(translate_folder(translator, folders).text())

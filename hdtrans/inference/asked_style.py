@@ -12,6 +12,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.read import read_instance, read_label, read_picture
 from hdtrans.inference.files import MAPS, REFERENCE, Folders
+from hdtrans.inference.objects import Objects
 from hdtrans.inference.style import Look, Style, read_style
 from hdtrans.inference.translator import Map, Picture, StyleLike, Translator
 
@@ -20,7 +21,7 @@ _READERS = {"label": read_label, "instance": read_instance}
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture that a style is taken from; without maps of its own, by those of the input."""
+    """A picture that a style is taken from, and its files; without maps of its own, by those of the input."""
 
     paths: tuple[str, ...]
     picture: Picture
@@ -79,15 +80,21 @@ class AskedStyle:
         maps = None
         if paths and all(paths.values()):
             given = {field: _READERS[field](path) for field, path in paths.items() if path}
-            maps = self.translator.check(given["label"], given.get("instance"))
+            maps = self.translator.check(given["label"], given.get("instance")) if "label" in given else given
         return Reference((sample.paths[REFERENCE], *(str(path) for path in paths.values())), picture, maps)
 
-    def dress(self, inputs: Mapping[str, Map], reference: Reference | None, seed: int) -> Mapping[str, Map]:
-        """Return inputs with their features, of a model that takes some."""
-        if not self.translator.features:
+    def objects(self, inputs: Mapping[str, Map]) -> Objects | None:
+        """Return what takes a feature of its own; None where nothing does."""
+        return self.translator.objects(inputs) if self.translator.features else None
+
+    def dress(
+        self, inputs: Mapping[str, Map], objects: Objects | None, reference: Reference | None, seed: int
+    ) -> Mapping[str, Map]:
+        """Return inputs with the features of their objects, where there are some."""
+        if objects is None:
             return inputs
         style = self.style if reference is None else self._look(reference, inputs)
-        return self.translator.dress(inputs, style, seed)
+        return self.translator.dress(inputs, style, seed, objects)
 
     def _look(self, reference: Reference, inputs: Mapping[str, Map]) -> Look:
         """Return what a reference looks like; one that is given to all inputs is encoded once."""

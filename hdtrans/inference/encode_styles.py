@@ -135,7 +135,7 @@ def _samples(translator: Translator, data: Data, files: Sequence[SampleFiles]) -
     return StillSamples(files, fields, data, Geometry.of(translator.recipe.stages[translator.stage]))
 
 
-def read_maps(translator: Translator, samples: StillSamples, number: int) -> tuple[Array, dict[str, Array]]:
+def read_maps(samples: StillSamples, number: int) -> tuple[Array, dict[str, Array]]:
     """Return a training photo, (H, W, C), and its maps by name."""
     sample = samples[number]
     maps = {name: field.numpy() for name in ("label", "instance") if (field := getattr(sample, name)) is not None}
@@ -143,9 +143,15 @@ def read_maps(translator: Translator, samples: StillSamples, number: int) -> tup
     return sample.photo.permute(1, 2, 0).numpy(), maps
 
 
-def _encoded(translator: Translator, samples: StillSamples, number: int) -> Table:
-    """Return the objects of one picture."""
-    look = translator.look(*read_maps(translator, samples, number))
+def _encoded(translator: Translator, samples: StillSamples, number: int) -> Table | str:
+    """Return the objects of one picture, or what is wrong with it where training left out such."""
+    try:
+        photo, maps = read_maps(samples, number)
+    except UserError as error:
+        if translator.recipe.training.bad_files != "skip":
+            raise
+        return str(error)
+    look = translator.look(photo, maps)
     objects = look.objects
     shares = objects.areas / objects.places.size
     return Table(np.full(len(objects), number), objects.ids, objects.classes, shares, look.features)
@@ -189,18 +195,27 @@ def _nearest(group: Table) -> tuple[int, int]:
 
 
 def _write(
-    translator: Translator, checkpoint: Path, options: Options, samples: StillSamples, parts: Sequence[Sequence[Table]]
+    translator: Translator,
+    checkpoint: Path,
+    options: Options,
+    samples: StillSamples,
+    parts: Sequence[Sequence[Table | str]],
 ) -> list[str]:
-    tables = [table for part in parts for table in part]
+    tables = [table for part in parts for table in part if isinstance(table, Table)]
+    bad = [problem for part in parts for problem in part if isinstance(problem, str)]
+    if not tables:
+        raise UserError(f"no training picture can be used; the first: {bad[0]}")
     table = Table.joined(tables)
     clusters, nearest = cluster(table, options)
     made = {"clusters": options.clusters, "min_area": options.min_area, "seed": options.seed, "pictures": len(tables)}
     styles = Styles(translator.features, translator.weights, made, clusters)
     patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
-    page = write_page(page_folder(checkpoint), translator.recipe.name, styles, translator.classes, patches)
+    name = f"{translator.recipe.name}, {checkpoint.stem}"
+    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     file = styles.save(checkpoint)
     counted, total = sum(int(one.counts.sum()) for one in clusters.values()), sum(map(len, clusters.values()))
     return [
+        *(f"left out: {problem}" for problem in bad),
         f"{len(tables)} pictures with {len(table.ids)} objects; {counted} of them make {total} clusters of "
         f"{len(clusters)} classes",
         f"styles: {file}",
@@ -209,7 +224,7 @@ def _write(
 
 
 def _patch(translator: Translator, samples: StillSamples, number: int, object_id: int) -> Patch:
-    photo, maps = read_maps(translator, samples, number)
+    photo, maps = read_maps(samples, number)
     objects = Objects.of(maps[translator.method.pools])
     return Patch(photo, objects.places == np.searchsorted(objects.ids, object_id))
 

@@ -25,6 +25,7 @@ from hdtrans.inference.asked_style import AskedStyle, Reference
 from hdtrans.inference.files import REFERENCE, Folders, check_results
 from hdtrans.inference.finished import Digests, Finished, claim, collect, input_digests
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
+from hdtrans.inference.objects import Objects
 from hdtrans.inference.outcome import Outcome
 from hdtrans.inference.results import file_ending, oddity, thinned, to_look_at, write_result
 from hdtrans.inference.translator import Picture, Translator
@@ -40,12 +41,21 @@ _FAILURES = (UserError, OSError, MemoryError)
 
 @dataclass(frozen=True)
 class _Read:
-    """One input as it was read: what the model needs, the true picture, and one to take the style from, if any."""
+    """One input as it was read.
+
+    Attributes:
+        sample, digests: its files.
+        inputs: what the model needs.
+        truth: the true picture, if it is there.
+        objects: what takes a feature of its own, where the model takes a style.
+        reference: what the style is taken from, if from a picture.
+    """
 
     sample: SampleFiles
     digests: Digests
     inputs: dict[str, Any]
     truth: Picture | None
+    objects: Objects | None
     reference: Reference | None
 
     @property
@@ -191,7 +201,7 @@ class _Job:
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
             self.outcome.far.append(sample.name)
         ready = self.translator.check(given, inputs.get("instance"))
-        return _Read(sample, digests, ready, truth, self.style.read(sample))
+        return _Read(sample, digests, ready, truth, self.style.objects(ready), self.style.read(sample))
 
     def _translate(self, batch: list[_Read]) -> list[list[Picture] | Exception]:
         """Return the samples of each input; where the batch is too large, or one is at fault, each by itself."""
@@ -210,7 +220,7 @@ class _Job:
         return [result for read in batch for result in self._translate([read])]
 
     def _sample(self, batch: list[_Read], seed: int) -> list[Picture]:
-        inputs = [self.style.dress(read.inputs, read.reference, seed) for read in batch]
+        inputs = [self.style.dress(read.inputs, read.objects, read.reference, seed) for read in batch]
         return self.translator.translate(inputs, seed, self.folders.bits)
 
     def _write(self, read: _Read, results: list[Picture] | Exception) -> str:

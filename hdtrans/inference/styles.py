@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.common.files import whole_file
 from hdtrans.engine.checkpoint import styles_file
 
@@ -121,8 +121,7 @@ class Styles:
         except UserError:
             raise
         except Exception as error:  # torch.load raises many kinds for a file that is none of its own
-            reason = " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
-            raise UserError(f"{file}: cannot be read as styles ({reason}); {again}") from None
+            raise UserError(f"{file}: cannot be read as styles ({reading_failure(error)}); {again}") from None
         if styles.weights != weights:
             raise UserError(
                 f"{file}: holds styles of other weights (of another checkpoint, or the last ones in place of their "

@@ -48,7 +48,7 @@ def write_page(
 
     Args:
         folder: where they go.
-        name: of the run.
+        name: of the run and the checkpoint.
         styles: what is shown.
         classes: their names.
         patches: for each class one for each cluster.

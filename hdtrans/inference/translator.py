@@ -227,12 +227,27 @@ class Translator:
                 for inputs, picture in zip(batch, pictures, strict=True)
             ]
 
-    def dress(self, inputs: Mapping[str, Map], style: StyleLike, seed: int | None = None) -> dict[str, Map]:
-        """Return inputs, as `check` returns them, with a feature for every pixel; the arguments are those of a call."""
+    def objects(self, inputs: Mapping[str, Map]) -> Objects:
+        """Return what takes a feature of its own in inputs as `check` returns them."""
+        return Objects.of(inputs[self.method.pools], inputs.get("label"))
+
+    def dress(
+        self, inputs: Mapping[str, Map], style: StyleLike, seed: int | None = None, objects: Objects | None = None
+    ) -> dict[str, Map]:
+        """Return inputs, as `check` returns them, with a feature for every pixel.
+
+        Args:
+            inputs: of one picture.
+            style, seed: those of a call.
+            objects: of the inputs, where they are known already.
+
+        Raises:
+            UserError: the model takes no style, or it is none, or needs styles that there are not.
+        """
         if not self.features:
             raise UserError("style: this model takes none; leave it out")
         _check_seed(seed)
-        objects = Objects.of(inputs[self.method.pools], inputs.get("label"))
+        objects = self.objects(inputs) if objects is None else objects
         chosen = self._style(style, inputs, objects)
         features = chosen.features(objects, self.styles, self.features, seed or 0)
         return {**inputs, "features": objects.paint(features)}
@@ -261,7 +276,7 @@ class Translator:
         with torch.inference_mode(), self._precision.full():
             tensors = (as_tensor(name, array).to(self.device) for name, array in (("photo", picture), ("ids", ids)))
             pooled = self.encoder(*tensors)[0].cpu().numpy()
-        objects = Objects.of(ids, maps.get("label"))
+        objects = self.objects(maps)
         return Look(objects, objects.means(pooled).clip(-1, 1))
 
     def _style(self, style: StyleLike, inputs: Mapping[str, Map], objects: Objects) -> Style:

@@ -19,13 +19,13 @@ from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.data.toycity import CLASS_NAMES
-from hdtrans.engine.checkpoint import Checkpoints, find_checkpoint, styles_file
+from hdtrans.engine.checkpoint import Checkpoints, find_checkpoint, load, save, styles_file
 from hdtrans.inference.encode_styles import Options, Table, cluster
 from hdtrans.inference.objects import Objects
 from hdtrans.inference.style import Style, of_instances, read_style
 from hdtrans.inference.styles import Clusters, Styles
 from hdtrans.inference.translator import Translator
-from tests.small_runs import small_recipe, toy_data, train_values
+from tests.small_runs import made_checkpoint, small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[2]
 FEATURES = {"count": 2, "width": 4, "downsamples": 1}
@@ -162,6 +162,43 @@ def test_styles_that_cannot_be_used(
         translator(label, instance)
     assert run_tool("encode_styles", [str(tmp_path / "run")]) == 0
     Translator.load(tmp_path / "run")(label, instance)
+
+
+def test_bad_files_are_left_out_where_training_left_them_out(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "city", tmp_path / "city")
+    (tmp_path / "city/train_img/00001.png").write_bytes(b"none")
+    for policy in ("stop", "skip"):
+        state = load(find_checkpoint(place / "run"))
+        state["recipe"]["training"]["bad_files"] = policy
+        save(tmp_path / policy / "model.pt", state)
+        code = run_tool("encode_styles", [str(tmp_path / policy / "model.pt"), "--data", str(tmp_path / "city")])
+        said = capsys.readouterr()
+        if policy == "stop":
+            assert code == 2 and "train_img/00001.png" in said.err
+            assert not list(tmp_path.glob("stop/*styles"))
+        else:
+            assert code == 0 and re.search(r"left out: .*train_img/00001.png", said.out)
+            assert "3 pictures with" in said.out and (tmp_path / "skip/styles/index.html").is_file()
+
+
+def test_a_model_of_pictures_takes_styles(tmp_path: Path) -> None:
+    """There are no classes: what an object does not take from its own picture is the mean of all."""
+    data = {"kind": "picture_pairs", "root": "."}
+    method = {"kind": "pix2pixhd", "features": FEATURES, "perceptual": {"kind": "none"}}
+    method |= {"generator": {"width": 4, "downsamples": 2, "blocks": 1}}
+    model = Translator.load(made_checkpoint(tmp_path / "model.pt", data, method))
+    assert model.reads == {"source", "instance"}
+    random = np.random.default_rng(0)
+    source, photo, other = random.integers(0, 256, (3, 24, 32, 3), dtype=np.uint8)
+    ids = random.integers(0, 3, (24, 32), dtype=np.int32)
+    features = model.encode(photo, ids)
+    assert apart(model(source, ids, style=photo), model(source, ids, style=features)) == 0
+    dressed = model.dress(model.check(source, ids), (photo, other, ids[::-1].copy()))["features"]
+    assert np.ptp(dressed.reshape(-1, 2), 0).max() == 0
+    with pytest.raises(UserError, match="run hdtrans encode_styles"):
+        model(source, ids)
 
 
 def test_what_encode_styles_refuses(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -480,7 +517,7 @@ def test_styles_that_are_none(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".onnx"])
+@pytest.mark.parametrize("ending", [".safetensors", ".onnx", pytest.param(".pt2", marks=pytest.mark.slow)])
 def test_published_models_carry_styles(
     place: Path, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -488,12 +525,12 @@ def test_published_models_carry_styles(
     assert run_tool("export", [str(place / "run"), "--out", str(model), "--size", "64x32"]) == 0
     given = ["--input", place / "city/test_label", "--style", "sample", "--seed", 3]
     assert infer(place / "run", *given, "--out", tmp_path / "own") == 0
-    assert infer(model, *given, "--out", tmp_path / "published") == 0
+    assert infer(model, *given, "--out", tmp_path / "published", "--trust") == 0
     own, published = pictures(tmp_path / "own"), pictures(tmp_path / "published")
     assert len(own) == 3 and all(apart(picture, published[name]) <= 1 for name, picture in own.items())
     references = ["--input", place / "city/test_label", "--style", f"from={place}/city/test_img"]
     capsys.readouterr()
-    code = infer(model, *references, "--out", tmp_path / "from")
+    code = infer(model, *references, "--out", tmp_path / "from", "--trust")
     if ending == ".safetensors":
         _, instance, photo = read(place, 0)
         encoded, own_encoded = (Translator.load(m).encode(photo, instance) for m in (model, place / "run"))
@@ -502,4 +539,13 @@ def test_published_models_carry_styles(
         assert code == 2 and "lacks the encoder" in capsys.readouterr().err
     with contextlib.chdir(tmp_path):
         assert run_tool("encode_styles", [model.name]) == 2
-    assert "is published; make styles of the run" in capsys.readouterr().err
+    refusal = "give --trust" if ending == ".pt2" else "is published; make styles of the run"
+    assert refusal in capsys.readouterr().err
+
+
+def test_a_style_is_scored(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    more = ["--metrics", "l1", "--style", f"from={place}/city/test_img"]
+    assert run_tool("evaluate", [str(tmp_path / "run"), *more]) == 0
+    (file,) = (tmp_path / "run/evaluation").glob("*.json")
+    assert file.name.endswith("_test_from.json") and '"style": "from=' in file.read_text()
