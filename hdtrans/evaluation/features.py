@@ -1,4 +1,4 @@
-"""Networks whose features pictures are compared by: Inception (FID, KID), SqueezeNet 1.0, and those of LPIPS.
+"""Networks whose features pictures are compared by: Inception (FID, KID), SqueezeNet 1.0, those of LPIPS; and judges.
 
 Beside `hdtrans.networks.perceptual`, which this room may not import, the one module that imports torchvision.
 """
@@ -22,6 +22,14 @@ _LPIPS_CUTS = {
     "vgg": (4, 9, 16, 23, 30),
     "squeeze": (2, 5, 8, 10, 11, 12, 13),
 }
+_SEGMENTERS = (
+    "deeplabv3_resnet50",
+    "deeplabv3_resnet101",
+    "deeplabv3_mobilenet_v3_large",
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "lraspp_mobilenet_v3_large",
+)
 
 
 class InceptionFeatures(nn.Module):
@@ -189,3 +197,27 @@ def _inception() -> nn.Module:
     network.Mixed_7c.largest = True
     network.dropout = network.fc = nn.Identity()
     return network
+
+
+def torchvision_segmenter(weights: Mapping[str, Any]) -> tuple[str, nn.Module] | None:
+    """Return the segmentation network of torchvision that has such weights, with its name; None where none has.
+
+    (B, 3, H, W), normalised as ImageNet -> {"out": scores (B, classes, H, W)}. The auxiliary classifier of training
+    is left out.
+    """
+    import torchvision
+
+    own = {key: value for key, value in weights.items() if not str(key).startswith("aux_classifier.")}
+    last = own.get("classifier.4.weight", own.get("classifier.high_classifier.weight"))
+    if not isinstance(last, Tensor):
+        return None
+    for name in _SEGMENTERS:
+        with torch.device("meta"):
+            network: nn.Module = torchvision.models.get_model(
+                name, weights=None, weights_backbone=None, num_classes=len(last)
+            )
+        wanted = network.state_dict()
+        if wanted.keys() == own.keys() and all(wanted[key].shape == own[key].shape for key in wanted):
+            network.load_state_dict(own, assign=True)
+            return name, network
+    return None

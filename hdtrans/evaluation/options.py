@@ -36,7 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=float, default=2.0, metavar="PIXELS", help="of boundaries (2)")
     network = parser.add_argument_group("networks that judge")
     add = network.add_argument
-    add("--segmenter", type=Path, metavar="FILE", help="of hdtrans train_segmenter, or .onnx; see --trust")
+    add(
+        "--segmenter",
+        type=Path,
+        metavar="FILE",
+        help="of hdtrans train_segmenter or torchvision, or .onnx; see --trust",
+    )
     add("--segmenter-input", choices=tuple(INPUTS), default="imagenet", help="what a network of yours takes (imagenet)")
     add("--trust", action="store_true", help="load TorchScript and torch.export files, which can run code")
     add("--protocol", choices=tuple(PROTOCOLS), default="labels", help="of the segmentation score (labels)")

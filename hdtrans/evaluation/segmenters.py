@@ -1,4 +1,4 @@
-"""Segmentation networks that judge pictures: one of `train_segmenter`, or the user's own as ONNX or a torch program."""
+"""Segmentation networks that judge pictures: of `train_segmenter`, of torchvision, or one's own as ONNX or a program."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, nearest, reading_failure, shown
 from hdtrans.engine.checkpoint import digest
+from hdtrans.evaluation.features import torchvision_segmenter
 from hdtrans.evaluation.segmentation_network import SegmentationNetwork
 from hdtrans.evaluation.train_segmenter import FORMAT
 
@@ -80,7 +81,8 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
     """Load a segmentation network.
 
     Args:
-        file: of `hdtrans train_segmenter`, an ONNX file, a TorchScript archive, or a file of `torch.export`.
+        file: of `hdtrans train_segmenter`, weights of a segmentation network of torchvision, an ONNX file, a
+            TorchScript archive, or a file of `torch.export`.
         device: where it computes; ONNX computes on the CPU.
         takes: a key of `INPUTS`; what a network of one's own takes.
         trust: load TorchScript and torch.export, which can run code that stands in the file.
@@ -96,7 +98,7 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
         return _onnx(file, takes, told)
     program = _program(file)
     if not program:
-        return _own(file, device, told)
+        return _weights(file, device, takes, told)
     if not trust:
         raise UserError(
             f"--segmenter {shown(file)}: is a {program} file, which can run code when it is loaded; give --trust "
@@ -109,13 +111,18 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
             module = torch.jit.load(file, map_location=device).eval()
     except Exception as error:  # torch raises many kinds for a file that it cannot use
         raise UserError(f"--segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
+    return Segmenter(_runner(module, device, takes), {**told, "kind": program, "takes": takes})
+
+
+def _runner(module: Callable[[Tensor], Any], device: torch.device, takes: str) -> Callable[[Tensor], Tensor]:
+    """Return what hands pictures to a network of torch as it takes them."""
 
     def run(pictures: Tensor) -> Tensor:
         with torch.inference_mode():
             found = module(INPUTS[takes](pictures.to(device)))
         return found["out"] if isinstance(found, Mapping) else found
 
-    return Segmenter(run, {**told, "kind": program, "takes": takes})
+    return run
 
 
 def _program(file: Path) -> str:
@@ -129,15 +136,27 @@ def _program(file: Path) -> str:
     return "TorchScript" if any("/code/" in name for name in names) else ""
 
 
-def _own(file: Path, device: torch.device, told: Mapping[str, Any]) -> Segmenter:
+def _weights(file: Path, device: torch.device, takes: str, told: Mapping[str, Any]) -> Segmenter:
+    """Load a network that is known here, from a file with its weights."""
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         raise UserError(f"--segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
-    if not isinstance(state, Mapping) or "hdtrans_segmenter" not in state:
+    if isinstance(state, Mapping) and "hdtrans_segmenter" in state:
+        return _own(file, state, device, told)
+    weights = state.get("model", state) if isinstance(state, Mapping) else None  # "model": of torchvision's training
+    found = torchvision_segmenter(weights) if isinstance(weights, Mapping) else None
+    if found is None:
         raise UserError(
-            f"--segmenter {shown(file)}: was not made by hdtrans train_segmenter; other networks are given as ONNX"
+            f"--segmenter {shown(file)}: was not made by hdtrans train_segmenter, and holds the weights of no "
+            "segmentation network of torchvision; other networks are given as ONNX"
         )
+    name, network = found
+    module = network.requires_grad_(False).eval().to(device)
+    return Segmenter(_runner(module, device, takes), {**told, "kind": f"torchvision {name}", "takes": takes})
+
+
+def _own(file: Path, state: Mapping[str, Any], device: torch.device, told: Mapping[str, Any]) -> Segmenter:
     if state["hdtrans_segmenter"] > FORMAT:
         raise UserError(f"--segmenter {shown(file)}: was written by a later hdtrans ({state['version']})")
     classes = ClassTable.from_dict(state["classes"], str(file))

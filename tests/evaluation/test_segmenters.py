@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from hdtrans.cli import run_tool
@@ -49,6 +50,25 @@ def test_the_same_seed_gives_the_same_network(trained: tuple[Path, Path], tmp_pa
     segmenter = load_segmenter(first, CPU)
     ids, count = segmenter(torch.zeros(1, 3, 48, 96, dtype=torch.uint8), (48, 96))
     assert ids.shape == (1, 48, 96) and count == len(segmenter.classes or ())
+
+
+@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "fcn_resnet50"])
+def test_weights_of_torchvision(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=5).eval()
+    file = tmp_path / "network.pth"
+    auxiliary = {"aux_classifier.0.weight": torch.zeros(1)}
+    torch.save({"model": network.state_dict() | auxiliary, "epoch": 3}, file)  # as torchvision's own training saves it
+    segmenter = load_segmenter(file, CPU)
+    assert segmenter.told["kind"] == f"torchvision {name}"
+    picture = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    ids, count = segmenter(picture, (64, 96))
+    mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    with torch.inference_mode():
+        expected = network((picture / 255 - mean) / deviation)["out"].argmax(1)
+    assert count == 5 and torch.equal(ids, expected) and len(ids.unique()) > 1
+    torch.save({"model": dict(list(network.state_dict().items())[1:])}, file)
+    with pytest.raises(UserError, match="no segmentation network of torchvision"):
+        load_segmenter(file, CPU)
 
 
 def test_mistakes_of_training(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
