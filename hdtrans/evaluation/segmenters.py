@@ -1,4 +1,4 @@
-"""Segmentation networks that judge pictures: of `train_segmenter`, of torchvision, or one's own as ONNX or a program."""
+"""Segmentation networks that judge pictures: of `train_segmenter`, of torchvision, one's own as ONNX or a program."""
 
 import zipfile
 from collections.abc import Callable, Mapping
