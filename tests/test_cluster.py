@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from hdtrans.engine.checkpoint import Checkpoints
+from tests.bars import Figure
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,6 +133,36 @@ def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> 
     code, said, asked = job.end()
     assert (code, asked) == (1, "")
     assert "no checkpoint from this time" in said
+
+
+REQUEUES_AT_ONCE = ("trap 'signalled=yes; kill", "trap 'signalled=yes; scontrol requeue $job; kill")
+LOOKS_FOR_NO_CHECKPOINT = ('if [[ -z $(find "$run/checkpoints"', 'if false && [[ -z $(find "$run/checkpoints"')
+
+
+@pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
+@pytest.mark.parametrize(
+    ("change", "environment", "counts"),
+    [(REQUEUES_AT_ONCE, {}, [0, 1]), (LOOKS_FOR_NO_CHECKPOINT, {"SAVES": ""}, [0])],
+    ids=["requeues at once", "looks for no checkpoint"],
+)
+def test_mutant_of_the_batch_script(
+    change: tuple[str, str],
+    environment: dict[str, str],
+    counts: list[int],
+    tmp_path: Path,
+    figure: Figure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text, scripts = (CLUSTER / "slurm.sbatch").read_text(), tmp_path / "mutant"
+    assert text.count(change[0]) == 1
+    scripts.mkdir()
+    (scripts / "slurm.sbatch").write_text(text.replace(*change))
+    monkeypatch.setattr("tests.test_cluster.CLUSTER", scripts)
+    job = fake_job(tmp_path, **environment)
+    os.kill(job.process.pid, signal.SIGUSR1)
+    _, _, asked = job.end()
+    assert asked == "".join(f"requeue 77 after {count} checkpoints\n" for count in counts)
+    figure(f"mutant requeues with {' and '.join(map(str, counts))} checkpoints")
 
 
 @pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")

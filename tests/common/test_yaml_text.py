@@ -1,7 +1,9 @@
 """YAML as people write recipes."""
 
 import math
+import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import LARGEST_TEXT, read_yaml
+from tests.bars import Figure
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,41 @@ def test_error(text: str, told: str) -> None:
     with pytest.raises(UserError) as caught:
         read_yaml(text, "here")
     assert str(caught.value).startswith(told)
+
+
+BOMB = "a0: &a0 [x, x]\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 12))
+
+
+def leaves(value: Any) -> int:
+    """Return how many words there are in nested lists."""
+    return sum(map(leaves, value)) if isinstance(value, list) else 1
+
+
+@pytest.mark.bar("B5.4", "YAML: bombs, tags and large files are refused within their time")
+@pytest.mark.parametrize(
+    ("guard", "instead", "text", "seen"),
+    [
+        ("_Loader", yaml.SafeLoader, BOMB, lambda value: leaves(value["a11"]) == 4096),
+        ("_Loader", yaml.SafeLoader, "a: 1\na: 3", lambda value: value == {"a": 3}),
+        ("_Loader", yaml.UnsafeLoader, "!!python/object/apply:os.getcwd []", lambda value: value == os.getcwd()),
+        ("LARGEST_TEXT", math.inf, "a" * (LARGEST_TEXT + 1), lambda value: len(value) == LARGEST_TEXT + 1),
+    ],
+    ids=["a bomb", "a key twice", "a tag", "a large text"],
+)
+def test_mutant_without_the_guard_it_is_read(
+    guard: str,
+    instead: Any,
+    text: str,
+    seen: Callable[[Any], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    figure: Figure,
+) -> None:
+    with pytest.raises(UserError):
+        read_yaml(text, "here")
+    monkeypatch.setattr(f"hdtrans.common.yaml_text.{guard}", instead)
+    assert seen(read_yaml(text, "here"))
+    figure(f"mutant without the guard: {request.node.callspec.id} is read")
 
 
 @pytest.mark.bar("B5.4", "YAML: bombs, tags and large files are refused within their time")

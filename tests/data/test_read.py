@@ -85,6 +85,17 @@ class TestLabels:
         np.testing.assert_array_equal(label, ids)
         assert label.dtype == np.int32
 
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
+    def test_mutant_that_reads_shades_of_grey(self, tmp_path, monkeypatch, figure):
+        shades = lambda path, data, header, as_ids: np.array(Image.open(io.BytesIO(data)).convert("L"))  # noqa: E731
+        monkeypatch.setattr("hdtrans.data.read._decode", shades)
+        wide = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+        files = {"palette": (IDS, encoded(palette(IDS), "PNG")), "16 bits": (wide, wide)}
+        for name, (ids, file) in files.items():
+            changed = int((read_label(written(tmp_path / "a.png", file)) != ids).sum())
+            assert changed > 0.9 * ids.size
+            figure(f"mutant, shades of grey of {name}: {changed} of {ids.size} changed")
+
     @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
     def test_palette_of_other_formats(self, tmp_path, kind):
         path = written(tmp_path / "a.tif", encoded(palette(IDS), kind))

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from hdtrans.common.errors import ProcessError
 from hdtrans.data.batch import Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.shared_memory import shareable
+from tests.bars import Figure
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -26,13 +28,38 @@ def test_workers_leave_signals_to_the_process_that_started_them(number: signal.S
     assert [batch.counters[0] for batch in batches] == list(range(1, 20))
 
 
-@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
-def test_a_worker_that_was_killed_is_told() -> None:
-    words = r"a data worker is lost: (DataLoader worker \(pid.*killed|a worker hung up).*fewer training.workers"
-    with pytest.raises(ProcessError, match=words), workers_watched():
+LOST = r"a data worker is lost: (DataLoader worker \(pid.*killed|a worker hung up).*fewer training.workers"
+
+
+def kill_workers() -> None:
+    """Go over batches and kill whoever brings them."""
+    with workers_watched():
         for _ in make_loader(Numbered(), [[n] for n in range(10_000)], workers=1, pin_memory=False):
             for worker in multiprocessing.active_children():
                 os.kill(worker.pid or 0, signal.SIGKILL)
+
+
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
+def test_a_worker_that_was_killed_is_told() -> None:
+    with pytest.raises(ProcessError, match=LOST):
+        kill_workers()
+
+
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
+def test_mutant_that_passes_on_what_torch_says(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdtrans.data.dataset._lost", RuntimeError)
+    with pytest.raises(RuntimeError) as raised:
+        kill_workers()
+    assert not isinstance(raised.value, ProcessError) and not re.search(LOST, str(raised.value))
+    figure("mutant that passes on what torch says: a RuntimeError without advice")
+
+
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
+def test_mutant_without_a_time_limit_waits_on(figure: Figure) -> None:
+    with workers_watched():
+        batches = list(make_loader(Numbered(pause=1.5), [[0]], workers=1, pin_memory=False))
+    assert len(batches) == 1
+    figure("mutant without a limit: waits 1.5 s and tells nothing")
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")

@@ -15,6 +15,7 @@ from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
+from tests.bars import Figure
 from tests.engine.runs import fingerprint
 from tests.engine.test_processes import CODES_SCRIPT, SCRIPT, spawn
 from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
@@ -43,11 +44,12 @@ def recipe(root: Path, out: Path, bad_files: str, batch_size: int, **training: A
     return small_recipe(root, out, training=section, stages=stages)
 
 
-def two(tmp_path: Path, values: dict[str, Any]) -> tuple[dict[str, str], str]:
-    """Train in two processes; return the exit code of each, and what both said."""
+def two(tmp_path: Path, values: dict[str, Any], change: str = "") -> tuple[dict[str, str], str]:
+    """Train in two processes that the code `change` breaks first; return the exit code of each, and what both said."""
     out, script = tmp_path / "codes", tmp_path / "script.py"
     out.mkdir()
-    script.write_text(CODES_SCRIPT)
+    text = CODES_SCRIPT.replace("+ 30", "+ 3") if change else CODES_SCRIPT  # one may wait for the other in vain
+    script.write_text(text.replace("rank =", f"{change}\nrank ="))
     file = write_recipe(tmp_path / "recipe.yaml", values)
     done = spawn([str(script), str(SCRIPT.parents[2]), str(out), str(file)])
     return {code.name: code.read_text() for code in out.iterdir()}, done.stderr
@@ -62,6 +64,59 @@ def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path
     assert "Traceback" not in said
 
 
+ALONE = """
+import contextlib
+from hdtrans.engine.distributed import Processes
+Processes.together = lambda self, items: iter(items)
+Processes.watched = lambda self, progress: contextlib.nullcontext()
+"""
+
+
+@pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
+@pytest.mark.faults
+def test_mutant_whose_processes_do_not_agree(city: Path, tmp_path: Path, figure: Figure) -> None:
+    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), ALONE)
+    assert codes == {"1": "2"} and "Traceback" in said, said[-3000:]
+    figure("mutant whose processes do not agree: one ends with the name, the other fails without it")
+
+
+LAST_ONE_READ = """
+from dataclasses import replace
+from hdtrans.common.errors import UserError
+from hdtrans.data.dataset import TrainingSamples
+sound = TrainingSamples.__getitem__
+def last_one_read(self, counter):
+    self._tries = 1
+    try:
+        self.last = sound(self, counter)
+        return self.last
+    except UserError as error:
+        return replace(self.last, counter=counter, left_out=(str(error),))
+TrainingSamples.__getitem__ = last_one_read
+"""
+
+
+def weights_apart(first: Path, second: Path) -> float:
+    """Return the largest difference between the weights of two runs."""
+    weights = [checkpoint.load(Checkpoints(run, 2).files()[0])["networks"] for run in (first, second)]
+    return max(float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0])
+
+
+@pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
+@pytest.mark.faults
+def test_mutant_that_repeats_the_last_sample_a_process_read(
+    city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, said = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1), LAST_ONE_READ)
+    assert codes == {"0": "0", "1": "0"}, said[-3000:]
+    monkeypatch.setattr(TrainingSamples, "__getitem__", TrainingSamples.__getitem__)  # to be put back
+    exec(LAST_ONE_READ, {})
+    train_values(recipe(city, tmp_path / "one", "skip", 2))
+    apart = weights_apart(tmp_path / "both", tmp_path / "one")
+    assert apart > 1e-6
+    figure(f"mutant that repeats the last sample a process read: weights {apart:.0e} apart")
+
+
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 def test_files_are_left_out_the_same_way_by_any_number_of_processes(city: Path, tmp_path: Path) -> None:
     codes, said = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1, workers=1))
@@ -72,9 +127,7 @@ def test_files_are_left_out_the_same_way_by_any_number_of_processes(city: Path, 
     listed = [(run / "bad_files.txt").read_text() for run in runs]
     assert listed[0] == listed[1] and listed[0].count("\n") == 1
     assert "Left out: 1" in (runs[0] / "index.html").read_text() and BAD in (runs[0] / "index.html").read_text()
-    weights = [checkpoint.load(Checkpoints(run, 2).files()[0])["networks"] for run in runs]
-    worst = max(float((weights[0][key] - weights[1][key]).abs().max()) for key in weights[0])
-    assert worst < 1e-6
+    assert weights_apart(*runs) < 1e-6
     losses = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in runs]
     for ours, theirs in zip(*losses, strict=True):
         assert {k: x for k, x in ours.items() if "/" in k} == pytest.approx(

@@ -15,9 +15,10 @@ from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.guard import Guard, PhaseReport, Skips
-from hdtrans.engine.precision import Precision
+from hdtrans.engine.precision import Precision, Scaler
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
+from tests.bars import Figure
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
 from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
 from tests.engine.test_processes import spawn
@@ -152,12 +153,24 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
     assert {part: fingerprint(skipped[part]) for part in skipped} == {part: fingerprint(never[part]) for part in never}
 
 
+def leave_out_the_rest(folder: Path) -> None:
+    """Train while every batch from one on is not finite and left out."""
+    what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
+    make_trainer(what, section(save_every=2, non_finite="skip"), folder).run()
+
+
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
+def test_mutant_without_limits_goes_on(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdtrans.engine.guard._IN_A_ROW", 1000)
+    leave_out_the_rest(tmp_path)
+    assert len(list((tmp_path / "non_finite").iterdir())) == 6
+    figure("mutant without limits: leaves out 6 in a row and goes on")
+
+
 @pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
 def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None:
-    what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
-    training = section(save_every=2, non_finite="skip")
     with pytest.raises(Exception, match="6 steps in a row were not finite"):
-        make_trainer(what, training, tmp_path).run()
+        leave_out_the_rest(tmp_path)
     assert Checkpoints(tmp_path, 2).files(), "what was saved stays"
     assert len(list((tmp_path / "non_finite").iterdir())) == 6
 
@@ -165,21 +178,35 @@ def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None
 # fp16
 
 
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
+def scales_about_an_overflow(folder: Path) -> tuple[list[float], list[float]]:
+    """Return the scales of both phases before a step in which gradients of the second overflow, and after it."""
     what, _ = spoiled("gradient", INF)
     scales: dict[int, list[float]] = {}
     with works() as made:
         trainer = make_trainer(
             what,
             section(precision="fp16", save_every=1000, log_every=1000),
-            tmp_path,
+            folder,
             Notes(on_step=lambda n: scales.update({n: [float(w.scaler.scale) for w in made[0].workers]})),  # type: ignore[union-attr]
         )
         trainer.run()
-    before, after = scales[BAD_IMAGES // 2], scales[BAD_IMAGES // 2 + 1]
+    return scales[BAD_IMAGES // 2], scales[BAD_IMAGES // 2 + 1]
+
+
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
+def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
+    before, after = scales_about_an_overflow(tmp_path)
     assert after == [before[0], before[1] / 2], (before, after)
     assert not (tmp_path / "non_finite").exists()
+
+
+@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
+def test_mutant_that_hears_of_no_overflow(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Scaler.update
+    monkeypatch.setattr(Scaler, "update", lambda self, overflow, frozen: update(self, overflow & False, frozen))
+    before, after = scales_about_an_overflow(tmp_path)
+    assert after == before
+    figure("mutant that hears of no overflow: the same scale")
 
 
 @pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
@@ -259,19 +286,33 @@ def test_one_small_reduction_for_each_phase(both: dict[str, list[dict[str, Any]]
     assert [rank["reductions"] for rank in both["counted"]] == [[2, 2, 2]] * 2  # two phases, three steps
 
 
+def kept_in(precision: str, folder: Path) -> list[set[torch.dtype]]:
+    """Return the types of weights, averages and moments after training."""
+    what, _ = spoiled("", 0.0)
+    with works() as made:
+        trainer = make_trainer(what, section(precision=precision, save_every=1000), folder)
+        trainer.run()
+    assert trainer.ema is not None
+    optimizers = [worker.optimizer for worker in made[0].workers]
+    moments = [x for optimizer in optimizers for kept in optimizer.state.values() for x in kept.values()]
+    assert len(moments) == 3 * len(list(trainer.networks.parameters()))
+    tensors = (trainer.networks.parameters(), trainer.ema.networks.parameters(), moments)
+    return [{tensor.dtype for tensor in kept} for kept in tensors]
+
+
 @pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
-def test_nothing_is_averaged_or_kept_in_half_precision(both: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+def test_nothing_is_averaged_or_kept_in_half_precision(tmp_path: Path) -> None:
     for precision in PRECISIONS:
-        what, _ = spoiled("", 0.0)
-        with works() as made:
-            trainer = make_trainer(what, section(precision=precision, save_every=1000), tmp_path / precision)
-            trainer.run()
-        assert trainer.ema is not None
-        optimizers = [worker.optimizer for worker in made[0].workers]
-        moments = [x for optimizer in optimizers for kept in optimizer.state.values() for x in kept.values()]
-        tensors = [*trainer.networks.parameters(), *trainer.ema.networks.parameters(), *moments]
-        assert len(moments) == 3 * len(list(trainer.networks.parameters()))
-        assert {tensor.dtype for tensor in tensors} == {torch.float32}
+        assert kept_in(precision, tmp_path / precision) == [{torch.float32}] * 3
+
+
+@pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
+def test_mutant_whose_weights_are_of_the_type_it_computes_in(
+    tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Precision, "weights", torch.bfloat16)
+    assert all(torch.bfloat16 in types for types in kept_in("bf16", tmp_path))
+    figure("mutant with weights in bf16: averages and moments too")
 
 
 def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from hdtrans.engine.ema import Ema as Averages
 from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
+from hdtrans.engine.trainer import Trainer
 from hdtrans.methods.base import Draw, Losses, Nets, Phase
+from tests.bars import Figure
 from tests.engine.runs import (
     COUNT,
     PICTURE_METHODS,
@@ -360,17 +363,40 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(log_ev
     assert (tmp_path / "non_finite" / "images_000000008.json").is_file()
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: Path) -> None:
+def stopped_by_a_bad_loss(folder: Path) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
+    """Return the checkpoints before a run that is stopped so, and after it."""
     good = subject("adversarial", epochs=4)
     with pytest.raises(Stopped):
-        make_trainer(good, section(save_every=1000), tmp_path, Notes(signal_after=2)).run()
-    before = {file: file.read_bytes() for file in (tmp_path / "checkpoints").iterdir()}
+        make_trainer(good, section(save_every=1000), folder, Notes(signal_after=2)).run()
+    before = {file: file.read_bytes() for file in (folder / "checkpoints").iterdir()}
     bad = subject("adversarial", epochs=4)
     bad.make_samples = lambda number: Poisoned(COUNT, number)
     with pytest.raises(NonFiniteError):
-        make_trainer(bad, section(save_every=1000, log_every=1), tmp_path, Notes()).run()
-    assert {file: file.read_bytes() for file in (tmp_path / "checkpoints").iterdir()} == before
+        make_trainer(bad, section(save_every=1000, log_every=1), folder, Notes()).run()
+    return before, {file: file.read_bytes() for file in (folder / "checkpoints").iterdir()}
+
+
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: Path) -> None:
+    before, after = stopped_by_a_bad_loss(tmp_path)
+    assert after == before
+
+
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+def test_mutant_that_saves_whatever_stops_it(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = Trainer._tell
+
+    def saving(self: Trainer, work: StageTraining, *given: Any) -> None:
+        try:
+            tell(self, work, *given)
+        except NonFiniteError:
+            self._save(work, True, False, False)
+            raise
+
+    monkeypatch.setattr(Trainer, "_tell", saving)
+    before, after = stopped_by_a_bad_loss(tmp_path)
+    assert after != before
+    figure("mutant that saves at any stop: other checkpoints")
 
 
 class Exploding(Adversarial):
@@ -387,13 +413,28 @@ class Exploding(Adversarial):
         networks["discriminator"].get_parameter("last.bias").fill_(float("inf"))
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+def explode(folder: Path, told: str) -> list[Path]:
+    """Train until what is not finite is told; return the checkpoints."""
     what = subject("adversarial")
     what.make_method = lambda stage: Exploding(what.networks)
-    with pytest.raises(NonFiniteError, match="weights of discriminator"):
-        make_trainer(what, section(save_every=2), tmp_path, Notes()).run()
-    assert Checkpoints(tmp_path, 2).files() == []
+    with pytest.raises(NonFiniteError, match=told):
+        make_trainer(what, section(save_every=2), folder, Notes()).run()
+    return Checkpoints(folder, 2).files()
+
+
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    assert explode(tmp_path, "weights of discriminator") == []
+
+
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+def test_mutant_that_does_not_look_at_weights_saves_them(
+    tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdtrans.engine.trainer.torch", SimpleNamespace(isfinite=torch.ones_like))
+    assert explode(tmp_path, "is not finite")
+    assert not all(torch.isfinite(x).all() for x in final_state(tmp_path)["networks"].values())
+    figure("mutant that does not look at weights: saves infinite ones")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -405,19 +446,31 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
     assert signal.getsignal(number) is before
 
 
+def told_of_saving(folder: Path, pause: float) -> int:
+    """Train, each save lasting so long; return how often that was told."""
+    trainer = make_trainer(subject("adversarial"), section(save_every=1000), folder, notes := Notes())
+    save = trainer.checkpoints.save  # type: ignore[union-attr]
+    trainer.checkpoints.save = lambda *a: (time.sleep(pause), save(*a))  # type: ignore
+    trainer.stages = trainer.stages[:1]
+    trainer.run()
+    return len([message for message in notes.messages if "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120" in message])
+
+
 @pytest.mark.bar("B2.5", "saving that takes long is told, with the time that torchrun should be given")
 def test_saving_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
     for pause, count in ((0.0, 0), (1.1, 1)):
-        trainer = make_trainer(
-            subject("adversarial"), section(save_every=1000), tmp_path / str(pause), notes := Notes()
-        )
-        save = trainer.checkpoints.save  # type: ignore[union-attr]
-        trainer.checkpoints.save = lambda *a, p=pause, s=save: (time.sleep(p), s(*a))  # type: ignore
-        trainer.stages = trainer.stages[:1]
-        trainer.run()
-        told = [message for message in notes.messages if "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120" in message]
-        assert len(told) == count
+        assert told_of_saving(tmp_path / str(pause), pause) == count
+
+
+@pytest.mark.bar("B2.5", "saving that takes long is told, with the time that torchrun should be given")
+def test_mutant_that_does_not_ask_what_torchrun_was_given(
+    tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
+    monkeypatch.setattr("hdtrans.engine.trainer.os", SimpleNamespace(environ={}))
+    assert told_of_saving(tmp_path, 1.1) == 0
+    figure("mutant that always thinks of 30 s: 1.1 s of 2 s not told")
 
 
 # Precisions

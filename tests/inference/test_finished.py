@@ -13,6 +13,7 @@ import pytest
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.inference.files import check_results
+from tests.bars import Figure
 from tests.common.test_pages import Reader
 from tests.small_runs import small_recipe, toy_data, train_values
 
@@ -130,15 +131,32 @@ HARMLESS = [
 ]
 
 
+def check(name: str, folder: Path) -> None:
+    """Check what an input of this name would be written as, in a folder with a link that leads outside."""
+    out, elsewhere = folder / "out", folder / "elsewhere"
+    for made in (out, elsewhere):
+        made.mkdir(exist_ok=True)
+    if not (out / "away").is_symlink():
+        (out / "away").symlink_to(elsewhere)
+    check_results(out, [("fine", [out / "fine.png"]), (name, [out / f"{name}.png"])])
+
+
 @pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "out" / "away").symlink_to(tmp_path / "elsewhere")
-    out = tmp_path / "out"
     with pytest.raises(UserError, match="--input.*(would lie outside|no file can have)"):
-        check_results(out, [("fine", [out / "fine.png"]), (name, [out / f"{name}.png"])])
+        check(name, tmp_path)
+
+
+@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
+@pytest.mark.parametrize("name", ["away/x", "away/deep/x"])
+def test_mutant_that_follows_no_link_lets_names_through(
+    name: str, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name in HOSTILE
+    monkeypatch.setattr("hdtrans.inference.files.os.path.realpath", os.path.abspath)
+    check(name, tmp_path)
+    figure(f"mutant that follows no link: {name} passes")
 
 
 def test_other_names_are_fine(tmp_path: Path) -> None:
@@ -150,25 +168,41 @@ def test_other_names_are_fine(tmp_path: Path) -> None:
         check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in ("x", "a/../x")])
 
 
+def translate_through_a_link(place: Path, inputs: Path, out: Path) -> tuple[int, list[str]]:
+    """Translate `sub/x` where `sub` is a link that leads outside; return the exit code, and what lies there then."""
+    (inputs / "sub").mkdir()
+    shutil.copy(inputs / "0.npy", inputs / "sub" / "x.npy")
+    elsewhere = out.with_name("elsewhere")
+    elsewhere.mkdir()
+    (out / "sub").symlink_to(elsewhere)
+    return infer(place / "run", "--input", inputs, "--out", out), os.listdir(elsewhere)
+
+
 @pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
 def test_nothing_is_written_outside_or_twice(
     place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    (inputs / "sub").mkdir()
-    shutil.copy(inputs / "0.npy", inputs / "sub" / "x.npy")
-    (tmp_path / "elsewhere").mkdir()
     out = tmp_path / "out"
     assert infer(place / "run", "--input", inputs / "0.npy", "--out", out) == 0
-    (out / "sub").symlink_to(tmp_path / "elsewhere")
     before = everything(out)
-    assert infer(place / "run", "--input", inputs, "--out", out) == 2
+    assert translate_through_a_link(place, inputs, out) == (2, [])
     assert "sub/x: its result would lie outside" in capsys.readouterr().err
-    assert everything(out) == before and not list((tmp_path / "elsewhere").iterdir())
+    assert everything(out) == before
     (inputs / "thumbnails").mkdir()
     shutil.copy(inputs / "0.npy", inputs / "thumbnails" / "0_result.npy")
     assert infer(place / "run", "--input", inputs, "--out", tmp_path / "jpg", "--format", "jpg") == 2
     assert "0 and thumbnails/0_result would both be written as" in capsys.readouterr().err
     assert not (tmp_path / "jpg").exists()
+
+
+@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
+def test_mutant_that_checks_no_result_writes_outside(
+    place: Path, inputs: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdtrans.inference.folder.check_results", lambda out, results: None)
+    assert infer(place / "run", "--input", inputs / "0.npy", "--out", tmp_path / "out") == 0
+    assert translate_through_a_link(place, inputs, tmp_path / "out") == (0, ["x.png"])
+    figure("mutant that checks no result: writes x.png outside")
 
 
 NAMES = [
