@@ -176,6 +176,14 @@ def started(script, data):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
 
+class DrawnInTurn(TrainingSamples):
+    """Draws for a sample what comes next in this process, as a generator that all samples share would."""
+
+    def __getitem__(self, counter):
+        self._seed += 1
+        return super().__getitem__(counter)
+
+
 class TestLoader:
     @pytest.mark.bar("B6.6", "the number of workers changes no batch")
     def test_workers_change_nothing(self, data):
@@ -185,6 +193,16 @@ class TestLoader:
         assert [batch.counters for batch in alone] == [tuple(counters) for counters in order]
         assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
         assert isinstance(alone[0], Batch) and alone[0].photo.shape == (4, 3, 8, 12)
+
+    @pytest.mark.bar("B6.6", "the number of workers changes no batch")
+    def test_mutant_that_draws_in_turn_is_seen(self, data, figure):
+        runs = []
+        for workers in (0, 2):
+            samples = DrawnInTurn(find_samples(data, "train", FIELDS), FIELDS, data, CROP, seed=0, stage=0)
+            runs.append(list(make_loader(samples, BatchOrder(3, 19, batch_size=4), workers, pin_memory=False)))
+        differ = sum(not equal(first, second) for first, second in zip(*runs, strict=True))
+        assert differ > 0
+        figure(f"mutant, samples draw in turn: {differ} of {len(runs[0])} batches differ")
 
     def test_draws_nothing_from_the_global_generator(self, data):
         before = torch.random.get_rng_state()

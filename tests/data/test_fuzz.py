@@ -13,6 +13,7 @@ from PIL import Image
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.read import probe, read_instance, read_label, read_picture
+from tests.bars import Figure
 
 SECONDS, BYTES = 2.0, 512 << 20
 GREY = (np.arange(14 * 22).reshape(14, 22) % 35).astype(np.uint8)
@@ -116,6 +117,23 @@ def fuzz(folder: Path, kind: str, count: int, seed: int = 0) -> None:
 @pytest.mark.parametrize("kind", WHOLE)
 def test_damaged_files_give_a_picture_or_a_user_error(tmp_path: Path, kind: str) -> None:
     fuzz(tmp_path, kind, 170)  # 2040 over all kinds
+
+
+@pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")
+def test_mutant_that_lets_errors_of_decoders_through_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    for module in ("header", "read"):
+        monkeypatch.setattr(f"hdtrans.data.{module}.DECODER_ERRORS", ())
+    seen = []
+    for kind in WHOLE:
+        try:
+            fuzz(tmp_path, kind, 170)
+        except Exception as error:
+            seen.append(type(error).__name__)
+    assert len(seen) > 0
+    kinds = ", ".join(sorted(set(seen)))
+    figure(f"mutant that lets errors of decoders through: seen with {len(seen)} of {len(WHOLE)} kinds, as {kinds}")
 
 
 @pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")

@@ -21,9 +21,10 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from hdtrans.common.errors import ProcessError, Stopped, UserError
+from hdtrans.engine import trainer
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.stage import StageTraining
-from tests.engine.runs import Notes, make_trainer, section, subject
+from tests.engine.runs import Notes, hide_batch_norm, make_trainer, section, subject
 
 
 def run_job(job: dict[str, Any], processes: Processes) -> str:
@@ -31,17 +32,19 @@ def run_job(job: dict[str, Any], processes: Processes) -> str:
     what = subject(job["subject"], job["batch_size"], job["epochs"])
     if job.get("batch_norm"):
         what.networks[job["batch_norm"]].unwanted = nn.BatchNorm2d(3)
+    if job.get("hidden_norm"):
+        hide_batch_norm(what.networks[job["hidden_norm"]])
     signalled = processes.rank == job.get("signal_rank")
     notes = Notes(signal_after=job["signal_after"]) if signalled else Notes()
     training = section(precision="fp64", workers=job.get("workers", 0), save_every=job.get("save_every", 1000))
     try:
-        trainer = make_trainer(what, training, Path(job["folder"]), None, processes)
+        made = make_trainer(what, training, Path(job["folder"]), None, processes)
         forks = "fork" in job and processes.rank == 1
         if forks:
             notes.on_step = lambda steps: fork(job["fork"][0], what.networks) if steps == job["fork"][1] else None
-        trainer.reporter = notes if processes.first or signalled or forks else None  # type: ignore[assignment]
-        with unwrapped(job.get("unwrap")), counted() as counts:
-            trainer.run()
+        made.reporter = notes if processes.first or signalled or forks else None  # type: ignore[assignment]
+        with unwrapped(job.get("unwrap")), unfocused(job["unfocused"]), blind(job["blind"]), counted() as counts:
+            made.run()
     except (ProcessError, UserError, Stopped) as error:
         return f"{type(error).__name__} {error.exit_code}: {error}"
     if processes.first:
@@ -115,6 +118,39 @@ def unwrapped(network: str | None) -> Iterator[None]:
         yield
     finally:
         StageTraining.__init__ = prepare  # type: ignore[method-assign]
+
+
+@contextmanager
+def unfocused(broken: bool) -> Iterator[None]:
+    """Break the engine on purpose: let every phase call all networks wrapped, with their gradients on."""
+    if not broken:
+        yield
+        return
+    run, focus = StageTraining._run, StageTraining.focus
+
+    def wrapped(self: StageTraining, *arguments: Any) -> None:
+        bare, self.method.networks = self.method.networks, self.nets  # type: ignore[assignment]
+        run(self, *arguments)
+        self.method.networks = bare
+
+    StageTraining._run = wrapped  # type: ignore[method-assign]
+    StageTraining.focus = lambda self, trained: focus(self, self.trained)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        StageTraining._run, StageTraining.focus = run, focus  # type: ignore[method-assign]
+
+
+@contextmanager
+def blind(broken: bool) -> Iterator[None]:
+    """Break the engine on purpose: let it save without comparing the processes."""
+    check = trainer.check_agreement
+    if broken:
+        trainer.check_agreement = lambda *_: None
+    try:
+        yield
+    finally:
+        trainer.check_agreement = check
 
 
 def main() -> None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from hdtrans.common.errors import UserError
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints, digest_file, find_checkpoint, load
+from tests.bars import Figure
 from tests.engine.runs import final_state, make_trainer, run_to_the_end, section, subject
 
 STATE: dict[str, Any] = {"networks": {"a.weight": torch.arange(2000.0)}, "recipe": {"name": "x"}, "version": "1"}
@@ -253,27 +256,49 @@ def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load(tmp_path / "later.pt")
 
 
+def check_plain(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            assert type(key) in (str, int)
+            check_plain(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_plain(each)
+    else:
+        assert value is None or type(value) in (torch.Tensor, int, float, str, bool), type(value)
+
+
+def hold_plain(file: Path) -> dict[str, Any]:
+    """Assert that a checkpoint holds tensors and plain values, by names without wrappers; return it."""
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    check_plain(state)
+    assert not [key for key in state["networks"] if key.startswith("module.") or ".module." in key]
+    return state
+
+
 @pytest.mark.bar("B5.3", "checkpoints hold tensors and plain values")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "fp64"])
 def test_checkpoints_of_runs_hold_tensors_and_plain_values(precision: str, tmp_path: Path) -> None:
     make_trainer(subject("two_routes"), section(precision=precision), tmp_path).run()
-    file = Checkpoints(tmp_path, 2).files()[0]
-    state = torch.load(file, weights_only=True)
+    state = hold_plain(Checkpoints(tmp_path, 2).files()[0])
     assert set(final_state(tmp_path)) == set(state)
 
-    def check(value: Any) -> None:
-        if isinstance(value, dict):
-            for key, each in value.items():
-                assert type(key) in (str, int)
-                check(each)
-        elif isinstance(value, list | tuple):
-            for each in value:
-                check(each)
-        else:
-            assert value is None or type(value) in (torch.Tensor, int, float, str, bool), type(value)
 
-    check(state)
-    assert not any(key.startswith("module.") or ".module." in key for key in state["networks"])
+@pytest.mark.bar("B5.3", "checkpoints hold tensors and plain values")
+def test_mutants_that_save_something_else_are_seen(tmp_path: Path, figure: Figure) -> None:
+    others = {
+        "the state of numpy's generator": np.random.RandomState(0).get_state(),
+        "a parameter": torch.nn.Parameter(torch.zeros(2)),
+        "a type": torch.float32,
+    }
+    for value in others.values():
+        checkpoint.save(tmp_path / "mutant.pt", {**STATE, "extra": value})
+        with pytest.raises((UnpicklingError, AssertionError)):
+            hold_plain(tmp_path / "mutant.pt")
+    checkpoint.save(tmp_path / "mutant.pt", {**STATE, "networks": {"a.module.weight": torch.zeros(2)}})
+    with pytest.raises(AssertionError, match=r"a\.module\.weight"):
+        hold_plain(tmp_path / "mutant.pt")
+    figure(f"mutants with {', '.join(others)} or a wrapper's names: 4 of 4 seen")
 
 
 def test_saving_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from hdtrans.common.errors import Stopped
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
-from tests.engine.runs import PIX2PIXHD, Notes, make_trainer, section, subject
+from tests.bars import Figure
+from tests.engine.runs import PIX2PIXHD, Notes, hide_batch_norm, make_trainer, section, subject
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
@@ -36,6 +37,7 @@ MOVED = (
     "pix2pixhd",
     "pix2pixhd_features",
 )  # stopped and continued with another number of processes
+UNFOCUSED = ("adversarial", "two_routes", "pix2pixhd")  # whose phases call all networks wrapped, a mutant
 STOP = 12  # batches, inside the last stage
 TOLERANCE, BIAS_TOLERANCE = 1e-9, 1e-6
 
@@ -94,7 +96,10 @@ JOBS: dict[str, dict[str, Any]] = {
     "scale bare": {"subject": "pix2pixhd", "unwrap": "scale0"},
     "one bit": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "save_every": 10},
     "one bit of Adam": {"subject": "two_routes", "fork": ["adam", 5], "save_every": 10},
+    "one bit, not compared": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "blind": True},
+    "batch norm, not refused": {"subject": "adversarial", "hidden_norm": "discriminator"},
     **{f"{name} counted": {"subject": name, "epochs": 1.2} for name in EPOCHS},
+    **{f"{name} unfocused": {"subject": name, "epochs": 1.2, "unfocused": True} for name in UNFOCUSED},
 }
 
 
@@ -111,7 +116,9 @@ def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
             "batch_size": 1,
             "epochs": EPOCHS[job["subject"]],
             "folder": str(root / name),
-            "count": "counted" in name,
+            "count": "counted" in name or "unfocused" in name,
+            "unfocused": False,
+            "blind": False,
             **job,
         }
         for name, job in JOBS.items()
@@ -230,6 +237,20 @@ def test_batch_norm_is_refused(double_runs: DoubleRuns) -> None:
         assert "use norm: instance, or train with one process" in end
 
 
+@pytest.mark.bar("B6.5", "batch norm on several processes is refused")
+def test_mutant_that_does_not_refuse_batch_norm_trains_something_else(
+    double_runs: DoubleRuns, tmp_path: Path, figure: Figure
+) -> None:
+    assert double_runs[1]["batch norm, not refused"] == ["done", "done"]
+    what = subject("adversarial", 2, EPOCHS["adversarial"])
+    hide_batch_norm(what.networks["discriminator"])
+    make_trainer(what, double(), tmp_path).run()
+    one, other = latest(tmp_path), latest(double_runs[0] / "batch norm, not refused")
+    with pytest.raises(AssertionError):
+        hold("adversarial", one, other)
+    figure(f"mutant, not refused: {differences('adversarial', one, other)[0]:.1e} from one process")
+
+
 @pytest.mark.parametrize("job", ["discriminator bare", "scale bare", "encoder bare"])
 def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns) -> None:
     """The processes grow apart, and nothing is saved from then on."""
@@ -253,6 +274,13 @@ def test_one_bit_that_differs_is_caught_at_the_next_save(job: str, value: str, d
     assert Checkpoints(double_runs[0] / job, 2).files() == []
 
 
+@pytest.mark.bar("B6.3", "one bit that differs in one process is caught at the next save")
+def test_mutant_that_does_not_compare_saves_one_bit_that_differs(double_runs: DoubleRuns, figure: Figure) -> None:
+    assert double_runs[1]["one bit, not compared"] == ["done", "done"]
+    assert len(Checkpoints(double_runs[0] / "one bit, not compared", 2).files()) > 0
+    figure("mutant that does not compare: saves and ends as if nothing were wrong")
+
+
 @pytest.mark.bar("B6.4", "all-reduces are exactly those of the networks a phase trains")
 @pytest.mark.parametrize("name", EPOCHS)
 def test_every_phase_averages_the_gradients_of_its_networks_once(name: str, double_runs: DoubleRuns) -> None:
@@ -261,6 +289,19 @@ def test_every_phase_averages_the_gradients_of_its_networks_once(name: str, doub
         counts = json.loads(end.removeprefix("counted "))
         assert counts["sent"] == counts["wanted"] and sum(counts["sent"].values()) > 0, counts
         assert counts["left"] == []
+
+
+@pytest.mark.bar("B6.4", "all-reduces are exactly those of the networks a phase trains")
+@pytest.mark.parametrize("name", UNFOCUSED)
+def test_mutant_whose_phases_call_all_networks_wrapped_is_seen(
+    name: str, double_runs: DoubleRuns, figure: Figure
+) -> None:
+    for end in double_runs[1][f"{name} unfocused"]:
+        counts = json.loads(end.removeprefix("counted "))
+        assert sum(counts["sent"].values()) > sum(counts["wanted"].values()) > 0, counts
+        assert counts["left"] != []
+    more = sum(counts["sent"].values()) - sum(counts["wanted"].values())
+    figure(f"mutant, {name} with all networks wrapped: {more} all-reduces too many")
 
 
 CODES_SCRIPT = """

@@ -83,29 +83,43 @@ def test_killed_at_random_times(place: Path, tmp_path: Path, figure: Figure) -> 
     figure("mutant, without the list of what is finished: all made again")
 
 
+STRAIGHT = """
+from pathlib import Path
+from hdtrans.common import pages
+from hdtrans.inference import results
+def straight(path, data):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(data)
+results.write_bytes = pages.write_bytes = straight
+"""
+
+
 @pytest.mark.bar(
     "B7.3", "one bad input stops no other; on a full disk nothing is cut off, and the same command goes on"
 )
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare, to mount")
-def test_a_full_disk_and_a_bad_input(place: Path, tmp_path: Path, figure: Figure) -> None:
-    out = tmp_path / "out"
+@pytest.mark.parametrize("change", ["", STRAIGHT], ids=["ours", "mutant"])
+def test_a_full_disk_and_a_bad_input(change: str, place: Path, tmp_path: Path, figure: Figure) -> None:
+    root, out = mutant(tmp_path / "root", change, "infer"), tmp_path / "out"
     out.mkdir()
     script = (
         "mount -t tmpfs -o size=6m x {o}; {i} --out {o}/r > {t}/said 2>&1; echo $? > {t}/code; "
         "mount -o remount,size=1g {o}; "
-        "ls {o}/r/*.png | wc -l > {t}/made; find {o} -name '*.part' > {t}/parts; {i} --out {o}/r >> {t}/said 2>&1; "
+        "cp -r {o}/r {t}/full; {i} --out {o}/r >> {t}/said 2>&1; "
         "echo $? >> {t}/code; cp -r {o}/r {t}/copy"
     ).format(
-        o=out, t=tmp_path, i=f"{sys.executable} {ROOT}/tools/infer.py {place}/run --input {place}/maps --device cpu"
+        o=out, t=tmp_path, i=f"{sys.executable} {root}/tools/infer.py {place}/run --input {place}/maps --device cpu"
     )
     subprocess.run(["unshare", "-m", "sh", "-c", script], check=True)
     codes, said = (tmp_path / "code").read_text().split(), (tmp_path / "said").read_text()
     assert codes[0] in ("1", "2") and codes[1] == "0", said[-2000:]
     assert "No space left on device" in said and "Traceback" not in said
-    made = int((tmp_path / "made").read_text())
-    assert 0 < made < COUNT and not (tmp_path / "parts").read_text()
-    assert everything(tmp_path / "copy") == everything(place / "whole")
-    figure(f"full after {made} of {COUNT}, then whole")
+    made, full, whole = len(pictures(tmp_path / "full")), everything(tmp_path / "full"), everything(place / "whole")
+    cut = [name for name in full if Path(name).suffix in (".png", ".jpg", ".part") and full[name] != whole.get(name)]
+    assert 0 < made < COUNT or change, "a mutant names them all"
+    assert bool(cut) == bool(change), cut
+    assert everything(tmp_path / "copy") == whole
+    figure(f"mutant, written straight: {len(cut)} cut off" if change else f"full after {made} of {COUNT}, then whole")
 
 
 def growth(process: "subprocess.Popen[str]", out: Path) -> tuple[float, int]:

@@ -212,18 +212,47 @@ NAMES = [
 ]  # fmt: skip
 
 
+def hostile_gallery(place: Path, folder: Path) -> tuple[Reader, list[bool]]:
+    """Translate maps of hostile names; return their gallery, and whether each of its addresses leads to a file."""
+    (folder / "maps").mkdir()
+    for name in NAMES:
+        cv2.imwrite(str(folder / "x.png"), np.zeros((16, 24), np.uint8))
+        shutil.copy(folder / "x.png", folder / "maps" / f"{name.replace('/', '|')}.png")
+    out = folder / "out"
+    assert infer(place / "run", "--input", folder / "maps", "--out", out) == 0
+    reader = Reader((out / "index.html").read_text(encoding="utf-8"))
+    pages = [urllib.parse.unquote(value.split("#")[0].split("?")[0]) for value in addresses(reader)]
+    return reader, [(out / page).is_file() for page in pages]
+
+
+def addresses(reader: Reader) -> list[str]:
+    return [*reader.values["src"], *reader.values["href"]]
+
+
+def runs(reader: Reader) -> set[str]:
+    """Return what would run code in a page: tags and attributes."""
+    handlers = {name for name in reader.values if name.startswith("on")}
+    return {"script", "iframe", "object", "base"} & set(reader.tags) | handlers
+
+
 @pytest.mark.bar("B5.6", "galleries show every name and run none")
 def test_a_gallery_of_hostile_names_shows_every_picture_and_runs_nothing(place: Path, tmp_path: Path) -> None:
-    (tmp_path / "maps").mkdir()
-    names = [name.replace("/", "|") for name in NAMES]
-    for name in names:
-        cv2.imwrite(str(tmp_path / "x.png"), np.zeros((16, 24), np.uint8))
-        shutil.copy(tmp_path / "x.png", tmp_path / "maps" / f"{name}.png")
-    out = tmp_path / "out"
-    assert infer(place / "run", "--input", tmp_path / "maps", "--out", out) == 0
-    reader = Reader((out / "index.html").read_text(encoding="utf-8"))
-    assert not {"script", "iframe", "object", "base"} & set(reader.tags)
-    assert not any(name.startswith("on") for name in reader.values)
-    pages = [urllib.parse.unquote(value) for value in (*reader.values["src"], *reader.values["href"])]
-    assert len(pages) == 4 * len(names) and all((out / page).is_file() for page in pages)
+    reader, found = hostile_gallery(place, tmp_path)
+    assert not runs(reader)
+    assert len(found) == 4 * len(NAMES) and all(found)
     assert not any(":" in value.split("/")[0] for value in reader.values["href"]), "a scheme"
+
+
+@pytest.mark.bar("B5.6", "galleries show every name and run none")
+def test_mutant_galleries_that_take_names_as_they_are_are_seen(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    (tmp_path / "escape").mkdir()
+    (tmp_path / "quote").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("hdtrans.common.pages.escape", str)
+        run = runs(hostile_gallery(place, tmp_path / "escape")[0])
+    monkeypatch.setattr("hdtrans.common.pages.urllib.parse.quote", os.fsdecode)
+    lost = hostile_gallery(place, tmp_path / "quote")[1].count(False)
+    assert run and lost
+    figure(f"mutant without escaping runs {', '.join(sorted(run))}; mutant without quoting loses {lost} pictures")

@@ -21,6 +21,7 @@ from hdtrans.cli import run_tool
 from hdtrans.common.errors import PictureWarning, UserError
 from hdtrans.engine import checkpoint
 from hdtrans.inference.translator import Translator
+from tests.bars import Figure
 from tests.small_runs import small_recipe, toy_data, train_values
 
 
@@ -189,15 +190,29 @@ def test_an_input_that_changed_is_translated_again(place: Path, tmp_path: Path) 
 @pytest.mark.bar(
     "B7.3", "one bad input stops no other; on a full disk nothing is cut off, and the same command goes on"
 )
-def test_one_bad_file_stops_no_other(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("guarded", [True, False], ids=["ours", "mutant"])
+def test_one_bad_file_stops_no_other(
+    guarded: bool,
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    figure: Figure,
+) -> None:
     shutil.copytree(place / "city", tmp_path / "city")
-    bad = tmp_path / "city/test_label/00001.png"
+    bad = tmp_path / "city/test_label/00000.png"
     bad.write_bytes(bad.read_bytes()[:60])
-    (tmp_path / "city/test_inst/00002.png").unlink()
-    assert infer(place / "run", "--input", tmp_path / "city/test_label", "--out", tmp_path / "out") == 1
-    told = capsys.readouterr().out
-    assert "1 made, 0 there already, 2 failed" in told and "00001.png" in told and "00002: no instance" in told
-    assert list(pictures(tmp_path / "out")) == ["00000.png"]
+    (tmp_path / "city/test_inst/00001.png").unlink()
+    if not guarded:
+        monkeypatch.setattr("hdtrans.inference.folder._FAILURES", ())
+    code = infer(place / "run", "--input", tmp_path / "city/test_label", "--out", tmp_path / "out")
+    told, made = capsys.readouterr().out, list(pictures(tmp_path / "out"))
+    if not guarded:
+        assert code == 2 and made == []
+        figure("mutant, no failure is caught: the first bad file of 3 leaves no picture")
+        return
+    assert code == 1 and made == ["00002.png"]
+    assert "1 made, 0 there already, 2 failed" in told and "00000.png" in told and "00001: no instance" in told
 
 
 def test_one_file_and_jpeg(labels_only: Path, place: Path, tmp_path: Path) -> None:

@@ -12,12 +12,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.inference.files import Folders, find_inputs
 from hdtrans.inference.folder import translate_folder
 from hdtrans.inference.translator import Translator
+from hdtrans.networks.blocks import Norm
+from tests.bars import Figure
 from tests.small_runs import small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,20 +76,38 @@ def test_inputs_that_are_none(place: Path, given: list[str], words: str) -> None
         find_inputs([entry.format(maps=place / "maps") for entry in given], io.StringIO())
 
 
+def apart(folder: Path) -> int:
+    """Return by how many levels the pictures in `one` and `four` differ at most."""
+    one, four = made(folder / "one"), made(folder / "four")
+    assert one.keys() == four.keys() and len(one) == 7
+    pairs = ([cv2.imread(str(folder / out / name)).astype(int) for out in ("one", "four")] for name in one)
+    return max(int(np.abs(first - second).max()) for first, second in pairs)
+
+
 @pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
 def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
     files = [place / "maps" / f"f{number}.png" for number in (11, 10, 9, 8, 3, 2, 1)]
     assert infer(place / "run", "--input", *files, "--out", tmp_path / "four", "--batch-size", 4) == 0
-    one, four = made(tmp_path / "one"), made(tmp_path / "four")
-    assert one.keys() == four.keys() and len(one) == 7
-    for name in one:
-        first, second = (cv2.imread(str(tmp_path / out / name)).astype(int) for out in ("one", "four"))
-        assert np.abs(first - second).max() <= 1, name
+    assert apart(tmp_path) <= 1
     told = capsys.readouterr().out
     assert "7 made" in told and "7 inputs (first: f1) are much wider or narrower than the 64" in told
     page = (tmp_path / "four" / "index.html").read_text()
     assert page.index("f11.png") < page.index("f9.png") < page.index("f1.png"), "files keep the order they are given in"
+
+
+@pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
+def test_mutant_whose_norms_look_at_the_whole_batch_is_seen(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    def over_the_batch(self: Norm, x: torch.Tensor) -> torch.Tensor:
+        return F.batch_norm(x, None, None, training=True, eps=self.epsilon)
+
+    monkeypatch.setattr(Norm, "_each_by_itself", over_the_batch)
+    for out, size in (("one", 1), ("four", 4)):
+        assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / out, "--batch-size", size) == 0
+    assert apart(tmp_path) > 1
+    figure(f"mutant, norms of whole batches: {apart(tmp_path)} levels")
 
 
 def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -> None:
