@@ -97,7 +97,7 @@ class Validate(Section):
         if ("segmentation" in metrics) != (self.segmenter is not None):
             problems.append(
                 "validate: the metric segmentation and the key segmenter belong together: a file of hdtrans "
-                "train_segmenter, or ONNX"
+                "train_segmenter, weights of torchvision, or ONNX"
             )
         problems += [
             f"validate.metrics: {name} needs sides of {_SMALLEST[name]} pixels, and a stage has {shortest_side}"
