@@ -180,11 +180,9 @@ def test_the_order_of_calls(change: str, tmp_path: Path, figure: Figure) -> None
         for line in trace.read_text().splitlines()
         if "images_0" in line or "checkpoints>" in line
     ]
-    kinds = [
-        ("unlink" if c.startswith("unlink") else c.split("(")[0]) + (" digest" if "sha256" in c else "") for c in calls
-    ]
+    kinds = [c.split("(")[0] + (" digest" if ".sha256" in c else " styles" if ".styles" in c else "") for c in calls]
     one = ["fsync digest", "rename digest", "fsync", "fsync", "rename", "fsync"]
-    assert (kinds == [*one, *one, "unlink", "unlink digest"]) == (not change), calls
+    assert (kinds == [*one, *one, "unlink", "unlink digest", "unlink styles"]) == (not change), calls
     figure("mutant, removal first: seen" if change else "digest, folder, file, rename, folder, then unlink")
 
 
