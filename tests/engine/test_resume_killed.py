@@ -109,7 +109,8 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for stage, (first, last) in STAGE_IMAGES.items():
         record = kill_at(file, tmp_path / "killed", moments.randrange(first + 2, last - 10))
         assert record["stage"] == stage, "the run was faster than this test"
-    assert "going on in stage joint" in finish(file) or "going on in stage enhancer after 120" in finish(file)
+    said = finish(file)
+    assert "going on in stage joint" in said or "going on in stage enhancer after 120" in said
     whole = recipe(tmp_path, city, tmp_path / "whole")
     finish(whole)
 
