@@ -25,9 +25,16 @@ def step_adam(optimizer: torch.optim.Adam, scale: Tensor | None, frozen: Tensor)
 
 
 def load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
-    """Continue from the state of an Adam, fused or not."""
+    """Continue from the state of an Adam, fused or not, whatever the layout of its moments.
+
+    They get that of their weights: on the CPU, fused Adam mixes up what is laid out in two ways, as of torch 2.15.
+    """
     groups = [{**group, "fused": True} for group in state["param_groups"]]
     optimizer.load_state_dict({**state, "param_groups": groups})
+    for weight, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == weight.shape and moment.stride() != weight.stride():
+                moments[name] = torch.empty_like(weight).copy_(moment)
 
 
 def stage_images(stage: Stage, count: int) -> int:

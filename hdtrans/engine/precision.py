@@ -40,12 +40,8 @@ class Precision:
 
     @property
     def channels_last(self) -> bool:
-        """Whether pictures are best laid out channels-last: then all that is made of them stays so.
-
-        Weights stay as they are. (Fused Adam on the CPU mixes up weights and moments of unequal layouts, as of torch
-        2.15, and checkpoints may come from elsewhere.)
-        """
-        return self.device == "cpu" and self.compute in (torch.bfloat16, torch.float16)
+        """Whether pictures and weights are best laid out channels-last: then all that is made of them stays so."""
+        return self.compute in (torch.bfloat16, torch.float16)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for forward passes and losses."""
@@ -61,8 +57,10 @@ class Precision:
         return Scaler(device or torch.device(self.device)) if self.name == "fp16" else None
 
     def prepare(self, networks: nn.Module, device: torch.device) -> None:
-        """Move networks to the device, in the type of the weights."""
+        """Move networks to the device, in the type and the layout of the weights."""
         networks.to(device=device, dtype=self.weights)
+        if self.channels_last:
+            networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Scaler:

@@ -23,10 +23,13 @@ def boundaries(ids: Tensor) -> Tensor:
     return left_or_right | torch.cat([row, below], 1) | torch.cat([below, row], 1)
 
 
+def _layout(dtype: torch.dtype) -> torch.memory_format:
+    """Return how convolutions want what they see: channels-last in half precision."""
+    return torch.channels_last if dtype in (torch.bfloat16, torch.float16) else torch.contiguous_format
+
+
 def _laid_out(x: Tensor) -> Tensor:
-    """Return half-precision channels on a CPU channels-last, as its convolutions want them; others as they are."""
-    half = x.dtype in (torch.bfloat16, torch.float16)
-    return x.contiguous(memory_format=torch.channels_last) if half and x.device.type == "cpu" else x
+    return x.contiguous(memory_format=_layout(x.dtype))
 
 
 class Condition(nn.Module):
@@ -101,12 +104,22 @@ class Condition(nn.Module):
         if self.ignore is not None:
             channel = torch.where(channel == self.ignore, self.labels, channel)
         columns = max(self.channels, self.labels + (self.ignore is not None))
-        x = torch.zeros(batch, columns, height, width, dtype=dtype, device=label.device)
-        x.scatter_(1, channel.unsqueeze(1), 1.0)
+        edge = None
         if self.boundary != "none":
             ids = instance if self.boundary == "instance" else label
             assert ids is not None
-            edge = boundaries(ids).unsqueeze(1).to(dtype)
+            edge = boundaries(ids)
+        if _layout(dtype) == torch.channels_last:  # several times as fast as a scatter, which copies all on the CPU
+            x = torch.zeros(batch, height, width, columns, dtype=dtype, device=label.device)
+            first = torch.arange(0, x.numel(), columns, device=label.device)
+            x.view(-1).index_fill_(0, first.add_(channel.flatten()), 1.0)
+            if edge is not None:
+                x[..., self.label_channels] = edge.to(dtype)
+            return x.permute(0, 3, 1, 2)[:, : self.channels]
+        x = torch.zeros(batch, columns, height, width, dtype=dtype, device=label.device)
+        x.scatter_(1, channel.unsqueeze(1), 1.0)
+        if edge is not None:
+            edge = edge.unsqueeze(1).to(dtype)
             x.scatter_(1, torch.full_like(channel.unsqueeze(1), self.label_channels), edge)
         return x[:, : self.channels]
 

@@ -1,11 +1,15 @@
 """What numbers are computed in."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.config import Adam
 from hdtrans.engine import precision as precision_module
+from hdtrans.engine.optim import load_adam, make_adam, step_adam
 from hdtrans.engine.precision import Precision, Scaler, choose_precision, set_up_backend
 from tests.conftest import computes_bf16
 
@@ -50,14 +54,39 @@ def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], 
     assert computes_bf16(CPU) is wanted
 
 
-def test_pictures_are_laid_out_for_half_precision_on_a_cpu_and_weights_are_not() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_half_precision_is_laid_out_channels_last(device: str) -> None:
     for name, wanted in (("bf16", True), ("fp16", True), ("fp32", False), ("fp64", False)):
-        precision = Precision(name, "cpu")
+        precision = Precision(name, device)
         assert precision.channels_last is wanted
         network = nn.Conv2d(3, 4, 3)
         precision.prepare(network, CPU)
-        assert network.weight.is_contiguous()
-    assert not Precision("bf16", "cuda").channels_last
+        assert network.weight.is_contiguous(memory_format=torch.channels_last) is wanted
+        assert network.weight.is_contiguous() is not wanted
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_moments_of_any_layout_go_on_as_they_were(layout: torch.memory_format) -> None:
+    """A checkpoint may hold moments laid out otherwise than the weights are now."""
+
+    def steps(module: nn.Module, optimizer: torch.optim.Adam) -> None:
+        for _ in range(2):
+            optimizer.zero_grad()
+            module(torch.arange(2.0 * 3 * 6 * 6).view(2, 3, 6, 6) / 100).square().mean().backward()
+            step_adam(optimizer, None, torch.zeros(()))
+
+    torch.manual_seed(1)
+    plain = nn.Conv2d(3, 4, 3)
+    first = make_adam(plain.parameters(), Adam(), 0.1)
+    steps(plain, first)
+    going_on = copy.deepcopy(plain).to(memory_format=layout)  # type: ignore[call-overload]
+    second = make_adam(going_on.parameters(), Adam(), 0.1)
+    load_adam(second, copy.deepcopy(first.state_dict()))
+    steps(plain, first)
+    steps(going_on, second)
+    assert torch.allclose(going_on.weight, plain.weight, atol=1e-6)
+    moments = second.state[going_on.weight]
+    assert moments["exp_avg"].stride() == going_on.weight.stride()
 
 
 def test_the_scale_of_losses_halves_and_grows_as_torch_does_it() -> None:

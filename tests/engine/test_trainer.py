@@ -77,7 +77,7 @@ class Scripted(Adversarial):
 
 
 def snapshot(networks: nn.ModuleDict) -> dict[str, Tensor]:
-    return {name: nn.utils.parameters_to_vector(n.parameters()).detach().clone() for name, n in networks.items()}
+    return {name: torch.cat([p.detach().flatten() for p in n.parameters()]) for name, n in networks.items()}
 
 
 def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:

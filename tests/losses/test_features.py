@@ -43,3 +43,18 @@ def test_half_precision_is_summed_in_full() -> None:
     loss = feature_matching_loss([fake], [real])
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(4 * 120000, rel=1e-3)
+
+
+def test_bfloat16_gives_the_loss_and_the_gradient_of_float32() -> None:
+    generator = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(2, 8, 16, 24, generator=generator).bfloat16() for _ in range(2))
+    b[0] = a[0]  # equal features have no gradient
+    in_half, in_full = a.clone().requires_grad_(), a.float().requires_grad_()
+    loss = perceptual_loss([in_half], [b], [3.0])
+    wanted = perceptual_loss([in_full], [b.float()], [3.0])
+    (loss * 7).backward()
+    (wanted * 7).backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert in_half.grad is not None and in_full.grad is not None
+    assert torch.equal(in_half.grad, in_full.grad.bfloat16())
