@@ -28,6 +28,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "methods": ("networks", "losses", "methods.base", "config", "data.batch", "common"),
     "engine": ("methods.base", "data", "config", "common"),
     "inference": (
+        "networks.laid_out",
         "engine.checkpoint",
         "engine.precision",
         "engine.distributed",

@@ -60,7 +60,7 @@ class Precision:
         """Move networks to the device, in the type and the layout of the weights."""
         networks.to(device=device, dtype=self.weights)
         if self.channels_last:
-            networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            networks.to(memory_format=torch.channels_last)
 
 
 class Scaler:

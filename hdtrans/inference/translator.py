@@ -21,7 +21,6 @@ from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
 from hdtrans.inference.inputs import as_tensor, asked_for, check_ids, check_inputs
-from hdtrans.inference.laid_out import lay_out
 from hdtrans.inference.memory import Memory
 from hdtrans.inference.objects import Objects
 from hdtrans.inference.published import FORMS, read_published
@@ -29,6 +28,7 @@ from hdtrans.inference.results import ODDITIES, oddity
 from hdtrans.inference.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
 from hdtrans.inference.styles import Styles
 from hdtrans.methods.base import Method
+from hdtrans.networks.laid_out import lay_out
 
 Map = npt.NDArray[Any]
 Picture = npt.NDArray[Any]
@@ -106,6 +106,7 @@ class Translator:
             self.module.compile()
         # Weights are laid out at the first call, for whoever exports the module wants them as they are.
         self._to_lay_out = "module" not in state and self.device.type == "cpu" and self.dtype in ("fp32", "bf16")
+        self._laid_out = False
 
     @classmethod
     def load(
@@ -214,10 +215,10 @@ class Translator:
             raise UserError(f"bits {bits}: a picture has 8 or 16")
         _check_seed(seed)
         assert not self.features or all("features" in inputs for inputs in batch), "inputs without a style"
-        with torch.inference_mode(), self._precision.autocast():
-            if self._to_lay_out and not self.compiled:
-                lay_out(self.module, self._precision.compute)
-                self._to_lay_out = False
+        if self._to_lay_out and not self.compiled:
+            lay_out(self.module, self._precision.compute)
+            self._to_lay_out, self._laid_out = False, True
+        with torch.inference_mode(), self._precision.full() if self._laid_out else self._precision.autocast():
             if self.max_memory is not None:
                 return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
             tensors = _tensors(batch, seed or 0 if self.noisy else None)

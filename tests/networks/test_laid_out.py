@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.inference.laid_out import LaidOut, lay_out
 from hdtrans.inference.translator import Translator
+from hdtrans.networks.end_convolutions import LabelConvolution, NarrowConvolution
+from hdtrans.networks.laid_out import LaidOut, lay_out
 from tests.small_runs import made_checkpoint
 
 CONVOLUTIONS = {
@@ -61,6 +62,8 @@ def test_pictures_of_a_translator_stay_the_same(tmp_path: Path, dtype: str, leve
     for _ in range(2):
         difference = np.abs(translator(label).astype(int) - exact)
         assert difference.max() <= levels and difference.mean() <= mean
+    made = [m for m in translator.module.modules() if isinstance(m, LabelConvolution | NarrowConvolution)]
+    assert [type(m).__name__ for m in made] == ["LabelConvolution", "NarrowConvolution"]
     laid_out = [m for m in translator.module.modules() if isinstance(m, LaidOut)]
     assert len(laid_out) == 1 + 2 + 4 + 2 + 1
     assert not any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in translator.module.modules())

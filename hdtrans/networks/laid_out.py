@@ -1,9 +1,14 @@
 """Weights in the type and the layout in which a CPU computes, brought there once instead of at every call."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from hdtrans.networks.blocks import Pad, Segment
+from hdtrans.networks.condition import Condition
+from hdtrans.networks.end_convolutions import Compute, LabelConvolution, NarrowConvolution
 
 
 class LaidOut(nn.Module):
@@ -45,10 +50,33 @@ def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
     """Replace the convolutions of a module, with float32 weights on the CPU, where this torch has what it takes."""
     if not _can():
         return
+
+    def compute(convolution: nn.Conv2d) -> nn.Module:
+        return LaidOut(convolution, dtype)
+
+    conditions = [child for child in module.modules() if isinstance(child, Condition)]
+    for segment in [child for child in module.modules() if isinstance(child, Segment)]:
+        _replace_ends(segment, conditions, compute)
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d | nn.ConvTranspose2d) and _is_plain(child):
                 setattr(parent, name, LaidOut(child, dtype))
+
+
+def _replace_ends(segment: Segment, conditions: Sequence[Condition], compute: Compute) -> None:
+    """Replace the convolution of a segment that sees labels, or makes few channels."""
+    convolution = segment.convolution
+    if not isinstance(convolution, nn.Conv2d) or not _is_plain(convolution) or convolution.padding != (0, 0):
+        return
+    height, width = convolution.kernel_size
+    if convolution.stride != (1, 1) or height != width or width < 5 or segment.pad.size != width // 2:
+        return
+    seen = [condition for condition in conditions if LabelConvolution.takes(convolution, condition)]
+    if seen:
+        segment.convolution = LabelConvolution(convolution, seen[0], compute)
+    elif NarrowConvolution.pixels * convolution.out_channels <= 16:
+        segment.convolution = NarrowConvolution(convolution, segment.pad, compute)
+        segment.pad = Pad(0, "zero")
 
 
 def _can() -> bool:
