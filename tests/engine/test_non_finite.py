@@ -87,12 +87,13 @@ def _averaging(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_every_guard_is_needed(
-    guard: Any, place: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guard: Any, place: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     guard(monkeypatch)
     ran = run_spoiled(place, NAN, tmp_path)
     assert ran["code"] == 3
     assert parts <= changed(ran, place), "without the guard the test above would fail"
+    figure(f"mutant {guard.__name__.strip('_')}, {place}: changes {', '.join(sorted(changed(ran, place)))}")
 
 
 @pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
@@ -183,10 +184,11 @@ def test_what_one_process_meets_changes_nothing_on_both(
 
 
 @pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
-def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]]) -> None:
+def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]], figure: Figure) -> None:
     heard, deaf = both["heard"], both["deaf"]
     assert heard[0]["networks"] == heard[1]["networks"]
     assert deaf[0]["networks"] != deaf[1]["networks"], "without it, one process steps and the other does not"
+    figure("mutant whose processes do not tell each other: weights differ")
 
 
 def test_one_small_reduction_for_each_phase(both: dict[str, list[dict[str, Any]]]) -> None:

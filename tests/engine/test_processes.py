@@ -177,7 +177,7 @@ def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
-def test_mutant_a_weight_that_differs_is_seen(single: Runs) -> None:
+def test_mutant_a_weight_that_differs_is_seen(single: Runs, figure: Figure) -> None:
     one = single("two_routes")
     other = copy.deepcopy(one)
     hold("two_routes", one, other)
@@ -185,6 +185,7 @@ def test_mutant_a_weight_that_differs_is_seen(single: Runs) -> None:
     other["networks"][name].view(-1)[0] += 2e-9
     with pytest.raises(AssertionError):
         hold("two_routes", one, other)
+    figure("mutant with one weight 2e-9 apart: seen")
 
 
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")

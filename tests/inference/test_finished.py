@@ -335,6 +335,7 @@ def runs(reader: Reader) -> set[str]:
 def test_a_gallery_of_hostile_names_shows_every_picture_and_runs_nothing(place: Path, tmp_path: Path) -> None:
     reader, found = hostile_gallery(place, tmp_path)
     assert not runs(reader)
+    assert any(content.startswith("default-src 'none'; img-src 'self'") for content in reader.values["content"])
     assert len(found) == 4 * len(NAMES) and all(found)
     assert not any(":" in value.split("/")[0] for value in reader.values["href"]), "a scheme"
 
