@@ -224,6 +224,34 @@ def test_mutant_whose_weights_are_of_the_type_it_computes_in(
     figure("mutant with weights in bf16: averages and moments too")
 
 
+def buffers_apart(folder: Path) -> int:
+    """Return how many of the vectors of spectral norm that are served differ from those of training."""
+    what, _ = spoiled("", 0.0)
+    trainer = make_trainer(what, section(save_every=1000), folder)
+    trainer.run()
+    assert trainer.ema is not None
+    served = dict(trainer.ema.networks.named_buffers())
+    assert {name.rsplit(".", 1)[1] for name in served} == {"_u", "_v"}
+    return sum(not torch.equal(value, trainer.networks.get_buffer(name)) for name, value in served.items())
+
+
+@pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
+def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert buffers_apart(tmp_path / "ours") == 0
+    update = Ema.update
+
+    def averaged(self: Ema, networks: Any, names: Any, *given: Any) -> None:
+        kept = [average.clone() for average, _ in self._buffers(networks, names)]
+        update(self, networks, names, *given)
+        for (average, _), before in zip(self._buffers(networks, names), kept, strict=True):
+            average.lerp_(before, 0.5)
+
+    monkeypatch.setattr(Ema, "update", averaged)
+    apart = buffers_apart(tmp_path / "mutant")
+    assert apart > 0
+    figure(f"mutant that averages vectors of spectral norm: {apart} are others")
+
+
 def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
     what, method = spoiled("discriminators", NAN)
     seen: list[int] = []
