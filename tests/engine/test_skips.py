@@ -116,6 +116,31 @@ def test_each_limit_of_fp16_ends_a_run(
         figure("mutant without the limit of the scale: ended by the row of overflows alone")
 
 
+def leave_out_every_other(folder: Path) -> None:
+    """Train 120 steps of which every other is not finite and left out."""
+    what, _ = spoiled("generators", NAN, when=lambda images: images % 4 == 0)
+    what.stages = toy_stages(48)
+    make_trainer(what, section(save_every=1000, log_every=1, non_finite="skip"), folder).run()
+
+
+@bar
+def test_a_run_ends_where_too_many_are_left_out(
+    tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NonFiniteError, match="51 of the last 1000 steps were not finite"):
+        leave_out_every_other(tmp_path / "ours")
+    assert len(list((tmp_path / "ours" / "non_finite").iterdir())) == 51
+    with monkeypatch.context() as patch:
+        patch.setattr("hdtrans.engine.guard._IN_WINDOW", INF)
+        leave_out_every_other(tmp_path / "mutant")
+    assert len(list((tmp_path / "mutant" / "non_finite").iterdir())) == 60
+    figure("mutant without the limit of 5 %: a run leaves out 60 of 120")
+    monkeypatch.setattr(Skips, "good", lambda self: None)
+    with pytest.raises(NonFiniteError, match="6 steps in a row"):
+        leave_out_every_other(tmp_path / "deaf")
+    figure("mutant that counts no good step: stops after 6")
+
+
 def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float | None = None) -> list[PhaseReport]:
     return [PhaseReport("generator", {"a": 1.0}, 1.0, scale, bad_losses, bad_gradients)]
 
