@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 
 from hdtrans import __version__
 from hdtrans.cli import COMMANDS
+from tests.bars import Figure
 
+BAR = pytest.mark.bar("B5.8", "the image's files: no root, no rights, nothing that is not locked by its hash")
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 LOCKS = {DOCKER / "requirements.lock": ("tensorboard", "export"), ROOT / ".ci/requirements.lock": ("dev",)}
@@ -55,6 +57,7 @@ def findings(text: str) -> list[str]:
     return wrong
 
 
+@BAR
 def test_the_dockerfile() -> None:
     text = (DOCKER / "Dockerfile").read_text()
     assert findings(text) == []
@@ -63,6 +66,7 @@ def test_the_dockerfile() -> None:
     assert packages[1].split() == ["libgl1", "libglib2.0-0", "libxcb1"]
 
 
+@BAR
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
@@ -75,10 +79,11 @@ def test_the_dockerfile() -> None:
         ("apt-get update", "curl https://example.com | sh", "from elsewhere"),
     ],
 )
-def test_a_worse_dockerfile_is_found(before: str, after: str, told: str) -> None:
+def test_a_worse_dockerfile_is_found(before: str, after: str, told: str, figure: Figure) -> None:
     text = (DOCKER / "Dockerfile").read_text()
     assert before in text
     assert any(told in finding for finding in findings(text.replace(before, after)))
+    figure(f"mutant Dockerfile: {told}")
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -101,6 +106,7 @@ def test_copied_files_reach_the_builder() -> None:
     assert not allowed & {".git", "demo", "runs", "../shared"}
 
 
+@BAR
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)
 def test_locks_are_hashed_and_hold_what_is_asked_for(lock: Path) -> None:
     text = lock.read_text()
@@ -130,6 +136,7 @@ def test_ci_tests_what_the_image_holds() -> None:
     assert image.items() <= ci.items()
 
 
+@BAR
 def test_compose_services() -> None:
     compose: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
     assert set(compose["services"]) == {"train", "infer", "tensorboard"}

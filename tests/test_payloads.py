@@ -145,7 +145,7 @@ def test_a_file_of_torch(name: str, place: Place, capsys: pytest.CaptureFixture[
 @bar
 @pytest.mark.parametrize("name", ENTRIES)
 def test_mutant_without_the_guard_the_function_is_called(
-    name: str, place: Place, monkeypatch: pytest.MonkeyPatch
+    name: str, place: Place, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     """Each way in does reach the file, and the payload would do what it says."""
     words, load = ENTRIES[name](place), torch.load
@@ -153,6 +153,7 @@ def test_mutant_without_the_guard_the_function_is_called(
     with suppress(AttributeError, TypeError, KeyError):  # what stands in the place of the weights is none
         run_tool(words[0], words[1:])
     assert place.canary.exists()
+    figure("mutant that loads anything: each of them called")
 
 
 @bar

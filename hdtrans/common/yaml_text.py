@@ -8,6 +8,8 @@ import yaml
 from hdtrans.common.errors import UserError
 
 LARGEST_TEXT = 1_000_000  # characters; a recipe is a page
+# Larger whole numbers can be chosen so that they all have one hash: looking them up would take quadratic time.
+_LARGEST_KEY = 2**63 - 1
 
 _OWN_RULES = {f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp", "value")}
 
@@ -31,6 +33,8 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(name, yaml.ScalarNode):
                 raise UserError(f"line {line}: a key is a word, not a list or a section")
             key = self.construct_object(name)
+            if isinstance(key, int) and abs(key) > _LARGEST_KEY:
+                raise UserError(f"line {line}: the key {key} is too large a number")
             if key in seen:
                 raise UserError(f"line {line}: the key {key!r} stands twice in its section; keep one of them")
             seen.add(key)

@@ -18,6 +18,7 @@ from hdtrans.engine.distributed import Processes
 
 _IN_A_ROW, _OVERFLOWS_IN_A_ROW = 5, 25
 _WINDOW, _IN_WINDOW = 1000, 50
+_LEAST_SCALE = 1.0  # with which fp16 may overflow no more
 
 
 class Guard:
@@ -167,7 +168,7 @@ class Skips:
             return f"{row} steps in a row were not finite"
         if len(self.skipped) > _IN_WINDOW:
             return f"{len(self.skipped)} of the last {_WINDOW} steps were not finite"
-        if overflow and (_first_bad(reports).scale or 0) <= 1:
+        if overflow and (_first_bad(reports).scale or 0) <= _LEAST_SCALE:
             return "gradients overflow in fp16 even when losses are not scaled up"
         return ""
 

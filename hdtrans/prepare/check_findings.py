@@ -257,11 +257,12 @@ def _of_bits(facts: Facts) -> Iterator[Finding]:
                     file.path
                 )
             if len(groups) > 1:
-                few, paths = min(groups.items(), key=lambda group: len(group[1]))
+                most = max(groups, key=lambda number: len(groups[number]))
                 counts = ", ".join(f"{len(group)} with {number}" for number, group in sorted(groups.items()))
                 level = WARNING if what == "bits" else NOTE
-                words = f"{name}: files differ in {what} ({counts}); these have {few}"
-                yield Finding(f"mixed {what}", level, words, tuple((path, "") for path in paths))
+                words = f"{name}: files differ in {what} ({counts}); these have others than {most}"
+                others = [(path, str(number)) for number, group in groups.items() for path in group if number != most]
+                yield Finding(f"mixed {what}", level, words, tuple(others))
         highest = max((f.highest for f in files if f.highest is not None), default=65535)
         if highest < 65536 // 2:
             words = (

@@ -1,5 +1,6 @@
 """Versions with known holes are refused."""
 
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common import versions
+from hdtrans.common.errors import UserError
 from tests.bars import Figure
 
 bar = pytest.mark.bar("B5.1", "torch and Pillow with known holes: neither installed nor started with")
@@ -37,8 +39,36 @@ def test_a_version_is_refused(
     name: str, found: str, refused: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(versions, "version", lambda asked: found if asked == name else "99.0")
-    code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "out"])
-    said = capsys.readouterr().err
-    assert code == 2, "there is no such run"
+    code, said = start(capsys)
+    assert code == 2
     assert (f"{name} {found} is installed" in said) == refused, said
     assert ("pip install --upgrade" in said) == refused
+    assert (STARTED in said) != refused, "it says no more, for it did not start"
+
+
+STARTED = "no such run folder or checkpoint"
+
+
+def start(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Run a command that looks for a run and finds none; return its exit code and what it said."""
+    code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "out"])
+    return code, capsys.readouterr().err
+
+
+@bar
+def test_mutant_that_tells_and_starts_is_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], figure: Figure
+) -> None:
+    check = versions.check_versions
+
+    def tell() -> None:
+        try:
+            check()
+        except UserError as error:
+            print(error, file=sys.stderr)
+
+    monkeypatch.setattr("hdtrans.cli.check_versions", tell)
+    monkeypatch.setattr(versions, "version", lambda asked: "2.10")
+    _, said = start(capsys)
+    assert "torch 2.10 is installed" in said and STARTED in said
+    figure("mutant that tells and starts: seen")

@@ -184,25 +184,42 @@ class DrawnInTurn(TrainingSamples):
         return super().__getitem__(counter)
 
 
+class DrawnByTheWorker(TrainingSamples):
+    """Draws for a sample what the random numbers of this process say, which torch starts anew in each worker."""
+
+    def __getitem__(self, counter):
+        self._seed = int(torch.randint(2**31, ()))
+        return super().__getitem__(counter)
+
+
+def batches(samples, data, workers):
+    """Return what a loader brings of counters 3 to 18, from the same random numbers of this process."""
+    torch.manual_seed(0)
+    made = samples(find_samples(data, "train", FIELDS), FIELDS, data, CROP, seed=0, stage=0)
+    return list(make_loader(made, BatchOrder(3, 19, batch_size=4), workers, pin_memory=False))
+
+
 class TestLoader:
     @pytest.mark.bar("B6.6", "the number of workers changes no batch")
-    def test_workers_change_nothing(self, data):
-        order = BatchOrder(3, 19, batch_size=4)
-        alone = list(make_loader(training(data), order, workers=0, pin_memory=False))
-        helped = list(make_loader(training(data), order, workers=2, pin_memory=False))
-        assert [batch.counters for batch in alone] == [tuple(counters) for counters in order]
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_workers_change_nothing(self, data, workers):
+        alone, helped = batches(TrainingSamples, data, 0), batches(TrainingSamples, data, workers)
+        assert [batch.counters for batch in alone] == [tuple(range(n, n + 4)) for n in range(3, 19, 4)]
+        assert len({batch.names for batch in alone}) == 4
         assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
         assert isinstance(alone[0], Batch) and alone[0].photo.shape == (4, 3, 8, 12)
 
     @pytest.mark.bar("B6.6", "the number of workers changes no batch")
-    def test_mutant_that_draws_in_turn_is_seen(self, data, figure):
-        runs = []
-        for workers in (0, 2):
-            samples = DrawnInTurn(find_samples(data, "train", FIELDS), FIELDS, data, CROP, seed=0, stage=0)
-            runs.append(list(make_loader(samples, BatchOrder(3, 19, batch_size=4), workers, pin_memory=False)))
-        differ = sum(not equal(first, second) for first, second in zip(*runs, strict=True))
-        assert differ > 0
-        figure(f"mutant, samples draw in turn: {differ} of {len(runs[0])} batches differ")
+    @pytest.mark.parametrize("workers", [1, 2])
+    @pytest.mark.parametrize("mutant", [DrawnInTurn, DrawnByTheWorker])
+    def test_mutant_that_draws_otherwise_is_seen(self, data, mutant, workers, figure):
+        alone, helped = batches(mutant, data, 0), batches(mutant, data, workers)
+        differ = sum(not equal(first, second) for first, second in zip(alone, helped, strict=True))
+        if (mutant, workers) == (DrawnInTurn, 1):
+            assert differ == 0, "one process draws in the same turn"
+        else:
+            assert differ > 0
+            figure(f"mutant {mutant.__name__} with {workers}: {differ} of {len(alone)} batches differ")
 
     def test_draws_nothing_from_the_global_generator(self, data):
         before = torch.random.get_rng_state()

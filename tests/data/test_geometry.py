@@ -1,5 +1,6 @@
 """One geometry for maps and pictures: the sizes, the places, and that maps and pictures stay aligned."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,6 +110,13 @@ class TestAlignment:
         np.testing.assert_array_equal(part.picture(picture), whole.picture(picture)[3:13, 4:15][:, ::-1])
 
 
+def changed_ids():
+    """Return the share of pixels whose id, of 16 bits, is another when a map is made larger by whole factors."""
+    ids = np.random.default_rng(0).permutation(65536).astype(np.int32).reshape(256, 256)
+    scaled = Plan(resize=(512, 768)).map(ids)
+    return float((scaled != ids.repeat(2, 0).repeat(3, 1)).mean())
+
+
 class TestMap:
     def test_takes_the_id_at_the_centre_of_the_new_pixel(self):
         row = np.array([[0, 1, 2, 3, 4, 5]])
@@ -125,6 +133,24 @@ class TestMap:
             scaled = Plan(resize=target).map(ids)
             assert scaled.dtype == dtype and scaled.shape == target
             assert set(np.unique(scaled)) <= {0, 7, top - 1, top}
+
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
+    def test_every_id_survives_nearest_scaling(self):
+        assert changed_ids() == 0
+
+    @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
+    @pytest.mark.parametrize(
+        ("mixes", "instead"),
+        [
+            ("between neighbours", lambda self, x: cv2.resize(x.astype(np.float32), self.resize[::-1]).astype(x.dtype)),
+            ("in 8 bits", lambda self, x: cv2.resize(x.astype(np.uint8), self.resize[::-1]).astype(x.dtype)),
+        ],
+    )
+    def test_mutant_that_mixes_ids_is_seen(self, mixes, instead, monkeypatch, figure):
+        monkeypatch.setattr(Plan, "map", instead)
+        share = changed_ids()
+        assert share > 0
+        figure(f"mutant, scaled {mixes}: {share:.0%} of ids changed")
 
     def test_label_and_instance_are_sampled_alike(self):
         instance, _ = coordinates(37, 53)

@@ -13,10 +13,13 @@ import torch
 from torch.utils.data import Dataset
 
 from hdtrans.common.errors import ProcessError
+from hdtrans.config import Timeouts
 from hdtrans.data.batch import Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.shared_memory import shareable
 from tests.bars import Figure
+from tests.engine.runs import COUNT, make_trainer, section, subject
+from tests.engine.toys import ToySamples
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -40,9 +43,13 @@ def kill_workers() -> None:
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
-def test_a_worker_that_was_killed_is_told() -> None:
+def test_a_worker_that_was_killed_is_told(figure: Figure) -> None:
+    start = time.monotonic()
     with pytest.raises(ProcessError, match=LOST):
         kill_workers()
+    seconds = time.monotonic() - start
+    assert seconds < 15
+    figure(f"killed: told after {seconds:.1f} s")
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
@@ -67,6 +74,36 @@ def test_a_worker_that_hangs_is_told() -> None:
     with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"), workers_watched():
         for _ in make_loader(Numbered(pause=3), [[0]], workers=1, pin_memory=False, timeout=0.5):
             pass
+
+
+class Hanging(ToySamples):
+    """Samples of which one takes two seconds."""
+
+    def __getitem__(self, counter: int) -> Sample:
+        time.sleep(2 if counter == 2 else 0)
+        return super().__getitem__(counter)
+
+
+def train_on_a_worker_that_hangs(folder: Path) -> None:
+    """Train with a limit of one second."""
+    what = subject("adversarial")
+    what.stages = what.stages[:1]
+    what.make_samples = lambda number: Hanging(COUNT)
+    make_trainer(what, section(workers=1, timeouts=Timeouts(step=1)), folder).run()
+
+
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
+def test_a_training_ends_where_a_worker_hangs(tmp_path: Path) -> None:
+    assert Timeouts().step > 0, "there is a limit unless it is changed"
+    with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"):
+        train_on_a_worker_that_hangs(tmp_path)
+
+
+@pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
+def test_mutant_that_trains_without_the_limit(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdtrans.engine.trainer.make_loader", lambda *given: make_loader(*given[:4]))
+    train_on_a_worker_that_hangs(tmp_path)
+    figure("mutant that trains without the limit: waits on")
 
 
 class Numbered(Dataset[Sample]):

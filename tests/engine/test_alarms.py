@@ -1,10 +1,13 @@
 """Training that goes wrong without becoming infinite is warned of, once; training that goes well is not."""
 
+import math
+
 import pytest
 import torch
 
 from hdtrans.engine.alarms import Alarms
 from hdtrans.engine.guard import PhaseReport
+from tests.bars import Figure
 from tests.engine.runs import Notes, make_trainer, section, subject
 
 
@@ -24,8 +27,9 @@ def warnings(factor: float, name: str, steps: int) -> list[str]:
 
 @pytest.mark.bar("B3.4", "a learning rate x 1000 alarms within 50 steps, a healthy run of 500 does not")
 @pytest.mark.parametrize("name", ["adversarial", "two_routes", "penalised"])
-def test_a_thousandfold_learning_rate_alarms_within_fifty_steps(name: str) -> None:
+def test_a_thousandfold_learning_rate_alarms_within_fifty_steps(name: str, figure: Figure) -> None:
     assert any("may be diverging" in warning for warning in warnings(1000, name, 50))
+    figure("a learning rate x 1000: alarms in 50 steps")
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("two_routes", "penalised")]
@@ -35,6 +39,17 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("two_routes", "p
 @pytest.mark.parametrize("name", ["adversarial", *SLOW])
 def test_a_healthy_run_of_500_steps_does_not(name: str) -> None:
     assert warnings(1, name, 500) == []
+
+
+@pytest.mark.bar("B3.4", "a learning rate x 1000 alarms within 50 steps, a healthy run of 500 does not")
+@pytest.mark.parametrize(("growth", "factor", "alarms"), [(math.inf, 1000, False), (1.0, 1, True)])
+def test_mutants_with_other_limits(
+    growth: float, factor: float, alarms: bool, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    monkeypatch.setattr("hdtrans.engine.alarms._GROWTH", growth)
+    monkeypatch.setattr("hdtrans.engine.alarms._HIGH", math.inf)
+    assert any("may be diverging" in warning for warning in warnings(factor, "adversarial", 50)) == alarms
+    figure("mutant with tight limits: a healthy run alarms" if alarms else "mutant without limits: nothing alarms")
 
 
 def report(name: str, loss: float, gradient: float = 1.0) -> list[PhaseReport]:

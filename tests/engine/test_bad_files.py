@@ -44,26 +44,45 @@ def recipe(root: Path, out: Path, bad_files: str, batch_size: int, **training: A
     return small_recipe(root, out, training=section, stages=stages)
 
 
-def two(tmp_path: Path, values: dict[str, Any], change: str = "") -> tuple[dict[str, str], str]:
-    """Train in two processes that the code `change` breaks first; return the exit code of each, and what both said."""
+def two(tmp_path: Path, values: dict[str, Any], change: str = "", wait: int = 30) -> tuple[dict[str, str], str]:
+    """Train in two processes that run the code `change` first; return the exit code of each, and what both said.
+
+    One that has ended waits so many seconds for the other.
+    """
     out, script = tmp_path / "codes", tmp_path / "script.py"
     out.mkdir()
-    text = CODES_SCRIPT.replace("+ 30", "+ 3") if change else CODES_SCRIPT  # one may wait for the other in vain
-    script.write_text(text.replace("rank =", f"{change}\nrank ="))
+    script.write_text(CODES_SCRIPT.replace("+ 30", f"+ {wait}").replace("rank =", f"{change}\nrank ="))
     file = write_recipe(tmp_path / "recipe.yaml", values)
     done = spawn([str(script), str(SCRIPT.parents[2]), str(out), str(file)])
     return {code.name: code.read_text() for code in out.iterdir()}, done.stderr
 
 
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
-def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1))
+def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path, figure: Figure) -> None:
+    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), NOTING)
     assert codes == {"0": "2", "1": "2"}, said[-3000:]
     told = [line for line in said.splitlines() if line.startswith("hdtrans train: ")]
     assert len(told) == 1 and BAD in told[0] and "cut off" in told[0], said[-3000:]
     assert "Traceback" not in said
+    ends = [file.stat().st_mtime for file in (tmp_path / "codes").iterdir()]
+    seconds = max(ends) - (tmp_path / "seen").stat().st_mtime
+    assert seconds < 10
+    figure(f"both end {seconds:.1f} s after a worker sees the file")
 
 
+NOTING = """
+from hdtrans.common.errors import UserError
+from hdtrans.data.dataset import TrainingSamples
+read = TrainingSamples.__getitem__
+def noting(self, counter):
+    try:
+        return read(self, counter)
+    except UserError:
+        if not (out.parent / "seen").exists():
+            (out.parent / "seen").touch()
+        raise
+TrainingSamples.__getitem__ = noting
+"""
 ALONE = """
 import contextlib
 from hdtrans.engine.distributed import Processes
@@ -75,7 +94,7 @@ Processes.watched = lambda self, progress: contextlib.nullcontext()
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 @pytest.mark.faults
 def test_mutant_whose_processes_do_not_agree(city: Path, tmp_path: Path, figure: Figure) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), ALONE)
+    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), ALONE, 3)
     assert codes == {"1": "2"} and "Traceback" in said, said[-3000:]
     figure("mutant whose processes do not agree: one ends with the name, the other fails without it")
 

@@ -84,12 +84,13 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
 
 @pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
 @pytest.mark.parametrize("share", [0.3, 0.6])
-def test_mutant_without_its_digest_a_flipped_bit_is_not_seen(share: float, tmp_path: Path) -> None:
+def test_mutant_without_its_digest_a_flipped_bit_is_not_seen(share: float, tmp_path: Path, figure: Figure) -> None:
     """Without the digest torch loads other weights and says nothing."""
     file = filled(tmp_path, 10).files()[0]
     flip(share)(file)
     digest_file(file).unlink()
     assert not torch.equal(load(file)["networks"]["a.weight"], STATE["networks"]["a.weight"])
+    figure("mutant without a digest: loads a flipped bit")
 
 
 @pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")

@@ -11,18 +11,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdtrans.data.batch import collate
-from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
-from hdtrans.engine.guard import Guard, PhaseReport, Skips
-from hdtrans.engine.precision import Precision, Scaler
+from hdtrans.engine.guard import Guard
+from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from tests.bars import Figure
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
 from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
 from tests.engine.test_processes import spawn
-from tests.engine.toys import toy_stages
 
 NAN, INF = math.nan, math.inf
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -89,12 +87,13 @@ def _averaging(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_every_guard_is_needed(
-    guard: Any, place: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guard: Any, place: str, parts: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     guard(monkeypatch)
     ran = run_spoiled(place, NAN, tmp_path)
     assert ran["code"] == 3
     assert parts <= changed(ran, place), "without the guard the test above would fail"
+    figure(f"mutant {guard.__name__.strip('_')}, {place}: changes {', '.join(sorted(changed(ran, place)))}")
 
 
 @pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
@@ -153,97 +152,6 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
     assert {part: fingerprint(skipped[part]) for part in skipped} == {part: fingerprint(never[part]) for part in never}
 
 
-def leave_out_the_rest(folder: Path) -> None:
-    """Train while every batch from one on is not finite and left out."""
-    what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
-    make_trainer(what, section(save_every=2, non_finite="skip"), folder).run()
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_mutant_without_limits_goes_on(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdtrans.engine.guard._IN_A_ROW", 1000)
-    leave_out_the_rest(tmp_path)
-    assert len(list((tmp_path / "non_finite").iterdir())) == 6
-    figure("mutant without limits: leaves out 6 in a row and goes on")
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_no_more_than_five_batches_in_a_row_are_left_out(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="6 steps in a row were not finite"):
-        leave_out_the_rest(tmp_path)
-    assert Checkpoints(tmp_path, 2).files(), "what was saved stays"
-    assert len(list((tmp_path / "non_finite").iterdir())) == 6
-
-
-# fp16
-
-
-def scales_about_an_overflow(folder: Path) -> tuple[list[float], list[float]]:
-    """Return the scales of both phases before a step in which gradients of the second overflow, and after it."""
-    what, _ = spoiled("gradient", INF)
-    scales: dict[int, list[float]] = {}
-    with works() as made:
-        trainer = make_trainer(
-            what,
-            section(precision="fp16", save_every=1000, log_every=1000),
-            folder,
-            Notes(on_step=lambda n: scales.update({n: [float(w.scaler.scale) for w in made[0].workers]})),  # type: ignore[union-attr]
-        )
-        trainer.run()
-    return scales[BAD_IMAGES // 2], scales[BAD_IMAGES // 2 + 1]
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
-    before, after = scales_about_an_overflow(tmp_path)
-    assert after == [before[0], before[1] / 2], (before, after)
-    assert not (tmp_path / "non_finite").exists()
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_mutant_that_hears_of_no_overflow(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Scaler.update
-    monkeypatch.setattr(Scaler, "update", lambda self, overflow, frozen: update(self, overflow & False, frozen))
-    before, after = scales_about_an_overflow(tmp_path)
-    assert after == before
-    figure("mutant that hears of no overflow: the same scale")
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_a_scale_below_one_ends_the_run(tmp_path: Path) -> None:
-    what, _ = spoiled("gradient", INF, when=lambda images: True)
-    what.stages = toy_stages(16)
-    with pytest.raises(Exception, match="overflow in fp16 even when losses are not scaled up") as raised:
-        make_trainer(what, section(precision="fp16", save_every=1000), tmp_path).run()
-    assert raised.value.exit_code == 3  # type: ignore[attr-defined]
-
-
-# Limits
-
-
-def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float | None = None) -> list[PhaseReport]:
-    return [PhaseReport("generator", {"a": 1.0}, 1.0, scale, bad_losses, bad_gradients)]
-
-
-@pytest.mark.bar("B3.2", "fp16 halves its scale, batches are left out, both within limits")
-def test_the_limits_of_what_is_left_out() -> None:
-    skips = Skips()
-    assert [skips.bad(_report(True)) for _ in range(6)][4:] == ["", "6 steps in a row were not finite"]
-    skips = Skips()
-    said = [skips.bad(_report(bad_gradients=True, scale=1024)) for _ in range(26)]
-    assert said[24:] == ["", "26 steps in a row were not finite"]
-    skips = Skips()
-    for _ in range(50):
-        assert skips.bad(_report(True)) == ""
-        skips.good()
-    again = Skips()
-    again.load_state_dict(skips.state_dict())
-    assert again.bad(_report(True)) == "51 of the last 1000 steps were not finite"
-    for _ in range(1000):
-        skips.good()
-    assert skips.bad(_report(True)) == ""
-
-
 # Two processes
 
 
@@ -276,10 +184,11 @@ def test_what_one_process_meets_changes_nothing_on_both(
 
 
 @pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
-def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]]) -> None:
+def test_the_flag_of_both_processes_is_needed(both: dict[str, list[dict[str, Any]]], figure: Figure) -> None:
     heard, deaf = both["heard"], both["deaf"]
     assert heard[0]["networks"] == heard[1]["networks"]
     assert deaf[0]["networks"] != deaf[1]["networks"], "without it, one process steps and the other does not"
+    figure("mutant whose processes do not tell each other: weights differ")
 
 
 def test_one_small_reduction_for_each_phase(both: dict[str, list[dict[str, Any]]]) -> None:
@@ -313,6 +222,34 @@ def test_mutant_whose_weights_are_of_the_type_it_computes_in(
     monkeypatch.setattr(Precision, "weights", torch.bfloat16)
     assert all(torch.bfloat16 in types for types in kept_in("bf16", tmp_path))
     figure("mutant with weights in bf16: averages and moments too")
+
+
+def buffers_apart(folder: Path) -> int:
+    """Return how many of the vectors of spectral norm that are served differ from those of training."""
+    what, _ = spoiled("", 0.0)
+    trainer = make_trainer(what, section(save_every=1000), folder)
+    trainer.run()
+    assert trainer.ema is not None
+    served = dict(trainer.ema.networks.named_buffers())
+    assert {name.rsplit(".", 1)[1] for name in served} == {"_u", "_v"}
+    return sum(not torch.equal(value, trainer.networks.get_buffer(name)) for name, value in served.items())
+
+
+@pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
+def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert buffers_apart(tmp_path / "ours") == 0
+    update = Ema.update
+
+    def averaged(self: Ema, networks: Any, names: Any, *given: Any) -> None:
+        kept = [average.clone() for average, _ in self._buffers(networks, names)]
+        update(self, networks, names, *given)
+        for (average, _), before in zip(self._buffers(networks, names), kept, strict=True):
+            average.lerp_(before, 0.5)
+
+    monkeypatch.setattr(Ema, "update", averaged)
+    apart = buffers_apart(tmp_path / "mutant")
+    assert apart > 0
+    figure(f"mutant that averages vectors of spectral norm: {apart} are others")
 
 
 def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:

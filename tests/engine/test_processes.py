@@ -177,7 +177,7 @@ def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
-def test_mutant_a_weight_that_differs_is_seen(single: Runs) -> None:
+def test_mutant_a_weight_that_differs_is_seen(single: Runs, figure: Figure) -> None:
     one = single("two_routes")
     other = copy.deepcopy(one)
     hold("two_routes", one, other)
@@ -185,6 +185,7 @@ def test_mutant_a_weight_that_differs_is_seen(single: Runs) -> None:
     other["networks"][name].view(-1)[0] += 2e-9
     with pytest.raises(AssertionError):
         hold("two_routes", one, other)
+    figure("mutant with one weight 2e-9 apart: seen")
 
 
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
@@ -223,6 +224,31 @@ def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_r
 
 
 @pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
+@pytest.mark.parametrize("lost", ["memory of the second process", "place in the data"])
+def test_mutant_that_takes_up_what_one_process_knew(
+    lost: str, single: Runs, double_runs: DoubleRuns, figure: Figure
+) -> None:
+    state = copy.deepcopy(latest(double_runs[0] / "two_routes left"))
+    if lost == "place in the data":
+        state["images"] //= 2  # as if each process counted its own
+        state["images_seen"] //= 2
+    else:
+        for slots in state["training"]["memory"].values():
+            del slots["1"]
+    trainer = make_trainer(subject("two_routes", 2, EPOCHS["two_routes"]), double())
+    trainer.restore(state)
+    trainer.run()
+    other = {"networks": trainer.networks.state_dict(), "ema": trainer.ema.networks.state_dict()}  # type: ignore
+    apart = max(
+        float((value - single("two_routes")[part][key]).abs().max())
+        for part, weights in other.items()
+        for key, value in weights.items()
+    )
+    assert apart > TOLERANCE
+    figure(f"mutant without the {lost}: {apart:.0e} apart")
+
+
+@pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 def test_a_wrong_product_is_refused_with_both_numbers(double_runs: DoubleRuns) -> None:
     for end in double_runs[1]["wrong product"]:
         assert end.startswith("UserError 2: stage stage1:")
@@ -251,14 +277,16 @@ def test_mutant_that_does_not_refuse_batch_norm_trains_something_else(
     figure(f"mutant, not refused: {differences('adversarial', one, other)[0]:.1e} from one process")
 
 
+@pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.parametrize("job", ["discriminator bare", "scale bare", "encoder bare"])
-def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns) -> None:
+def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns, figure: Figure) -> None:
     """The processes grow apart, and nothing is saved from then on."""
     network = JOBS[job]["unwrap"]
     for end in double_runs[1][job]:
         assert end.startswith("ProcessError 1: stage"), end
         assert f"process 1 differs from process 0 in networks/{network}." in end or "in ema/" in end, end
     assert Checkpoints(double_runs[0] / job, 2).files() == []
+    figure("mutants whose gradients are not averaged: found")
 
 
 @pytest.mark.bar("B6.3", "one bit that differs in one process is caught at the next save")

@@ -14,6 +14,7 @@ import hdtrans.engine.report as report
 from hdtrans.common.errors import UserError
 from hdtrans.engine.report import Reporter
 from hdtrans.engine.sample_grid import sample_grid
+from tests.bars import Figure
 
 
 class Terminal(io.StringIO):
@@ -186,6 +187,23 @@ def test_figures_of_validation_have_charts_of_their_own_and_the_best_is_told(
     assert "validation/l1 0.5  validation/psnr 20  (best l1 yet)" in shown and shown.count("yet)") == 1
 
 
+DISK = pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+
+
+@DISK
+def test_mutant_that_ends_when_its_log_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    monkeypatch.setattr(Reporter, "_attempt", lambda self, what, action: action())
+    reporter = Reporter(tmp_path, "title", 0, 1000)
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises((OSError, UserError)):
+        reporter.log(record(100))
+    reporter.close()
+    figure("mutant that catches no failed log: ends the run")
+
+
+@DISK
 def test_failed_writes_warn_once_and_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(tmp_path, "title", 0, 1000)
     for name in ("metrics.jsonl", "index.html"):

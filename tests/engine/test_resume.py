@@ -12,6 +12,7 @@ import torch
 from hdtrans.common.errors import Stopped, UserError
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
+from tests.bars import Figure
 from tests.engine.runs import (
     PICTURE_METHODS,
     PIX2PIXHD,
@@ -167,7 +168,7 @@ MUTATIONS = [
 @pytest.mark.bar("B1.3", "resume is equal by hash, and each component that is left out is seen")
 @pytest.mark.parametrize(("name", "component"), [("two_routes", ""), ("penalised", ""), *MUTATIONS])
 def test_everything_in_a_checkpoint_is_needed(
-    name: str, component: str, uninterrupted: Uninterrupted, tmp_path: Path
+    name: str, component: str, uninterrupted: Uninterrupted, tmp_path: Path, figure: Figure
 ) -> None:
     folder, wanted = uninterrupted(name)
     steps = 8 if name in PIX2PIXHD else 5  # inside the last stage
@@ -180,9 +181,12 @@ def test_everything_in_a_checkpoint_is_needed(
     trainer.run()
     final = checkpoint.load(Checkpoints(tmp_path, 2).files()[0])
     assert (fingerprint(final) == wanted) == (component == "")
+    if component:
+        figure(f"mutant without {component.split('/')[0]}: seen")
 
 
-def test_the_scale_of_fp16_gradients_is_needed(tmp_path: Path) -> None:
+@pytest.mark.bar("B1.3", "resume is equal by hash, and each component that is left out is seen")
+def test_the_scale_of_fp16_gradients_is_needed(tmp_path: Path, figure: Figure) -> None:
     training = section(precision="fp16")
     full = run_to_the_end("adversarial", training, tmp_path / "full")
     scales = [scaler["scale"] for scaler in full["training"]["scalers"].values()]
@@ -201,6 +205,7 @@ def test_the_scale_of_fp16_gradients_is_needed(tmp_path: Path) -> None:
         finals.append(checkpoint.load(Checkpoints(tmp_path / str(dropped), 2).files()[0]))
     assert fingerprint(finals[0]) == fingerprint(full)
     assert fingerprint(finals[1]["networks"]) != fingerprint(full["networks"])
+    figure("mutant without the scale of fp16: seen")
 
 
 def test_another_product_of_processes_and_batch_is_refused(uninterrupted: Uninterrupted, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +14,14 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.inference.files import check_results
+from hdtrans.common.files import write_bytes
+from hdtrans.inference import files
+from hdtrans.inference.translator import Translator
 from tests.bars import Figure
 from tests.common.test_pages import Reader
 from tests.small_runs import small_recipe, toy_data, train_values
+
+BAR = pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +48,8 @@ def infer(*arguments: object) -> int:
 
 def stats(folder: Path) -> dict[str, tuple[int, int]]:
     """Return inode and time of every picture and thumbnail."""
-    files = [f for f in folder.rglob("*") if f.suffix in (".png", ".jpg")]
-    return {str(f): (f.stat().st_ino, f.stat().st_mtime_ns) for f in files}
+    found = [f for f in folder.rglob("*") if f.suffix in (".png", ".jpg")]
+    return {str(f): (f.stat().st_ino, f.stat().st_mtime_ns) for f in found}
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -110,8 +116,9 @@ def test_other_options_need_another_folder(
 
 
 HOSTILE = [
-    "../x", "../../x", "a/../../x", "/etc/x", "//etc/x", "sub/../../out2/x", "../..", "../out/../x", "./../x",
-    "a/b/../../../x", "away/x", "away/deep/x", "away/../../x", "x\0y", "\0",
+    "../x", "../../x", "../../../x", "a/../../x", "a/./../../x", "a/b/../../../x", "./../x", "..//x", "../..",
+    "../out/../x", "../out2/x", "sub/../../out2/x", "ROOT/x", "/ROOT/x", "away/x", "away/deep/x", "away/../../x",
+    "chain/x", "up/x", "sub/../up/x", "x\0y", "\0",
 ]  # fmt: skip
 HARMLESS = [
     "x",
@@ -131,41 +138,69 @@ HARMLESS = [
 ]
 
 
-def check(name: str, folder: Path) -> None:
-    """Check what an input of this name would be written as, in a folder with a link that leads outside."""
-    out, elsewhere = folder / "out", folder / "elsewhere"
+def write(name: str, root: Path) -> None:
+    """Check and write what an input of this name would be written as, in a folder with links that lead outside."""
+    out, elsewhere = root / "a" / "b" / "out", root / "c" / "d" / "elsewhere"
     for made in (out, elsewhere):
-        made.mkdir(exist_ok=True)
-    if not (out / "away").is_symlink():
-        (out / "away").symlink_to(elsewhere)
-    check_results(out, [("fine", [out / "fine.png"]), (name, [out / f"{name}.png"])])
+        made.mkdir(parents=True)
+    for link, target in (("away", elsewhere), ("chain", "away"), ("up", "..")):
+        (out / link).symlink_to(target)
+    picture = out / f"{name.replace('ROOT', str(root))}.png"
+    files.check_results(out, [("fine", [out / "fine.png"]), (name, [picture])])
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(picture, b"picture")
 
 
-@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
+def outside(root: Path) -> int:
+    """Return how many files lie outside the folder of the results."""
+    out = os.path.join(root / "a" / "b" / "out", "")
+    return sum(not os.path.realpath(file).startswith(out) for file in root.rglob("*") if file.is_file())
+
+
+@BAR
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--input.*(would lie outside|no file can have)"):
-        check(name, tmp_path)
+        write(name, tmp_path)
+    assert everything(tmp_path) == {}
 
 
-@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
-@pytest.mark.parametrize("name", ["away/x", "away/deep/x"])
+@BAR
+def test_mutant_that_checks_no_name_writes_outside(
+    tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "check_results", lambda out, results: None)
+    for number, name in enumerate(HOSTILE):
+        if "\0" in name:
+            with pytest.raises(ValueError, match="null byte"):
+                write(name, tmp_path / str(number))
+        else:
+            write(name, tmp_path / str(number))
+            assert outside(tmp_path / str(number)) == 1, name
+    figure(f"mutant that checks no name: {len(HOSTILE) - 2} of {len(HOSTILE)} write outside, the others break it off")
+
+
+@BAR
+@pytest.mark.parametrize("name", ["away/x", "away/deep/x", "chain/x", "up/x"])
 def test_mutant_that_follows_no_link_lets_names_through(
     name: str, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert name in HOSTILE
-    monkeypatch.setattr("hdtrans.inference.files.os.path.realpath", os.path.abspath)
-    check(name, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("hdtrans.inference.files.os.path.realpath", os.path.abspath)
+        write(name, tmp_path)
+    assert outside(tmp_path) == 1
     figure(f"mutant that follows no link: {name} passes")
 
 
+@BAR
 def test_other_names_are_fine(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "real")  # the folder itself may be a link
     names = [name for name in HARMLESS if name != "a/../x"]
-    check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in names])
+    files.check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in names])
     with pytest.raises(UserError, match=r"x and a/\.\./x would both be written as"):
-        check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in ("x", "a/../x")])
+        files.check_results(tmp_path / "out", [(name, [tmp_path / "out" / f"{name}.png"]) for name in ("x", "a/../x")])
 
 
 def translate_through_a_link(place: Path, inputs: Path, out: Path) -> tuple[int, list[str]]:
@@ -178,7 +213,7 @@ def translate_through_a_link(place: Path, inputs: Path, out: Path) -> tuple[int,
     return infer(place / "run", "--input", inputs, "--out", out), os.listdir(elsewhere)
 
 
-@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
+@BAR
 def test_nothing_is_written_outside_or_twice(
     place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -195,7 +230,7 @@ def test_nothing_is_written_outside_or_twice(
     assert not (tmp_path / "jpg").exists()
 
 
-@pytest.mark.bar("B5.5", "nothing is written outside --out, whatever inputs are called")
+@BAR
 def test_mutant_that_checks_no_result_writes_outside(
     place: Path, inputs: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +238,67 @@ def test_mutant_that_checks_no_result_writes_outside(
     assert infer(place / "run", "--input", inputs / "0.npy", "--out", tmp_path / "out") == 0
     assert translate_through_a_link(place, inputs, tmp_path / "out") == (0, ["x.png"])
     figure("mutant that checks no result: writes x.png outside")
+
+
+def names_that_end_otherwise(place: Path, inputs: Path, out: Path) -> list[object]:
+    """Two inputs whose names differ in their ending."""
+    shutil.copy(inputs / "0.npy", inputs / "0.png")
+    return []
+
+
+def a_thumbnail(place: Path, inputs: Path, out: Path) -> list[object]:
+    """An input whose result has the name of another's thumbnail."""
+    (inputs / "thumbnails").mkdir()
+    shutil.copy(inputs / "0.npy", inputs / "thumbnails" / "0_result.npy")
+    return ["--format", "jpg"]
+
+
+def a_link_between(place: Path, inputs: Path, out: Path) -> list[object]:
+    """Two folders of inputs, whose results lie in one, by a link inside the results."""
+    for name in ("p", "q"):
+        (inputs / name).mkdir()
+        shutil.copy(inputs / "0.npy", inputs / name / "0.npy")
+    assert infer(place / "run", "--input", inputs / "0.npy", "--out", out) == 0
+    (out / "q").mkdir()
+    (out / "p").symlink_to("q")
+    return []
+
+
+@BAR
+@pytest.mark.parametrize(
+    ("prepare", "guard"),
+    [
+        (names_that_end_otherwise, "hdtrans.data.folders._check_twins"),
+        (a_thumbnail, "hdtrans.inference.folder.check_results"),
+        (a_link_between, "hdtrans.inference.folder.check_results"),
+    ],
+)
+def test_inputs_with_one_result_are_refused_before_the_first_is_translated(
+    prepare: Callable[[Path, Path, Path], list[object]],
+    guard: str,
+    place: Path,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    figure: Figure,
+) -> None:
+    command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
+    command += prepare(place, inputs, tmp_path / "out")
+    translated = []
+    translate = Translator.translate
+
+    def noted(self: Translator, batch: Any, *more: Any) -> Any:
+        translated.extend(batch)
+        return translate(self, batch, *more)
+
+    monkeypatch.setattr(Translator, "translate", noted)
+    before = everything(tmp_path)
+    assert infer(*command) == 2
+    assert translated == [] and everything(tmp_path) == before
+    monkeypatch.setattr(guard, lambda *_: None)
+    assert infer(*command) == 0
+    assert len(translated) == 4
+    figure(f"mutant that takes {prepare.__name__.replace('_', ' ')}: seen, 4 inputs are translated")
 
 
 NAMES = [
@@ -239,6 +335,7 @@ def runs(reader: Reader) -> set[str]:
 def test_a_gallery_of_hostile_names_shows_every_picture_and_runs_nothing(place: Path, tmp_path: Path) -> None:
     reader, found = hostile_gallery(place, tmp_path)
     assert not runs(reader)
+    assert any(content.startswith("default-src 'none'; img-src 'self'") for content in reader.values["content"])
     assert len(found) == 4 * len(NAMES) and all(found)
     assert not any(":" in value.split("/")[0] for value in reader.values["href"]), "a scheme"
 

@@ -84,6 +84,18 @@ def apart(folder: Path) -> int:
     return max(int(np.abs(first - second).max()) for first, second in pairs)
 
 
+def translate_in_batches(place: Path, folder: Path) -> int:
+    """Translate in float64 one by one, four together, and four together in another order; return how far apart."""
+    maps = [place / "maps" / f"f{number}.png" for number in (1, 3, 8, 10, 2, 9, 11)]
+    command = [place / "run", "--dtype", "fp64", "--device", "cpu"]
+    assert infer(*command, "--input", place / "maps", "--out", folder / "one") == 0
+    assert infer(*command, "--input", *maps, "--out", folder / "four", "--batch-size", 4) == 0
+    first = apart(folder)
+    (folder / "four").rename(folder / "by size")
+    assert infer(*command, "--input", place / "maps", "--out", folder / "four", "--batch-size", 4) == 0
+    return max(first, apart(folder))
+
+
 @pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
 def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
@@ -94,6 +106,27 @@ def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, caps
     assert "7 made" in told and "7 inputs (first: f1) are much wider or narrower than the 64" in told
     page = (tmp_path / "four" / "index.html").read_text()
     assert page.index("f11.png") < page.index("f9.png") < page.index("f1.png"), "files keep the order they are given in"
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many inputs the Translator gets together, in every call."""
+    sizes: list[int] = []
+    translate = Translator.translate
+
+    def noted(self: Translator, batch: Any, *more: Any) -> Any:
+        sizes.append(len(batch))
+        return translate(self, batch, *more)
+
+    monkeypatch.setattr(Translator, "translate", noted)
+    return sizes
+
+
+@pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
+def test_batches_of_any_size_differ_in_nothing_in_float64(place: Path, tmp_path: Path, sizes: list[int]) -> None:
+    assert translate_in_batches(place, tmp_path) == 0
+    assert sizes == [1] * 7 + [4, 2, 1] + [1, 1, 2, 1, 2], "neighbours of one size together"
+    assert made(tmp_path / "one") == made(tmp_path / "by size") == made(tmp_path / "four")
 
 
 @pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
@@ -108,6 +141,10 @@ def test_mutant_whose_norms_look_at_the_whole_batch_is_seen(
         assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / out, "--batch-size", size) == 0
     assert apart(tmp_path) > 1
     figure(f"mutant, norms of whole batches: {apart(tmp_path)} levels")
+    (tmp_path / "float64").mkdir()
+    far = translate_in_batches(place, tmp_path / "float64")
+    assert far > 0
+    figure(f"in float64 {far} levels")
 
 
 def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tiles: every generator makes of tiles what it makes of the whole picture, in the memory it is given."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +19,11 @@ from hdtrans.common.errors import UserError
 from hdtrans.inference import tiles
 from hdtrans.inference.memory import MIB, Memory
 from hdtrans.inference.translator import Translator
+from tests.bars import Figure
 from tests.small_runs import made_checkpoint, translated
 
+SAME = pytest.mark.bar("B7.5", "tiles make the picture that the whole makes, within one level of 255")
+LIMIT = pytest.mark.bar("B7.6", "translating stays below --max-memory, or says how much it needs before it begins")
 CPU = torch.device("cpu")
 LABELS = {"kind": "label_maps", "root": ".", "labels": 5}
 PAIRS = {"kind": "picture_pairs", "root": "."}
@@ -79,6 +83,7 @@ def off(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype(np.int64) - b).max())
 
 
+@SAME
 @pytest.mark.parametrize(("height", "width"), [(200, 141), (64, 320), (5, 300)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_make_the_same_picture(
@@ -98,6 +103,53 @@ def test_tiles_make_the_same_picture(
         tiled = translated(translator, inputs, seed=3)
         assert tiled.shape == whole.shape and off(tiled, whole) <= 1, tile
         assert memory.left == left, "what was kept is given back"
+
+
+def _without_halo(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = tiles._Made.__init__
+
+    def narrow(self: Any, memory: Memory, function: Any, inputs: Any, halo: int, scale: Fraction) -> None:
+        prepare(self, memory, function, inputs, 0, scale)
+
+    monkeypatch.setattr(tiles._Made, "__init__", narrow)
+
+
+def _by_the_last_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = tiles._Moments.add
+
+    def forgetful(self: Any, x: Tensor) -> None:
+        self.count = 0
+        add(self, x)
+
+    monkeypatch.setattr(tiles._Moments, "add", forgetful)
+
+
+@SAME
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [(_without_halo, "global"), (_without_halo, "U-Net, gathered statistics"), (_by_the_last_tile, "global")],
+    ids=["without a halo", "without a halo, statistics gathered", "with the last tile's statistics"],
+)
+def test_mutant_tiles_make_another_picture(
+    wrong: Any,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    figure: Figure,
+) -> None:
+    translator = Translator.load(checkpoint(tmp_path, kind))
+    inputs = inputs_for(translator, 200, 141)
+    whole = translated(translator, inputs, seed=3)
+    translator.max_memory = 1
+    monkeypatch.setattr(tiles, "SIDE", 24)
+    memory = Memory(0, CPU, 1)
+    monkeypatch.setattr("hdtrans.inference.translator.Memory", lambda *_: memory)
+    assert off(translated(translator, inputs, seed=3), whole) <= 1
+    wrong(monkeypatch)
+    apart = off(translated(translator, inputs, seed=3), whole)
+    assert apart > 1
+    figure(f"mutant {request.node.callspec.id}: {apart} levels")
 
 
 def test_a_tile_is_padded_only_where_the_picture_ends() -> None:
@@ -134,16 +186,24 @@ def test_statistics_of_tiles_are_those_of_the_whole() -> None:
     assert torch.allclose(variance.double(), x.double().var((2, 3), correction=0, keepdim=True), rtol=1e-3, atol=1e-9)
 
 
-def test_too_little_memory_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@LIMIT
+def test_too_little_memory_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
     model = checkpoint(tmp_path, "batch norm")
     cv2.imwrite(str(tmp_path / "map.png"), np.zeros((40, 30), np.uint8))
     command = [str(model), "--input", str(tmp_path / "map.png"), "--out", str(tmp_path / "out")]
     assert run_tool("infer", [*command, "--max-memory", "10M"]) == 2
     told = capsys.readouterr().err
     assert "the program, the model and the input take" in told and "give at least" in told
+    assert not (tmp_path / "out").exists()
     assert run_tool("infer", [*command, "--max-memory", "many"]) == 2
     assert "is no size" in capsys.readouterr().err
     assert run_tool("infer", [*command, "--max-memory", "64G"]) == 0
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr("hdtrans.inference.memory.LEAST", float("-inf"))
+    assert run_tool("infer", [*command, "--max-memory", "10M"]) == 0
+    figure("mutant that does not look: begins with 10 MB")
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +237,9 @@ def test_a_large_map(enhancers: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert off(tiled, whole) <= 1 and ratio < 3
 
 
+@LIMIT
 @pytest.mark.slow
-def test_a_process_stays_below_its_limit(tmp_path: Path) -> None:
+def test_a_process_stays_below_its_limit(tmp_path: Path, figure: Figure) -> None:
     model = made_checkpoint(tmp_path / "model.pt", LABELS, hd("labels", width=16, downsamples=4, blocks=2, enhancers=1))
     label = np.random.default_rng(0).integers(0, 5, (64, 128), dtype=np.uint8).repeat(32, 0).repeat(32, 1)
     cv2.imwrite(str(tmp_path / "map.png"), label)
@@ -188,8 +249,13 @@ def test_a_process_stays_below_its_limit(tmp_path: Path) -> None:
         "import sys; from hdtrans.cli import run_tool; code = run_tool('infer', sys.argv[1:]);"
         "print(next(line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line)); sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *command, "--max-memory", "1G"], check=True, capture_output=True, text=True
-    )
-    assert int(done.stdout.split()[-1]) * 1024 < 1024 * MIB
-    assert cv2.imread(str(tmp_path / "out/map.png")).shape == (2048, 4096, 3)
+    most = []
+    for given in (["--max-memory", "1G"], []):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *command, *given], check=True, capture_output=True, text=True
+        )
+        most.append(int(done.stdout.split()[-1]) * 1024 / MIB)
+        assert cv2.imread(str(tmp_path / "out/map.png")).shape == (2048, 4096, 3)
+        shutil.rmtree(tmp_path / "out")
+    assert most[0] < 1024 < most[1]
+    figure(f"1024 MiB: {most[0]:.0f} MiB; mutant without it {most[1]:.0f} MiB")
