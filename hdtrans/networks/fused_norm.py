@@ -1,9 +1,9 @@
 """Instance norm, its activation and what is added to it in one operator, which reads and writes channels-last.
 
 torch computes the norm of a channels-last tensor on CUDA in another layout, with a copy there and, before the next
-convolution, a copy back, and the activation and the sum are a pass each. Here two passes do it all: one gathers mean and variance, one writes the result;
-back too, one gathers two sums and one writes the gradient. Besides the input, which is not copied, two numbers a
-picture and channel are kept for the backward pass.
+convolution, a copy back, and the activation and the sum are a pass each. Here two passes do it all: one gathers mean
+and variance, one writes the result; back too, one gathers two sums and one writes the gradient. Besides the input,
+which is not copied, two numbers a picture and channel are kept for the backward pass.
 
 Bytes for each value of b bytes (2 in half precision), counted from what the kernels read and write, not measured; what
 the caches save is left out:
