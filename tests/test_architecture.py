@@ -82,12 +82,13 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "GradScaler": ("hdtrans/engine/precision.py",),
     # evaluation does not import networks, and needs other ones: Inception and those of LPIPS
     "torchvision": ("hdtrans/networks/perceptual.py", "hdtrans/evaluation/features.py"),
-    "triton": ("hdtrans/networks/fused_norm_kernels.py",),
+    "triton": ("hdtrans/networks/fused_norm_kernels.py", "hdtrans/networks/fused_pad_kernels.py"),
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
     "importlib.import_module": ("hdtrans/config.py", "hdtrans/cli/__init__.py"),  # the one place per kind of name
 }
-ONLY_LATE = ("torchvision", "hdtrans.networks.fused_norm_kernels")  # imported inside functions
+# Imported inside functions.
+ONLY_LATE = ("torchvision", "hdtrans.networks.fused_norm_kernels", "hdtrans.networks.fused_pad_kernels")
 
 FORBIDDEN_IMPORTS = ("pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "joblib")
 FORBIDDEN_CALLS = (

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hdtrans.networks.fused_norm import fused_instance_norm, suits
+from hdtrans.networks.fused import suits
+from hdtrans.networks.fused_norm import fused_instance_norm
+from hdtrans.networks.fused_pad import fused_reflection_pad
 from hdtrans.networks.parts import Features, locally
 
 NormKind = Literal["instance", "batch", "none"]
@@ -21,8 +23,8 @@ Statistics = tuple[Tensor, Tensor] | Literal["image"]
 class Pad(nn.Module):
     """Pad (B, C, H, W) by `size` pixels on every side, by reflection or with zeros.
 
-    The only place where padding by reflection is computed. Its CUDA gradient adds in any order; where deterministic
-    algorithms are asked for, it is put together from slices, whose gradient does not.
+    The only place where padding by reflection is computed. The gradient of torch's own adds in any order on CUDA; where
+    deterministic algorithms are asked for, it is put together from slices, whose gradient does not.
     """
 
     def __init__(self, size: int, kind: Literal["reflect", "zero"]) -> None:
@@ -35,6 +37,8 @@ class Pad(nn.Module):
             return x
         if self.kind == "zero":
             return F.pad(x, (self.size,) * 4)
+        if suits(x):
+            return fused_reflection_pad(x, self.size)
         if x.is_cuda and torch.are_deterministic_algorithms_enabled():
             return self._from_slices(self._from_slices(x, -1), -2)
         return F.pad(x, (self.size,) * 4, mode="reflect")

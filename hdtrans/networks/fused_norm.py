@@ -18,18 +18,14 @@ the caches save is left out:
 There is no atomic sum: the same input gives the same bits. Statistics and sums are float32, of float64 float64.
 """
 
-import importlib.util
-import os
-import warnings
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from hdtrans.networks.fused import TYPES, channels_last
+
 _SLOPES = {"none": 1.0, "relu": 0.0, "leaky_relu": 0.2}  # below zero
-_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_works: dict[str, bool] = {}  # whether Triton does, on each kind of device that was asked for
-_FEWEST_PIXELS = 256  # a guess, not measured, at what is worth the start of three kernels
 
 
 def fused_instance_norm(
@@ -53,7 +49,7 @@ def fused_instance_norm(
         ValueError: x is no batch of pictures, or of a single pixel, which has no variance; the residual has another
             shape; there is no such activation.
     """
-    if x.ndim != 4 or x.dtype not in _TYPES:
+    if x.ndim != 4 or x.dtype not in TYPES:
         raise ValueError(f"instance norm takes (B, C, H, W) of floating point numbers, not {tuple(x.shape)} {x.dtype}")
     if x.shape[2] * x.shape[3] < 2:
         raise ValueError(f"instance norm takes more than one pixel, not {tuple(x.shape)}")
@@ -66,48 +62,6 @@ def fused_instance_norm(
     return y if residual is None or inside is not None else residual + y
 
 
-def suits(x: Tensor) -> bool:
-    """Say whether the fused norm should take (B, C, H, W): it can, and x is or should be channels-last.
-
-    Tensor cores want half precision channels-last. Other precisions stay as they lie.
-    """
-    return (
-        triton_works(x.device.type)
-        and x.dtype in _TYPES
-        and x.numel() > 0
-        and x.shape[2] * x.shape[3] >= _FEWEST_PIXELS
-        and (x.itemsize == 2 or x.is_contiguous(memory_format=torch.channels_last))
-    )
-
-
-def triton_works(device_type: str) -> bool:
-    """Say whether Triton is installed and computes on `cuda`, or, where TRITON_INTERPRET is set, on `cpu`.
-
-    It is tried once. What compiles a network cannot try it, and takes torch's way unless the network ran before.
-    """
-    if device_type not in _works and not torch.compiler.is_compiling():
-        _works[device_type] = _try_triton(device_type)
-    return _works.get(device_type, False)
-
-
-def _try_triton(device_type: str) -> bool:
-    if importlib.util.find_spec("triton") is None:
-        return False
-    if device_type != ("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"):
-        return False
-    try:
-        _normalise(torch.zeros(1, 1, 2, 1, device=device_type), None, 1.0, 1.0)
-    except Exception as error:  # Triton needs a C compiler, a driver and a folder of its own, and says so in many ways
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        warnings.warn(f"Triton does not work here, so instance norms take torch's slower way: {reason}", stacklevel=2)
-        return False
-    return True
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
-
-
 def _wide(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
@@ -117,8 +71,8 @@ def _normalise(x: Tensor, residual: Tensor | None, slope: float, epsilon: float)
     """Return the result, channels-last, and the mean and one over the deviation, (B, C)."""
     from hdtrans.networks import fused_norm_kernels as kernels
 
-    inside = None if residual is None else _channels_last(residual)
-    return kernels.normalise(_channels_last(x), inside, slope, epsilon, _wide(x))
+    inside = None if residual is None else channels_last(residual)
+    return kernels.normalise(channels_last(x), inside, slope, epsilon, _wide(x))
 
 
 @torch.library.custom_op("hdtrans::instance_norm_gradient", mutates_args=())
@@ -126,7 +80,7 @@ def _differentiate(gradient: Tensor, x: Tensor, mean: Tensor, scale: Tensor, slo
     """Return the gradient of x, channels-last; mean and scale follow from x and are no inputs of their own."""
     from hdtrans.networks import fused_norm_kernels as kernels
 
-    return kernels.gradient_of_norm(_channels_last(gradient), _channels_last(x), mean, scale, slope)
+    return kernels.gradient_of_norm(channels_last(gradient), channels_last(x), mean, scale, slope)
 
 
 @_normalise.register_fake

@@ -17,7 +17,8 @@ from hdtrans.losses.adversarial import gradient_penalty
 from hdtrans.networks import blocks, fused_norm_kernels
 from hdtrans.networks.blocks import Dropout, Norm, ResidualBlock, Segments
 from hdtrans.networks.discriminators import PatchDiscriminator
-from hdtrans.networks.fused_norm import _differentiate, _normalise, fused_instance_norm, suits, triton_works
+from hdtrans.networks.fused import suits, triton_works
+from hdtrans.networks.fused_norm import _differentiate, _normalise, fused_instance_norm
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

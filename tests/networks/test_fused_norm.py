@@ -1,4 +1,4 @@
-"""The fused instance norm: on the CPU in Triton's interpreter, on a GPU where there is one, and where neither is."""
+"""The fused norm and padding: on the CPU in Triton's interpreter, on a GPU where there is one, and where neither is."""
 
 import importlib.util
 import os
@@ -6,13 +6,16 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from hdtrans.networks import fused_norm
-from hdtrans.networks.fused_norm import fused_instance_norm, suits
+import hdtrans.networks
+from hdtrans.networks import fused
+from hdtrans.networks.fused import suits
+from hdtrans.networks.fused_norm import fused_instance_norm
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -33,8 +36,8 @@ def test_kernels(place: str, which: str, tmp_path: Path) -> None:
         pytest.skip("there is no GPU")
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": str(int(place != "gpu"))}
     environment.pop("PYTEST_ADDOPTS", None)
-    checks = Path(__file__).with_name("fused_norm_checks.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, str(checks)]
+    checks = [str(Path(__file__).with_name(f"fused_{what}_checks.py")) for what in ("norm", "pad")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", which, *checks]
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
@@ -45,6 +48,8 @@ KERNELS: dict[str, dict[str, Any]] = {
     "_apply": {"SLOPE": 1.0, "ADDS": True},
     "_gather_gradients": {"SLOPE": 0.2},
     "_apply_gradients": {"SLOPE": 0.0},
+    "_pad": {"SIZE": 3},
+    "_fold": {"SIZE": 1},
 }
 HALF = ("x", "y", "residual", "gradient", "result")
 
@@ -57,22 +62,23 @@ def test_kernels_compile_for_hopper(kernel: str, tmp_path: Path, monkeypatch: py
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from hdtrans.networks import fused_norm_kernels
+    from hdtrans.networks import fused_norm_kernels, fused_pad_kernels
 
+    kernels = fused_norm_kernels if hasattr(fused_norm_kernels, kernel) else fused_pad_kernels
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    function = getattr(fused_norm_kernels, kernel)
+    function = getattr(kernels, kernel)
     constants = {"ROWS": 32, "COLUMNS": 64, **KERNELS[kernel]}
     signature, hints = {}, {}
     for place, name in enumerate(function.arg_names):
-        size = name in fused_norm_kernels._SIZES or name == "channels"
+        size = name in kernels._SIZES or name == "channels"
         signature[name] = "i32" if size else "*bf16" if name in HALF else "*fp32"
         if name in constants:
             signature[name] = "constexpr"
-        elif name not in fused_norm_kernels._SIZES:
+        elif name not in kernels._SIZES:
             hints[(place,)] = [["tt.divisibility", 16]]
     given = {(function.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=given, attrs=hints)
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=fused_norm_kernels._OPTIONS)
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=kernels._OPTIONS)
     assert made.asm["cubin"]
     assert "ld.global.v4.b32" in made.asm["ptx"]
     assert "atom" not in made.asm["ptx"]
@@ -98,8 +104,9 @@ def test_where_triton_is_missing_or_fails_torch_computes(monkeypatch: pytest.Mon
 
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if there else None)
-    monkeypatch.setattr(fused_norm, "_normalise", fail)
-    monkeypatch.setattr(fused_norm, "_works", {})
+    kernels = SimpleNamespace(normalise=fail)
+    monkeypatch.setattr(hdtrans.networks, "fused_norm_kernels", kernels, raising=False)
+    monkeypatch.setattr(fused, "_works", {})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert not any(suits(torch.rand(1, 2, 16, 16).half()) for _ in range(3))
