@@ -12,10 +12,16 @@ from hdtrans.networks.generators import Trunk
 from tests.networks.fused_norm_checks import DEVICE, ROUNDING, TYPES, layouts, pictures
 
 
-@pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(
-    ("shape", "size"),
-    [((2, 5, 4, 6), 3), ((1, 70, 7, 9), 1), ((1, 3, 2, 2), 1), ((2, 1, 4, 4), 3), ((1, 2, 3, 3), 0), ((1, 4, 3, 8), 2)],
+    ("shape", "size", "dtype"),
+    [
+        *(((2, 5, 4, 6), 3, dtype) for dtype in TYPES),
+        ((1, 70, 7, 9), 1, torch.bfloat16),
+        ((1, 3, 2, 2), 1, torch.float32),
+        ((2, 1, 4, 4), 3, torch.float32),
+        ((1, 2, 3, 3), 0, torch.float32),
+        ((1, 4, 3, 8), 2, torch.float32),
+    ],
 )
 def test_it_is_reflection(shape: tuple[int, ...], size: int, dtype: torch.dtype) -> None:
     """Forth to the bit; back, each sum is rounded once."""
