@@ -81,6 +81,18 @@ def test_a_program_goes_down_several_tiles(monkeypatch: pytest.MonkeyPatch, prog
     check((1, 64, 10, 13), torch.float64, "relu", False)
 
 
+def test_plans_cover_every_pixel_with_few_enough_programs() -> None:
+    """From 32x16 pixels of 1024 channels to 2048x1024 of 32, and batches of many."""
+    for batch, channels, pixels in [(1, 1024, 512), (1, 32, 2**21), (8, 64, 2**21), (64, 2048, 2**14), (1, 1, 2)]:
+        at = fused_norm_kernels.plan(batch, channels, pixels)
+        splits, blocks, _ = at.grid
+        assert splits <= fused_norm_kernels.PROGRAMS
+        assert at.chunk % at.rows == 0
+        assert (splits - 1) * at.chunk < pixels <= splits * at.chunk
+        assert channels <= blocks * at.columns
+        assert splits * blocks * batch >= min(fused_norm_kernels.PROGRAMS, batch * channels * pixels // 2048) // 2
+
+
 @pytest.mark.parametrize("kind", ["far from zero", "the first pixel apart", "a ramp"])
 def test_statistics_survive_a_large_mean(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """In float32 the mean of the squares less the square of the mean is off by several percent here."""
@@ -137,6 +149,16 @@ def test_every_value_is_written_and_twice_the_same(monkeypatch: pytest.MonkeyPat
         torch.use_deterministic_algorithms(False)
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
+
+
+def test_nan_is_told_and_stays_in_its_channel() -> None:
+    """What finds steps that are not finite relies on it."""
+    x = torch.randn(2, 3, 4, 5, device=DEVICE)
+    x[1, 2, 0, 0] = torch.nan
+    for activation in ("none", "relu", "leaky_relu"):
+        found = fused_instance_norm(x, activation).isnan().flatten(2)  # type: ignore[arg-type]
+        assert torch.equal(found.all(2), found.any(2))
+        assert found.any(2).nonzero().tolist() == [[1, 2]]
 
 
 def test_only_what_wants_a_gradient_gets_one() -> None:
