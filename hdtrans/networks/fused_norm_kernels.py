@@ -41,13 +41,20 @@ class Plan:
 
 
 def plan(batch: int, channels: int, pixels: int) -> Plan:
-    """Return a plan by the sizes alone, so that results do not depend on the GPU's number of multiprocessors."""
+    """Return a plan by the size of one picture alone: no result depends on the others of its batch, or on the GPU."""
     columns = min(_CHANNELS, triton.next_power_of_2(channels))
     rows = min(_TILE // columns, triton.next_power_of_2(pixels))
     blocks, tiles = triton.cdiv(channels, columns), triton.cdiv(pixels, rows)
-    splits = min(tiles, max(1, PROGRAMS // (batch * blocks)))
+    splits = min(tiles, max(1, PROGRAMS // blocks))
     chunk = triton.cdiv(tiles, splits) * rows
     return Plan(rows, columns, chunk, (triton.cdiv(pixels, chunk), blocks, batch))
+
+
+def _merging(splits: int, channels: int) -> tuple[int, dict[str, Any]]:
+    """Return how many programs merge the parts of one picture's channels, and how each of them does."""
+    rows = triton.next_power_of_2(splits)
+    columns = min(32, max(1, _SETTLED // rows), triton.next_power_of_2(channels))
+    return triton.cdiv(channels, columns), {"ROWS": rows, "COLUMNS": columns, **_OPTIONS}
 
 
 def normalise(
@@ -64,11 +71,9 @@ def normalise(
     share = {"ROWS": at.rows, "COLUMNS": at.columns, **_OPTIONS}
     with torch.cuda.device_of(x):
         _gather[at.grid](x, partial[0], partial[1], pixels, channels, at.chunk, **share)
-        rows = triton.next_power_of_2(splits)
-        columns = min(32, max(1, _SETTLED // rows), triton.next_power_of_2(channels))
-        merging = {"EPSILON": epsilon, "ROWS": rows, "COLUMNS": columns, **_OPTIONS}
-        _settle[(triton.cdiv(channels, columns), batch)](
-            partial[0], partial[1], mean, scale, pixels, channels, at.chunk, splits, **merging
+        blocks, merging = _merging(splits, channels)
+        _settle[(blocks, batch)](
+            partial[0], partial[1], mean, scale, pixels, channels, at.chunk, splits, EPSILON=epsilon, **merging
         )
         adds = residual is not None
         _apply[at.grid](
@@ -83,13 +88,15 @@ def gradient_of_norm(gradient: Tensor, x: Tensor, mean: Tensor, scale: Tensor, s
     pixels = height * width
     at = plan(batch, channels, pixels)
     partial = torch.empty((2, batch, at.grid[0], channels), dtype=mean.dtype, device=x.device)
+    sums = torch.empty((2, batch, channels), dtype=mean.dtype, device=x.device)
     result = torch.empty_like(x, memory_format=torch.channels_last)
     share: dict[str, Any] = {"SLOPE": slope, "ROWS": at.rows, "COLUMNS": at.columns, **_OPTIONS}
     with torch.cuda.device_of(x):
         _gather_gradients[at.grid](
             gradient, x, mean, scale, partial[0], partial[1], pixels, channels, at.chunk, **share
         )
-        sums = partial.sum(2)
+        blocks, merging = _merging(at.grid[0], channels)
+        _add_up[(blocks, 2 * batch)](partial, sums, channels, at.grid[0], **merging)
         _apply_gradients[at.grid](
             gradient, x, result, mean, scale, sums[0], sums[1], pixels, channels, at.chunk, **share
         )
@@ -209,6 +216,16 @@ def _gather_gradients(
     place = (picture * tl.num_programs(0) + split) * channels + columns
     tl.store(sums + place, tl.sum(total, 0, keep_dims=True), mask=columns < channels)
     tl.store(products + place, tl.sum(product, 0, keep_dims=True), mask=columns < channels)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _add_up(partial, sums, channels, splits, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Add up the chunks of each channel, all at once; torch's own sum would depend on the size of the batch."""
+    which = tl.program_id(1).to(tl.int64)  # picture, and sum or product
+    rows, columns = tl.arange(0, ROWS)[:, None], tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    inside = (rows < splits) & (columns < channels)
+    value = tl.load(partial + (which * splits + rows) * channels + columns, mask=inside, other=0.0)
+    tl.store(sums + which * channels + columns, tl.sum(value, 0, keep_dims=True), mask=columns < channels)
 
 
 @triton.jit(do_not_specialize=_SIZES)

@@ -90,7 +90,7 @@ def test_plans_cover_every_pixel_with_few_enough_programs() -> None:
         assert at.chunk % at.rows == 0
         assert (splits - 1) * at.chunk < pixels <= splits * at.chunk
         assert channels <= blocks * at.columns
-        assert splits * blocks * batch >= min(fused_norm_kernels.PROGRAMS, batch * channels * pixels // 2048) // 2
+        assert splits * blocks >= min(fused_norm_kernels.PROGRAMS, channels * pixels // 2048) // 2
 
 
 @pytest.mark.parametrize("kind", ["far from zero", "the first pixel apart", "a ramp"])
@@ -149,6 +149,18 @@ def test_every_value_is_written_and_twice_the_same(monkeypatch: pytest.MonkeyPat
         torch.use_deterministic_algorithms(False)
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_picture_is_the_same_alone_as_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_norm_kernels, "PROGRAMS", 3)
+    x = pictures((3, 64, 10, 13), torch.float32)
+    y = fused_instance_norm(x, "relu")
+    weight = torch.randn_like(y)
+    (slope,) = torch.autograd.grad(y, x, weight)
+    alone = x.detach()[1:2].requires_grad_()
+    found = fused_instance_norm(alone, "relu")
+    assert torch.equal(found, y[1:2])
+    assert torch.equal(torch.autograd.grad(found, alone, weight[1:2])[0], slope[1:2])
 
 
 def test_nan_is_told_and_stays_in_its_channel() -> None:

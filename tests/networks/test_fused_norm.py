@@ -47,6 +47,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "_settle": {"EPSILON": 1e-5, "ROWS": 1024, "COLUMNS": 4},
     "_apply": {"SLOPE": 1.0, "ADDS": True},
     "_gather_gradients": {"SLOPE": 0.2},
+    "_add_up": {"ROWS": 1024, "COLUMNS": 4},
     "_apply_gradients": {"SLOPE": 0.0},
     "_pad": {"SIZE": 3},
     "_fold": {"SIZE": 1},
