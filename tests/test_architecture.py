@@ -70,6 +70,7 @@ CLOSED = {"methods"}  # rooms whose files do not even import each other
 WITHOUT_TORCH = ("common", "config", "prepare")
 # Rooms that are torch and nothing else from outside (pydantic, numpy... stay out).
 ONLY_TORCH = ("networks", "losses")
+OF_TORCH = ("torch", "torchvision", "triton")
 
 # What stands in few files alone: a name, and where it may be written.
 FEW_PLACES: dict[str, tuple[str, ...]] = {
@@ -82,11 +83,13 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "GradScaler": ("hdtrans/engine/precision.py",),
     # evaluation does not import networks, and needs other ones: Inception and those of LPIPS
     "torchvision": ("hdtrans/networks/perceptual.py", "hdtrans/evaluation/features.py"),
+    "triton": ("hdtrans/networks/fused_norm_kernels.py", "hdtrans/networks/fused_pad_kernels.py"),
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
     "importlib.import_module": ("hdtrans/config.py", "hdtrans/cli/__init__.py"),  # the one place per kind of name
 }
-ONLY_LATE = ("torchvision",)  # imported inside functions
+# Imported inside functions.
+ONLY_LATE = ("torchvision", "hdtrans.networks.fused_norm_kernels", "hdtrans.networks.fused_pad_kernels")
 
 FORBIDDEN_IMPORTS = ("pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "joblib")
 FORBIDDEN_CALLS = (
@@ -153,8 +156,9 @@ def _of_imports(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
             yield given.line, f"{top} is not used: what it reads can run code"
         if given.name in FORBIDDEN_CALLS or given.name in ("torch.load", "builtins.eval", "builtins.exec"):
             yield given.line, f"{given.name} is not imported by its name, which would hide its calls"
-        if top in ONLY_LATE and not given.late:
-            yield given.line, f"{top} is imported inside the function that needs it"
+        for late in ONLY_LATE:
+            if _under(given.name, late) and not given.late:
+                yield given.line, f"{late} is imported inside the function that needs it"
         if file in OUTSIDE:
             if top == "hdtrans":
                 yield given.line, f"{file} is for comparison, and imports nothing of hdtrans"
@@ -169,7 +173,7 @@ def _of_imports(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
             yield from _of_room(given, room)
         elif room in WITHOUT_TORCH and top in ("torch", "torchvision"):
             yield given.line, f"{room} does not import {top}"
-        elif room in ONLY_TORCH and top not in (*sys.stdlib_module_names, "torch", "torchvision"):
+        elif room in ONLY_TORCH and top not in (*sys.stdlib_module_names, *OF_TORCH):
             yield given.line, f"{room} imports torch and no other package, not {top}"
 
 
@@ -345,6 +349,12 @@ DOC = '"""What it is."""\n'
         ("hdtrans/engine/x.py", "import importlib\nimportlib.import_module(name)", "importlib.import_module stands in"),
         ("hdtrans/losses/x.py", "def _f():\n    import torchvision.models", "torchvision stands in"),
         ("hdtrans/networks/perceptual.py", "import torchvision", "torchvision is imported inside the function"),
+        ("hdtrans/losses/x.py", "def _f():\n    import triton.language", "triton stands in"),
+        (
+            "hdtrans/networks/x.py",
+            "from hdtrans.networks import fused_norm_kernels",
+            "hdtrans.networks.fused_norm_kernels is imported inside the function",
+        ),
         ("hdtrans/data/x.py", "import yaml\nyaml.safe_load('')", "yaml.safe_load stands in"),
         (
             "hdtrans/common/yaml_text.py",

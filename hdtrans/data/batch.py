@@ -62,6 +62,13 @@ class Batch:
         """Return the batch in pinned memory (called by the data loader)."""
         return self._each(lambda tensor: tensor.pin_memory())
 
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Keep the memory of the tensors until what was given to the stream so far is done."""
+        for name in FIELDS:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                tensor.record_stream(stream)
+
     def channels_last(self) -> "Batch":
         """Return the batch with its pictures laid out channels-last."""
         return self._each(lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)

@@ -32,6 +32,7 @@ from hdtrans.engine.meter import Meter
 from hdtrans.engine.non_finite import evidence, save_evidence, sentence
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
+from hdtrans.engine.prefetch import moved
 from hdtrans.engine.report import Reporter
 from hdtrans.engine.samples import Viewable, sample_pictures
 from hdtrans.engine.stage import StageTraining
@@ -178,9 +179,9 @@ class Trainer:
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
         meter = Meter()
-        for batch in self.processes.together(meter.waiting(loader)):
+        for batch in moved(self.processes.together(meter.waiting(loader)), self.processes.device):
             self._left_out.extend(batch.left_out)
-            self._step(work, batch.to(self.processes.device), meter)
+            self._step(work, batch, meter)
             if self._after_step(work, meter, stills, last=self.images >= stop):
                 break
 

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hdtrans.networks.fused import suits
+from hdtrans.networks.fused_norm import fused_instance_norm
+from hdtrans.networks.fused_pad import fused_reflection_pad
 from hdtrans.networks.parts import Features, locally
 
 NormKind = Literal["instance", "batch", "none"]
@@ -20,8 +23,8 @@ Statistics = tuple[Tensor, Tensor] | Literal["image"]
 class Pad(nn.Module):
     """Pad (B, C, H, W) by `size` pixels on every side, by reflection or with zeros.
 
-    The only place where padding by reflection is computed. Its CUDA gradient adds in any order; where deterministic
-    algorithms are asked for, it is put together from slices, whose gradient does not.
+    The only place where padding by reflection is computed. The gradient of torch's own adds in any order on CUDA; where
+    deterministic algorithms are asked for, it is put together from slices, whose gradient does not.
     """
 
     def __init__(self, size: int, kind: Literal["reflect", "zero"]) -> None:
@@ -34,6 +37,8 @@ class Pad(nn.Module):
             return x
         if self.kind == "zero":
             return F.pad(x, (self.size,) * 4)
+        if suits(x):
+            return fused_reflection_pad(x, self.size)
         if x.is_cuda and torch.are_deterministic_algorithms_enabled():
             return self._from_slices(self._from_slices(x, -1), -2)
         return F.pad(x, (self.size,) * 4, mode="reflect")
@@ -65,13 +70,14 @@ class Norm(nn.Module):
         self.activation = activation
         self.batch = nn.BatchNorm2d(channels, eps=self.epsilon) if kind == "batch" else None
 
-    def forward(self, x: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def forward(self, x: Tensor, statistics: Statistics | None = None, residual: Tensor | None = None) -> Tensor:
         """Normalise by the statistics that the kind has of itself, or by `statistics`.
 
         Args:
             x: what to normalise.
             statistics: mean and variance, each (B or 1, C, 1, 1); or `image`, those of each picture for itself, which
                 batch norm too then takes.
+            residual: added behind the activation.
         """
         if torch.compiler.is_exporting() and self.looks_at_all(statistics):
             statistics = _row_by_row(x)
@@ -83,10 +89,13 @@ class Norm(nn.Module):
             if self.batch is not None:
                 x = x * self.batch.weight.view(1, -1, 1, 1) + self.batch.bias.view(1, -1, 1, 1)
         elif self.kind == "instance":
+            if self.activation != "tanh" and suits(x):
+                return fused_instance_norm(x, self.activation, residual, self.epsilon)
             x = self._each_by_itself(x)
         elif self.batch is not None:
             x = self.batch(x)
-        return self._activate(x)
+        x = self._activate(x)
+        return x if residual is None else residual + x
 
     def _each_by_itself(self, x: Tensor) -> Tensor:
         """Return instance norm, on the CPU by those of torch's other norms that are the same, and several times faster.
@@ -147,11 +156,13 @@ class Segment(nn.Module):
         self.halo = halo
         self.scale = scale
 
-    def forward(self, x: Features, statistics: Statistics | None = None) -> Features:
+    def forward(self, x: Features, statistics: Statistics | None = None, residual: Features | None = None) -> Features:
+        """Return what it makes of `x`, and of `residual`, where it is given, the sum with that."""
         if isinstance(x, Tensor):
-            return self.norm(self.convolution(self.pad(x)), statistics)
+            return self.norm(self.convolution(self.pad(x)), statistics, residual)
         gather = self.norm.looks_at_all(statistics)
-        return x.through(lambda x: self.convolution(self.pad(x)), self.halo, self.scale, self.norm, gather)
+        made = x.through(lambda x: self.convolution(self.pad(x)), self.halo, self.scale, self.norm, gather)
+        return made if residual is None else residual + made
 
 
 class ResizeConvolution(nn.Module):
@@ -256,7 +267,7 @@ class ResidualBlock(nn.Module):
         features = self.first(x, statistics)
         if self.dropout is not None:
             features = self.dropout(features, seeds)
-        return x + self.second(features, statistics)
+        return self.second(features, statistics, x)
 
 
 class Segments(nn.ModuleList):

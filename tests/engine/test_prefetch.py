@@ -1,0 +1,107 @@
+"""Batches on their way to the device: in which order, on which stream, and none before it is asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from hdtrans.data.batch import Batch
+from hdtrans.engine.prefetch import moved
+
+CUDA = torch.device("cuda", 0)
+
+
+def batches(count: int, said: list[Any] | None = None) -> Iterator[Batch]:
+    """Yield batches of one number each, saying when one is fetched."""
+    for number in range(count):
+        if said is not None:
+            said.append(f"fetch {number}")
+        yield Batch((str(number),), (number,), label=torch.full((1, 2, 2), number, dtype=torch.uint8))
+
+
+def test_on_the_cpu_batches_pass_through() -> None:
+    given = list(batches(3))
+    for batch, found in zip(given, moved(given, torch.device("cpu")), strict=True):
+        assert found.names == batch.names
+        assert found.label is batch.label
+
+
+class FakeStream:
+    """Says what is asked of it."""
+
+    def __init__(self, name: str, said: list[Any]) -> None:
+        self.name = name
+        self.said = said
+
+    def wait_stream(self, other: "FakeStream") -> None:
+        self.said.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what was asked of CUDA, with fakes in its place."""
+    said: list[Any] = []
+    streams = [FakeStream("computing", said)]
+
+    @contextmanager
+    def stream(chosen: FakeStream) -> Iterator[None]:
+        streams.append(chosen)
+        yield
+        streams.pop()
+
+    def to(batch: Batch, device: torch.device) -> Batch:
+        said.append(f"copy {batch.names[0]} on {streams[-1].name}")
+        return batch
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream("beside", said))
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
+    monkeypatch.setattr(Batch, "to", to)
+    monkeypatch.setattr(Batch, "record_stream", lambda batch, stream: said.append(f"kept for {stream.name}"))
+    return said
+
+
+def test_copies_go_beside_the_step_and_the_next_step_waits_for_them(said: list[Any]) -> None:
+    for batch in moved(batches(2, said), CUDA):
+        said.append(f"step {batch.names[0]}")
+    one = ["fetch {}", "copy {} on beside", "computing waits for beside", "kept for computing", "step {}"]
+    assert said == [words.format(number) for number in range(2) for words in one]
+
+
+def test_nothing_is_fetched_before_it_is_asked_for(said: list[Any]) -> None:
+    """Whoever stops after a batch has fetched no other."""
+    next(moved(batches(2, said), CUDA))
+    assert "fetch 1" not in said
+
+
+def test_every_tensor_of_a_batch_is_kept_for_the_stream() -> None:
+    kept: list[Any] = []
+
+    class Noted(torch.Tensor):
+        def record_stream(self, stream: Any) -> None:
+            kept.append((self.dtype, stream))
+
+    label, photo = torch.zeros(1, 2, 2, dtype=torch.uint8), torch.zeros(1, 3, 2, 2)
+    stream: Any = "a stream"
+    Batch(("a",), (0,), label=label.as_subclass(Noted), photo=photo.as_subclass(Noted)).record_stream(stream)
+    assert kept == [(torch.uint8, stream), (torch.float32, stream)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_each_step_sees_its_batch() -> None:
+    """With so much to do for each step that the copies run far ahead of it."""
+    busy = torch.rand(4096, 4096, device=CUDA)
+    given = (
+        Batch((str(n),), (n,), photo=torch.full((1, 3, 1024, 1024), n, dtype=torch.int32)).pin_memory()
+        for n in range(20)
+    )
+    sums = []
+    for batch in moved(given, CUDA):
+        for _ in range(5):
+            busy = (busy @ busy).clamp(0, 1)
+        assert batch.photo is not None
+        sums.append(batch.photo.long().sum())
+        del batch
+    assert torch.stack(sums).tolist() == [n * 3 * 2**20 for n in range(20)]
