@@ -105,7 +105,8 @@ class Translator:
         if compiled:
             self.module.compile()
         # Weights are laid out at the first call, for whoever exports the module wants them as they are.
-        self._to_lay_out = "module" not in state and self.device.type == "cpu" and self.dtype in ("fp32", "bf16")
+        types = ("fp32", "bf16") if self.device.type == "cpu" else ("bf16", "fp16")
+        self._to_lay_out = "module" not in state and self.dtype in types
         self._laid_out = False
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Weights in the type and the layout in which a CPU computes, brought there once instead of at every call."""
+"""Weights in the type and the layout in which a device computes, brought there once instead of at every call."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,8 +47,15 @@ class LaidOut(nn.Module):
 
 
 def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the convolutions of a module, with float32 weights on the CPU, where this torch has what it takes."""
-    if not _can():
+    """Bring the float32 weights of a module's convolutions to where it computes in `dtype`, without autocast.
+
+    On the CPU, where this torch has what it takes, the convolutions are replaced by such as oneDNN lays out, those of
+    labels and to few channels by quicker ones. Elsewhere their weights get the type. Norms keep theirs.
+    """
+    if next(module.parameters()).device.type != "cpu" or not _can():
+        for child in module.modules():
+            if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
+                child.to(dtype)
         return
 
     def compute(convolution: nn.Conv2d) -> nn.Module:

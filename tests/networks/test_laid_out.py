@@ -67,3 +67,17 @@ def test_pictures_of_a_translator_stay_the_same(tmp_path: Path, dtype: str, leve
     laid_out = [m for m in translator.module.modules() if isinstance(m, LaidOut)]
     assert len(laid_out) == 1 + 2 + 4 + 2 + 1
     assert not any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in translator.module.modules())
+
+
+def test_where_onednn_cannot_weights_get_the_type_and_norms_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdtrans.networks.laid_out._can", lambda: False)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 2, 3)).eval()
+    x = torch.randn(1, 3, 12, 14)
+    with torch.inference_mode():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            wanted = module(x)
+        lay_out(module, torch.bfloat16)
+        found = module(x.bfloat16())
+    assert [p.dtype for p in module.parameters()] == 2 * [torch.bfloat16] + 2 * [torch.float32] + 2 * [torch.bfloat16]
+    assert torch.equal(found, wanted)
