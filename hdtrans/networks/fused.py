@@ -5,6 +5,7 @@ import os
 import warnings
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -50,7 +51,10 @@ def _try_triton(device_type: str) -> bool:
     try:
         from hdtrans.networks import fused_norm_kernels as kernels
 
-        kernels.normalise(torch.zeros(1, 1, 2, 1, device=device_type), None, 1.0, 1.0, torch.float32)
+        x = channels_last(torch.arange(3.0 * 5 * 7, device=device_type).view(1, 3, 5, 7).sin())
+        found, wanted = kernels.normalise(x, None, 1.0, 1e-5, torch.float32)[0], F.instance_norm(x)
+        if not torch.allclose(found, wanted, atol=1e-4):
+            raise ArithmeticError("its norm is not torch's")
     except Exception as error:  # Triton needs a C compiler, a driver and a folder of its own, and says so in many ways
         reason = (str(error) or type(error).__name__).splitlines()[0]
         warnings.warn(f"Triton does not work here, and torch's slower ways are taken: {reason}", stacklevel=2)

@@ -114,6 +114,16 @@ def test_where_triton_is_missing_or_fails_torch_computes(monkeypatch: pytest.Mon
     assert [str(w.message).split(": ")[-1] for w in told] == ["Failed to find C compiler"] * there
 
 
+def test_where_triton_computes_something_else_torch_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = SimpleNamespace(normalise=lambda x, *_: (x, None, None))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(hdtrans.networks, "fused_norm_kernels", kernels, raising=False)
+    monkeypatch.setattr(fused, "_works", {})
+    with pytest.warns(UserWarning, match="its norm is not torch's"):
+        assert not suits(torch.rand(1, 2, 16, 16).half())
+
+
 def test_what_cannot_be_normalised_is_refused() -> None:
     x = torch.rand(1, 2, 4, 4)
     for given, words in [
