@@ -11,7 +11,7 @@ import torch
 
 from hdtrans.benchmark.plan import OURS, Plan
 from hdtrans.benchmark.processes import Child, There, started
-from hdtrans.benchmark.timing import ratios, spread, take_turns
+from hdtrans.benchmark.timing import ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.config import Size
 
@@ -33,6 +33,7 @@ def grow(what: str, plan: Plan, ours: Child, scenes: Scenes) -> list[dict[str, A
         ours.ask("add", _key(size, batch), scenes(size), batch)
     rivals = {_key(size, batch): There([ours], _key(size, batch)) for size, batch in wanted}
     took = take_turns(rivals, plan.rounds)
+    take_memory(rivals, took)
     found = []
     for size, batch in wanted:
         each = took[_key(size, batch)]

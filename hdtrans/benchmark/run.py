@@ -21,7 +21,7 @@ from hdtrans.benchmark.growth import Scenes, grow, grow_processes
 from hdtrans.benchmark.original import load_original
 from hdtrans.benchmark.plan import LABELS, ORIGINAL, OURS, SUBJECTS, Plan
 from hdtrans.benchmark.processes import Child, There, started
-from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_turns
+from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.errors import UserError
 from hdtrans.config import LabelMaps, Size
@@ -36,8 +36,7 @@ _FIELDS = ("label", "instance", "photo")
 _MOST_FILES = 8
 _CPU = torch.device("cpu")
 _KEY = "against the others"
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
 
 
 def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -51,12 +50,12 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
     if wrong:
         raise UserError(f"benchmark: there is no {', '.join(wrong)}; there are {', '.join(SUBJECTS)}")
     device = choose_device(plan.device)
-    precision = choose_precision(plan.dtype, device)
+    dtype = choose_precision(plan.dtype, device).compute
     original = load_original(plan.original) if plan.original or plan.width == 64 else None
     with _threads(plan.threads), _data(plan) as root:
         data = LabelMaps(root=root, labels=255)
         files = find_samples(data, "train", _FIELDS)[:_MOST_FILES]
-        bench = _Bench(replace(plan, device=str(device)), device, original, Ceilings(device), tell)
+        bench = _Bench(replace(plan, device=str(device)), device, dtype, original, Ceilings(device), tell)
         machine = _machine(plan, device)
         for name in (name for name in ("inference", "training") if name in plan.what):
             bench.compute(name, lambda size: _scene(data, files, size))
@@ -66,8 +65,8 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
         if "preparing" in plan.what:
             with preparing(plan, original, files, root) as ready:
                 bench.of_files(ready)
-        dtypes = dict.fromkeys([torch.float32, torch.bfloat16, precision.compute])
-        machine["convolution"] = {_NAMES[dtype]: bench.ceilings.fastest_convolution(dtype) for dtype in dtypes}
+        dtypes = dict.fromkeys([torch.float32, torch.bfloat16, dtype])
+        machine["convolution"] = {_NAMES[each]: bench.ceilings.fastest_convolution(each) for each in dtypes}
         machine["copy"] = bench.ceilings.fastest_copy()
         machine["load_after"] = os.getloadavg()[0]
     return {"machine": machine, "subjects": bench.results, "growth": bench.growth, "processes": bench.processes}
@@ -80,6 +79,7 @@ class _Bench:
     Attributes:
         plan: its device is the one that was chosen.
         device: the same.
+        dtype: that ours computes in.
         original: the module of the original's way, or None.
         ceilings: what the machine can do.
         tell: takes a line about what is done.
@@ -87,6 +87,7 @@ class _Bench:
 
     plan: Plan
     device: torch.device
+    dtype: torch.dtype
     original: Any
     ceilings: Ceilings
     tell: Callable[[str], None]
@@ -112,21 +113,25 @@ class _Bench:
     def of_files(self, files: Files) -> None:
         """Measure reading or preparing."""
         self.tell(f"{files.name} ...")
-        took = take_turns({name: Here(work, _CPU) for name, work in files.rivals.items()}, self.plan.rounds)
+        rivals = {name: Here(work, _CPU) for name, work in files.rivals.items()}
+        took = take_turns(rivals, self.plan.rounds)
+        take_memory(rivals, took)
         self.results.append(_result(files.name, "triples", files.each, took))
 
     def _measure(self, what: str, children: dict[str, Child], scene: Mapping[str, Any]) -> dict[str, Any]:
         for child in children.values():
             child.ask("add", _KEY, scene, 1)
-        facts = children[OURS].ask("facts")
-        dtype = _DTYPES[facts["dtype"]]
-        rivals: dict[str, There] = {name: There([child], _KEY) for name, child in children.items()}
-        took = take_turns(rivals, self.plan.rounds, lambda: self.ceilings.look(dtype))
+        rivals = {name: There([child], _KEY) for name, child in children.items()}
+        took = take_turns(rivals, self.plan.rounds, lambda: self.ceilings.look(self.dtype))
+        # Before what looks closer, which takes memory of its own.
+        processes = {name: child.ask("resident") for name, child in children.items()}
+        take_memory(rivals, took)
         result = _result(what, "pictures" if what == "inference" else "steps", 1, took)
-        for name, child in children.items():
-            result["times"][name]["process"] = child.ask("resident")
+        for name, memory in processes.items():
+            result["times"][name]["process"] = memory
+        facts = children[OURS].ask("facts")
         shares = _shares_of_ceiling(facts["flops"], took)
-        result |= {"dtype": facts["dtype"], "flops": facts["flops"], "share_of_ceiling": spread(shares)}
+        result |= {"dtype": _NAMES[self.dtype], "flops": facts["flops"], "share_of_ceiling": spread(shares)}
         if facts["estimate"]:
             result["dry_run"] = {"estimated": facts["estimate"], "measured": facts["held"] + took[OURS].memory}
         return result | children[OURS].ask("shares", _KEY)

@@ -39,8 +39,7 @@ class Inference:
     optimizers: tuple[torch.optim.Optimizer, ...] = ()
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
-        self.plan, self.recipe = plan, plan.recipe
-        self.precision = choose_precision(plan.dtype, device)
+        self.recipe, self.size = plan.recipe, plan.size
         with tempfile.TemporaryDirectory() as folder:
             self.translator = Translator.load(_checkpoint(self.recipe, Path(folder)), str(device), plan.dtype)
 
@@ -54,9 +53,8 @@ class Inference:
         return list(_named_parts(self.translator.module))
 
     def facts(self) -> dict[str, Any]:
-        """Return the operations of one call at the size of the plan, and what it computes in."""
-        flops = count_translation(self.recipe, self.plan.size)
-        return {"flops": flops, "dtype": self.precision.name, "held": 0, "estimate": 0}
+        """Return the operations of one call at the size of the plan; bytes are not counted."""
+        return {"flops": count_translation(self.recipe, self.size), "held": 0, "estimate": 0}
 
 
 class Training:
@@ -96,15 +94,14 @@ class Training:
         return step
 
     def facts(self) -> dict[str, Any]:
-        """Return the operations of a step at the size of the plan, what it computes in, and bytes as counted.
+        """Return the operations of a step at the size of the plan, and bytes as counted.
 
         `held` are those of weights, gradients and moments that are there between two steps, averages left out;
         `estimate` are those of one process, as `--dry-run` tells them.
         """
         _, cost = count_step(self.recipe, self.recipe.stages[-1], self.precision)
         held = cost.weights + cost.optimizers
-        known = {"flops": cost.flops, "dtype": self.precision.name}
-        return {**known, "held": held, "estimate": held + cost.activations}
+        return {"flops": cost.flops, "held": held, "estimate": held + cost.activations}
 
 
 def _checkpoint(recipe: Recipe, folder: Path) -> Path:

@@ -66,7 +66,7 @@ class Here:
 
 
 def take_turns(rivals: Mapping[str, Rival], rounds: int, look: Callable[[], float] | None = None) -> dict[str, Took]:
-    """Call all rivals once without looking, in `rounds` rounds one after the other, and once for their memory.
+    """Call all rivals once without looking, and then in `rounds` rounds one after the other.
 
     Args:
         rivals: by their names.
@@ -83,9 +83,13 @@ def take_turns(rivals: Mapping[str, Rival], rounds: int, look: Callable[[], floa
             took[name].cpu.append(cpu)
             if look is not None:
                 took[name].machine.append(look())
+    return took
+
+
+def take_memory(rivals: Mapping[str, Rival], took: Mapping[str, Took]) -> None:
+    """Call all rivals once more, for their memory."""
     for name, rival in rivals.items():
         took[name].memory = rival.peak()
-    return took
 
 
 def ratios(slower: Took, faster: Took, cpu: bool = False) -> list[float]:

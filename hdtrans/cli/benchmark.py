@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # torch's profiler tells of itself otherwise
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # and of what was there before it
     from hdtrans.benchmark.plan import SUBJECTS, Plan, sizes_up_to
     from hdtrans.benchmark.report import report_page, report_text
     from hdtrans.benchmark.run import benchmark

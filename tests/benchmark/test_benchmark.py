@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from hdtrans.benchmark import growth, report, worker
 from hdtrans.benchmark.ceiling import Ceilings
-from hdtrans.benchmark.original import load_original
+from hdtrans.benchmark.original import OriginalSubject, load_original
 from hdtrans.benchmark.plan import ORIGINAL as ORIGINAL_WAY
 from hdtrans.benchmark.plan import OURS, Plan, sizes_up_to
 from hdtrans.benchmark.processes import Child, answers
 from hdtrans.benchmark.report import report_page, report_text
 from hdtrans.benchmark.run import _shares_of_ceiling, benchmark
-from hdtrans.benchmark.timing import Here, Took, ratios, take_turns
+from hdtrans.benchmark.timing import Here, Took, ratios, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import ProcessError, UserError
@@ -70,25 +71,26 @@ def make_plan(folder: Path, *what: str, growth: Sequence[Size] = ()) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def grown(folder: Path) -> dict[str, Any]:
-    """What a benchmark of inference gives, with its growth."""
-    return benchmark(make_plan(folder, "inference", growth=(Size(width=64, height=32), SIZE)))
+def found(folder: Path) -> dict[str, Any]:
+    """What a benchmark of all but training gives, with its growth."""
+    growth = (Size(width=64, height=32), SIZE)
+    return benchmark(make_plan(folder, "inference", "reading", "preparing", growth=growth))
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> dict[str, Any]:
-    """What a benchmark of all else gives."""
-    return benchmark(make_plan(folder, "training", "reading", "preparing"))
+def trained(folder: Path) -> dict[str, Any]:
+    """What a benchmark of training gives, without a rival."""
+    return benchmark(replace(make_plan(folder, "training"), original=None))
 
 
-def test_every_subject_is_measured_against_its_rivals(grown: dict[str, Any], found: dict[str, Any]) -> None:
-    subjects = grown["subjects"] + found["subjects"]
+def test_every_subject_is_measured_against_its_rivals(found: dict[str, Any], trained: dict[str, Any]) -> None:
+    subjects = found["subjects"] + trained["subjects"]
     assert {subject["name"]: list(subject["times"]) for subject in subjects} == {
         "inference": ["hdtrans", "original"],
-        "training": ["hdtrans", "original"],
         "reading": ["hdtrans", "decoding alone", "original"],
         "reading, to 128x64": ["hdtrans", "decoding alone", "original"],
         "preparing, to 128x64": ["hdtrans", "decoding and encoding alone", "original"],
+        "training": ["hdtrans"],
     }
     for subject in subjects:
         for spread in subject["faster_than"].values():
@@ -98,15 +100,24 @@ def test_every_subject_is_measured_against_its_rivals(grown: dict[str, Any], fou
     assert reading["per_second"] == pytest.approx(2 / reading["seconds"]), "two files a call"
 
 
-def test_each_process_tells_its_memory(grown: dict[str, Any], found: dict[str, Any]) -> None:
-    for subject in (grown["subjects"][0], found["subjects"][0]):
-        ours, original = (subject["times"][name]["process"] for name in ("hdtrans", "original"))
-        assert min(ours, original) > 2**26
-    assert grown["subjects"][0]["times"]["original"]["memory"] == 2**27, "one tensor of 128 MiB"
+def test_each_process_tells_its_memory(found: dict[str, Any], trained: dict[str, Any]) -> None:
+    ours, original = (found["subjects"][0]["times"][name]["process"] for name in ("hdtrans", "original"))
+    training = trained["subjects"][0]["times"]["hdtrans"]["process"]
+    assert min(ours, original, training) > 2**26
+    assert found["subjects"][0]["times"]["original"]["memory"] == 2**27, "one tensor of 128 MiB"
+    assert found["subjects"][1]["times"]["hdtrans"]["process"] == 0, "of several in one process nothing is told"
 
 
-def test_time_is_shared_out_among_parts_and_kinds(grown: dict[str, Any], found: dict[str, Any]) -> None:
-    inference, training = grown["subjects"][0], found["subjects"][0]
+def test_the_original_takes_a_step_on_a_scene(folder: Path) -> None:
+    maps = {name: np.zeros((4, 6), np.uint8) for name in ("label", "instance")}
+    subject = OriginalSubject(make_plan(folder, "training"), "training", "cpu")
+    subject.make({**maps, "photo": np.zeros((3, 4, 6), np.uint8)}, 1)()
+    with pytest.raises(AssertionError):
+        subject.make({**maps, "photo": np.zeros((3, 6, 4), np.uint8)}, 1)()
+
+
+def test_time_is_shared_out_among_parts_and_kinds(found: dict[str, Any], trained: dict[str, Any]) -> None:
+    inference, training = found["subjects"][0], trained["subjects"][0]
     for shares in (inference["by_part"], inference["by_kind"], training["by_part"], training["by_kind"]):
         assert sum(shares.values()) == pytest.approx(1)
     assert {"trunk 0", "trunk blocks", "head.segment"} <= inference["by_part"].keys()
@@ -114,28 +125,28 @@ def test_time_is_shared_out_among_parts_and_kinds(grown: dict[str, Any], found: 
     assert {"convolutions", "convolutions, backward", "norms", "optimizer"} <= training["by_kind"].keys()
 
 
-def test_the_estimate_of_a_dry_run_is_the_memory_of_a_step(found: dict[str, Any]) -> None:
-    memory = found["subjects"][0]["dry_run"]
+def test_the_estimate_of_a_dry_run_is_the_memory_of_a_step(trained: dict[str, Any]) -> None:
+    memory = trained["subjects"][0]["dry_run"]
     assert memory["estimated"] == pytest.approx(memory["measured"], rel=0.15)
 
 
-def test_the_table_and_the_page_tell_it(grown: dict[str, Any], found: dict[str, Any]) -> None:
-    for figures in (grown, found):
+def test_the_table_and_the_page_tell_it(found: dict[str, Any], trained: dict[str, Any]) -> None:
+    for figures in (found, trained):
         text, page = report_text(figures), report_page(json.loads(json.dumps(figures)))
         for subject in figures["subjects"]:
             assert subject["name"] in text and subject["name"] in page
         assert "of what a large convolution reaches" in text
         assert "operations are counted as the networks are written" in text
-        assert page.count('<svg class="chart"') == (2 if figures is grown else 0)
+        assert page.count('<svg class="chart"') == (2 if figures is found else 0)
 
 
-def test_growth_is_told_for_sizes_and_batches(grown: dict[str, Any]) -> None:
-    told = [(entry["size"], entry["batch"]) for entry in grown["growth"]]
+def test_growth_is_told_for_sizes_and_batches(found: dict[str, Any]) -> None:
+    told = [(entry["size"], entry["batch"]) for entry in found["growth"]]
     assert told == [(size, batch) for size in ("64x32", "128x64") for batch in (1, 2, 4)]
-    assert all(entry["seconds"] > 0 and entry["memory"] > 0 for entry in grown["growth"])
-    one, four = (entry["memory"] for entry in grown["growth"] if entry["size"] == "128x64" and entry["batch"] != 2)
+    assert all(entry["seconds"] > 0 and entry["memory"] > 0 for entry in found["growth"])
+    one, four = (entry["memory"] for entry in found["growth"] if entry["size"] == "128x64" and entry["batch"] != 2)
     assert four < 1.5 * one, "the memory of one picture, not of four"
-    assert report_text(grown).count("  128x64 ") == 3
+    assert report_text(found).count("  128x64 ") == 3
 
 
 @pytest.mark.slow
@@ -178,7 +189,7 @@ def test_rivals_take_turns_and_the_machine_after_each() -> None:
         return float(len(calls))
 
     took = take_turns({name: Here(lambda name=name: calls.append(name), CPU) for name in "ab"}, 3, look)  # type: ignore[misc]
-    assert "".join(calls) == "ab" + 3 * "a.b." + "ab", "once to get warm, in rounds, and for their memory"
+    assert "".join(calls) == "ab" + 3 * "a.b.", "once to get warm, and in rounds"
     assert len(took["a"].seconds) == len(took["b"].cpu) == 3
     assert took["b"].machine == [6.0, 10.0, 14.0]
 
@@ -250,7 +261,9 @@ def test_times_and_memory_are_those_of_the_call() -> None:
             torch.ones(2**20).sum()
         time.sleep(0.05)
 
-    took = take_turns({"little": Here(lambda: time.sleep(0.01), CPU), "much": Here(much, CPU)}, 2)
+    rivals = {"little": Here(lambda: time.sleep(0.01), CPU), "much": Here(much, CPU)}
+    took = take_turns(rivals, 2)
+    take_memory(rivals, took)
     assert all(ratio > 2 for ratio in ratios(took["much"], took["little"]))
     assert 4 * 2**20 <= took["much"].memory < 5 * 2**20, "one tensor at a time"
     assert took["little"].memory == 0
