@@ -46,7 +46,8 @@ def grow_processes(plan: Plan, ours: Child, scene: Mapping[str, Any], device: to
     """Measure training with one process and with two that train together, each with one core or one GPU, in turn.
 
     Returns:
-        images per second by the number of processes, and two together against twice one; or `missing`, what it takes.
+        images per second by the number of processes; two together against twice one, by the clock and by the time of
+        all cores, which tells the work of their exchange where others use the cores too. Or `missing`, what it takes.
     """
     missing = _missing(device)
     if missing:
@@ -61,7 +62,12 @@ def grow_processes(plan: Plan, ours: Child, scene: Mapping[str, Any], device: to
         rivals = {"1": There([ours], "alone or together"), "2": There(children, "alone or together")}
         took = take_turns(rivals, plan.rounds)
     speeds = {name: statistics.median(int(name) / seconds for seconds in each.seconds) for name, each in took.items()}
-    return {"per_second": speeds, "of_twice_one": spread(ratios(took["1"], took["2"]))}
+    by_cpu = [WORLD * ratio for ratio in ratios(took["1"], took["2"], cpu=True)]
+    return {
+        "per_second": speeds,
+        "of_twice_one": spread(ratios(took["1"], took["2"])),
+        "of_twice_one_by_cpu_time": spread(by_cpu),
+    }
 
 
 def _wanted(plan: Plan) -> Iterator[tuple[Size, int]]:

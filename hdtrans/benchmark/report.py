@@ -92,29 +92,32 @@ def _growth_tables(found: dict[str, Any]) -> list[list[list[str]]]:
 
 
 def _processes_table(processes: dict[str, Any]) -> list[list[str]]:
-    rows = [["training together", "pictures/s", "of twice one"]]
+    rows = [["training together", "pictures/s", "of twice one", "by time of cores"]]
     if "missing" in processes:
-        return [*rows, ["2 processes", processes["missing"], ""]]
+        return [*rows, ["2 processes", processes["missing"], "", ""]]
     share = processes["of_twice_one"]
-    shown = ["", f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})"]
+    by_cpu = f"{processes['of_twice_one_by_cpu_time']['median']:.0%}"
+    shown = [["", ""], [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})", by_cpu]]
     speeds = processes["per_second"].items()
     return rows + [
-        [f"{name} process{'es' * (name != '1')}", f"{speed:.3f}", words]
+        [f"{name} process{'es' * (name != '1')}", f"{speed:.3f}", *words]
         for (name, speed), words in zip(speeds, shown, strict=True)
     ]
 
 
 def _charts(found: dict[str, Any]) -> list[str]:
     charts = [
-        line_chart("time a pixel", _a_pixel(found, "seconds", 1e6), "pixels", "microseconds"),
-        line_chart("memory a pixel, beyond the model", _a_pixel(found, "memory", 1.0), "pixels", "bytes"),
+        line_chart("time a pixel", _a_pixel(found, "seconds", 1e6), "pixels", "microseconds", from_zero=True),
+        line_chart(
+            "memory a pixel, beyond the model", _a_pixel(found, "memory", 1.0), "pixels", "bytes", from_zero=True
+        ),
     ]
     speeds = found["processes"].get("per_second")
     if speeds:
         reached = [(float(name), speed) for name, speed in speeds.items()]
         wished = [(count, count * speeds["1"]) for count, _ in reached]
         lines = {"training": reached, "as many times one process": wished}
-        charts.append(line_chart("pictures a second", lines, "processes, one core or GPU each", "1/s"))
+        charts.append(line_chart("pictures a second", lines, "processes, one core or GPU each", "1/s", from_zero=True))
     return charts
 
 
