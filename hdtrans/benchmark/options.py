@@ -29,9 +29,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="train_label/ train_inst/ train_img/ (default: toy scenes of 2048x1024)",
     )
     parser.add_argument("--original", type=Path, metavar="FILE", help="of the original's way; the file is run")
-    parser.add_argument("--growth", action="store_true", help="also measure at half and a quarter of the size")
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="also measure from 256x128 up to the size, in batches, and training with two processes",
+    )
     parser.add_argument("--json", action="store_true", help="print all figures for programs")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="also write an HTML page, with plots of the growth")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="also write an HTML page, with plots of --growth")
 
 
 def _size(text: str) -> Size:

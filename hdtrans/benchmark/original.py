@@ -1,9 +1,12 @@
-"""Finds the way of the original programs, which lies outside the package."""
+"""The way of the original programs, which lies outside the package."""
 
 import importlib.util
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hdtrans.benchmark.plan import LABELS, Plan
 from hdtrans.common.errors import UserError
 
 _BESIDE = "tools/original_way.py"
@@ -26,3 +29,37 @@ def load_original(file: Path | None) -> Any | None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+class OriginalSubject:
+    """What the original's way computes while it is measured, one picture at a time.
+
+    Args:
+        plan: of the benchmark.
+        what: `inference` or `training`.
+        device: to compute on.
+    """
+
+    parts, optimizers = (), ()
+
+    def __init__(self, plan: Plan, what: str, device: str) -> None:
+        module: Any = load_original(plan.original)
+        self.what = what
+        if what == "inference":
+            self.original = module.Translation(LABELS, plan.enhancers, device)
+        else:
+            scales = plan.recipe.method.discriminator.scales  # type: ignore[attr-defined]
+            self.original = module.Training(LABELS, plan.enhancers, scales, device)
+
+    def make(self, scene: Any, batch: int) -> Any:
+        """Return what translates a scene, or takes a step on it."""
+        assert batch == 1, "the original's way takes one picture"
+        label, instance = scene["label"], scene["instance"]
+        if self.what == "inference":
+            return lambda: self.original(label, instance)
+        photo = np.ascontiguousarray(scene["photo"].transpose(1, 2, 0))
+        return lambda: self.original.step(label, instance, photo)
+
+    def facts(self) -> dict[str, Any]:
+        """Return nothing: operations are counted for ours."""
+        return {}

@@ -1,15 +1,15 @@
 """Where the time of one call goes: by network or segment, and by kind of operation."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from hdtrans.benchmark.subjects import OURS, Subject
-from hdtrans.benchmark.timing import wait
+from hdtrans.benchmark.timing import Work, wait
 
 # What the names of torch's operations hold, and what they are called; the first that fits counts.
 _KINDS = (
@@ -25,11 +25,11 @@ _KINDS = (
 )
 
 
-def by_kind(subject: Subject, device: torch.device) -> dict[str, float]:
-    """Return the share of each kind of operation in what the device computes in one call of ours."""
+def by_kind(work: Work, device: torch.device) -> dict[str, float]:
+    """Return the share of each kind of operation in what the device computes in one call."""
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
-        subject.rivals[OURS]()
+        work()
     times: dict[str, float] = {}
     for event in profiler.key_averages():
         name = event.key.lower()
@@ -38,11 +38,23 @@ def by_kind(subject: Subject, device: torch.device) -> dict[str, float]:
     return _shares(times)
 
 
-def by_part(subject: Subject, device: torch.device) -> dict[str, float]:
-    """Return the share of each part in the time of one call of ours: forward passes, backward passes, optimizers."""
+def by_part(
+    work: Work,
+    parts: Sequence[tuple[str, nn.Module]],
+    optimizers: Sequence[torch.optim.Optimizer],
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the share of each part in the time of one call: forward passes, backward passes, optimizers.
+
+    Args:
+        work: the call.
+        parts: networks or segments; several may have one name.
+        optimizers: those that step in the call.
+        device: of the computation.
+    """
     clock = _Clock(device)
-    with clock.watching(subject):
-        subject.rivals[OURS]()
+    with clock.watching(parts, optimizers):
+        work()
     clock.mark("other")
     return _shares(clock.times)
 
@@ -68,13 +80,15 @@ class _Clock:
         self.last = now
 
     @contextmanager
-    def watching(self, subject: Subject) -> Iterator[None]:
+    def watching(
+        self, parts: Sequence[tuple[str, nn.Module]], optimizers: Sequence[torch.optim.Optimizer]
+    ) -> Iterator[None]:
         """Mark the beginning and end of every part, and of every step of an optimizer."""
         handles: list[Any] = []
-        for name, part in subject.parts:
+        for name, part in parts:
             handles.append(part.register_forward_pre_hook(lambda *_: self.mark("other")))
             handles.append(part.register_forward_hook(lambda *_, name=name: self.mark(name)))
-        for optimizer in subject.optimizers:
+        for optimizer in optimizers:
             handles.append(optimizer.register_step_pre_hook(lambda *_: self.mark("losses and backward")))
             handles.append(optimizer.register_step_post_hook(lambda *_: self.mark("optimizers")))
         self.last = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hdtrans.benchmark.subjects import OURS
+from hdtrans.benchmark.plan import OURS
 from hdtrans.common.pages import line_chart, page, section, table
 
 _SHOWN = 0.01  # shares below are left out
@@ -16,12 +16,13 @@ def report_text(found: dict[str, Any]) -> str:
         f"{machine['device']}, {machine['threads']} thread(s) of {machine['cores']} cores, torch {machine['torch']}, "
         f"load {machine['load_before']:.1f} before and {machine['load_after']:.1f} after",
         f"at most: {ceilings} (3x3 convolution), {machine['copy'] / 1e9:.1f} GB/s (copy)",
+        "operations are counted as the networks are written: where hdtrans needs fewer, its share can be above 100%",
         f"pictures of {machine['size']}, {machine['enhancers']} enhancer(s), {machine['rounds']} round(s)",
     ]
     for subject in found["subjects"]:
         lines += ["", *_rows(_subject_table(subject)), *_details(subject)]
-    if found["growth"]:
-        lines += ["", *_rows(_growth_table(found))]
+    for rows in _growth_tables(found):
+        lines += ["", *_rows(rows)]
     return "\n".join(lines)
 
 
@@ -32,17 +33,13 @@ def report_page(found: dict[str, Any]) -> str:
         details = "".join(f"<p>{line.strip()}</p>" for line in _details(subject))
         parts.append(section(subject["name"], table(_subject_table(subject)), details))
     if found["growth"]:
-        charts = [
-            line_chart(title, _lines(found, key), "pixels", unit)
-            for title, key, unit in (("time of a picture", "seconds", "s"), ("memory beyond the model", "memory", "B"))
-        ]
-        parts.append(section("growth", table(_growth_table(found)), *charts))
+        parts.append(section("growth", *(table(rows) for rows in _growth_tables(found)), *_charts(found)))
     return page("hdtrans benchmark", f"<pre>{report_text(found).split(chr(10) * 2)[0]}</pre>", *parts)
 
 
 def _subject_table(subject: dict[str, Any]) -> list[list[str]]:
     name, unit = f"{subject['name']} ({subject['dtype']})" if subject["flops"] else subject["name"], subject["unit"]
-    rows = [[name, "seconds", f"{unit}/s", "memory", "hdtrans is faster by", "by time of cores"]]
+    rows = [[name, "seconds", f"{unit}/s", "memory", "process", "hdtrans is faster by", "by time of cores"]]
     for rival, took in subject["times"].items():
         faster = subject["faster_than"].get(rival)
         by_cpu = subject["faster_than_by_cpu_time"].get(rival)
@@ -52,6 +49,7 @@ def _subject_table(subject: dict[str, Any]) -> list[list[str]]:
                 f"{took['seconds']:.3f}",
                 f"{took['per_second']:.2f}",
                 f"{took['memory'] / 2**30:.2f} GiB",
+                f"{took['process'] / 2**30:.2f} GiB" if took["process"] else "",
                 "" if faster is None else f"{faster['median']:.2f} ({faster['least']:.2f} to {faster['most']:.2f})",
                 "" if by_cpu is None else f"{by_cpu['median']:.2f}",
             ]
@@ -63,9 +61,11 @@ def _details(subject: dict[str, Any]) -> list[str]:
     lines = []
     if subject["flops"]:
         speed = subject["flops"] / subject["times"][OURS]["seconds"]
+        share = subject["share_of_ceiling"]
         lines.append(
-            f"  {subject['flops'] / 1e9:,.0f} GFLOP, {speed / 1e9:,.0f} GFLOP/s: {subject['share_of_ceiling']:.0%} of "
-            f"what a large convolution reaches in {subject['dtype']}"
+            f"  {subject['flops'] / 1e9:,.0f} GFLOP, {speed / 1e9:,.0f} GFLOP/s: {share['median']:.0%} "
+            f"({share['least']:.0%} to {share['most']:.0%}) of what a large convolution reaches in {subject['dtype']} "
+            "in the same round"
         )
     if subject["dry_run"]:
         estimated, measured = subject["dry_run"]["estimated"], subject["dry_run"]["measured"]
@@ -80,19 +80,53 @@ def _details(subject: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _growth_table(found: dict[str, Any]) -> list[list[str]]:
-    rows = [["growth", "size", "seconds", "microseconds a pixel", "bytes a pixel"]]
+def _growth_tables(found: dict[str, Any]) -> list[list[list[str]]]:
+    if not found["growth"]:
+        return []
+    rows = [["growth, of one picture", "size", "batch", "seconds", "microseconds a pixel", "bytes a pixel"]]
     for entry in found["growth"]:
-        a_pixel = entry["seconds"] / entry["pixels"]
-        memory = entry["memory"] / entry["pixels"]
-        rows.append([entry["name"], entry["size"], f"{entry['seconds']:.3f}", f"{1e6 * a_pixel:.2f}", f"{memory:.0f}"])
-    return rows
+        time, memory = 1e6 * entry["seconds"] / entry["pixels"], entry["memory"] / entry["pixels"]
+        known = [entry["name"], entry["size"], str(entry["batch"]), f"{entry['seconds']:.3f}"]
+        rows.append([*known, f"{time:.2f}", f"{memory:.0f}"])
+    return [rows, *([_processes_table(found["processes"])] if found["processes"] else [])]
 
 
-def _lines(found: dict[str, Any], key: str) -> dict[str, list[tuple[float, float]]]:
+def _processes_table(processes: dict[str, Any]) -> list[list[str]]:
+    rows = [["training together", "pictures/s", "of twice one", "by time of cores"]]
+    if "missing" in processes:
+        return [*rows, ["2 processes", processes["missing"], "", ""]]
+    share = processes["of_twice_one"]
+    by_cpu = f"{processes['of_twice_one_by_cpu_time']['median']:.0%}"
+    shown = [["", ""], [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})", by_cpu]]
+    speeds = processes["per_second"].items()
+    return rows + [
+        [f"{name} process{'es' * (name != '1')}", f"{speed:.3f}", *words]
+        for (name, speed), words in zip(speeds, shown, strict=True)
+    ]
+
+
+def _charts(found: dict[str, Any]) -> list[str]:
+    charts = [
+        line_chart("time a pixel", _a_pixel(found, "seconds", 1e6), "pixels", "microseconds", from_zero=True),
+        line_chart(
+            "memory a pixel, beyond the model", _a_pixel(found, "memory", 1.0), "pixels", "bytes", from_zero=True
+        ),
+    ]
+    speeds = found["processes"].get("per_second")
+    if speeds:
+        reached = [(float(name), speed) for name, speed in speeds.items()]
+        wished = [(count, count * speeds["1"]) for count, _ in reached]
+        lines = {"training": reached, "as many times one process": wished}
+        charts.append(line_chart("pictures a second", lines, "processes, one core or GPU each", "1/s", from_zero=True))
+    return charts
+
+
+def _a_pixel(found: dict[str, Any], key: str, scale: float) -> dict[str, list[tuple[float, float]]]:
+    """Return the points of each subject over the pixels of a picture, at batch 1."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for entry in found["growth"]:
-        lines.setdefault(entry["name"], []).append((entry["pixels"], entry[key]))
+        if entry["batch"] == 1:
+            lines.setdefault(entry["name"], []).append((entry["pixels"], scale * entry[key] / entry["pixels"]))
     return lines
 
 

@@ -4,22 +4,25 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy.typing as npt
 import torch
 
 import hdtrans
-from hdtrans.benchmark import subjects
-from hdtrans.benchmark.ceiling import convolution_ceiling, copy_ceiling
+from hdtrans.benchmark.ceiling import Ceilings
+from hdtrans.benchmark.files import Files, preparing, reading
+from hdtrans.benchmark.growth import Scenes, grow, grow_processes
 from hdtrans.benchmark.original import load_original
-from hdtrans.benchmark.profile import by_kind, by_part
-from hdtrans.benchmark.subjects import OURS, Subject, Wanted
-from hdtrans.benchmark.timing import Took, ratios, take_turns
+from hdtrans.benchmark.plan import LABELS, ORIGINAL, OURS, SUBJECTS, Plan
+from hdtrans.benchmark.processes import Child, There, started
+from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
+from hdtrans.benchmark.worker import Job
 from hdtrans.common.errors import UserError
 from hdtrans.config import LabelMaps, Size
 from hdtrans.data.dataset import StillSamples
@@ -29,40 +32,11 @@ from hdtrans.data.toycity import write_dataset
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision, computes_bf16
 
-SUBJECTS = ("inference", "training", "reading", "preparing")
 _FIELDS = ("label", "instance", "photo")
 _MOST_FILES = 8
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure, and how.
-
-    Attributes:
-        what: of `SUBJECTS`.
-        size: of the pictures that are made, and of what is read and prepared at a smaller size.
-        enhancers: 0 for the global generator alone, 1 with a local enhancer.
-        rounds: how often all rivals take their turn.
-        threads: of torch.
-        dtype: what ours computes in; `auto` as in training and inference.
-        device: `auto`, `cpu` or `cuda`.
-        data: a training folder with label maps, instance maps and photos; None renders toy scenes.
-        original: the file of the original's way; None for the checkout's.
-        growth: whether time and memory are also measured from a sixteenth of the pixels up.
-        width: of the trunk; the checkout's original has 64 alone.
-    """
-
-    what: Sequence[str]
-    size: Size
-    enhancers: int = 0
-    rounds: int = 3
-    threads: int = 1
-    dtype: str = "auto"
-    device: str = "auto"
-    data: Path | None = None
-    original: Path | None = None
-    growth: bool = False
-    width: int = 64
+_CPU = torch.device("cpu")
+_KEY = "against the others"
+_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
 
 
 def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -70,89 +44,128 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
 
     Raises:
         UserError: no such subject, device, data or file.
+        ProcessError: a process in which a rival computes failed or died.
     """
     wrong = [name for name in plan.what if name not in SUBJECTS]
     if wrong:
         raise UserError(f"benchmark: there is no {', '.join(wrong)}; there are {', '.join(SUBJECTS)}")
     device = choose_device(plan.device)
+    dtype = choose_precision(plan.dtype, device).compute
     original = load_original(plan.original) if plan.original or plan.width == 64 else None
-    wanted = Wanted(plan.size, plan.enhancers, plan.dtype, device, original, plan.width)
     with _threads(plan.threads), _data(plan) as root:
         data = LabelMaps(root=root, labels=255)
         files = find_samples(data, "train", _FIELDS)[:_MOST_FILES]
+        bench = _Bench(replace(plan, device=str(device)), device, dtype, original, Ceilings(device), tell)
         machine = _machine(plan, device)
-        results = []
-        for subject in _subjects(plan, wanted, data, files):
-            with subject as ready:
-                tell(f"{ready.name} ...")
-                results.append(_measure(ready, plan, device))
-        dtypes = dict.fromkeys([torch.float32, torch.bfloat16, choose_precision(plan.dtype, device).compute])
-        machine["convolution"] = {_name(dtype): convolution_ceiling(dtype, device) for dtype in dtypes}
-        machine["copy"] = copy_ceiling(device)
-        for result in results:
-            if result["flops"]:
-                speed = result["flops"] / result["times"][OURS]["seconds"]
-                result["share_of_ceiling"] = speed / machine["convolution"][result["dtype"]]
+        for name in (name for name in ("inference", "training") if name in plan.what):
+            bench.compute(name, lambda size: _scene(data, files, size))
+        if "reading" in plan.what:
+            bench.of_files(reading(plan, original, files, root, resize=False))
+            bench.of_files(reading(plan, original, files, root, resize=True))
+        if "preparing" in plan.what:
+            with preparing(plan, original, files, root) as ready:
+                bench.of_files(ready)
+        dtypes = dict.fromkeys([torch.float32, torch.bfloat16, dtype])
+        machine["convolution"] = {_NAMES[each]: bench.ceilings.fastest_convolution(each) for each in dtypes}
+        machine["copy"] = bench.ceilings.fastest_copy()
         machine["load_after"] = os.getloadavg()[0]
-        growth = _growth(plan, wanted, data, files, tell) if plan.growth else []
-    return {"machine": machine, "subjects": results, "growth": growth}
+    return {"machine": machine, "subjects": bench.results, "growth": bench.growth, "processes": bench.processes}
 
 
-def _subjects(plan: Plan, wanted: Wanted, data: LabelMaps, files: list[SampleFiles]) -> Iterator[Any]:
-    scene = _scene(data, files, plan.size)
-    if "inference" in plan.what:
-        yield nullcontext(subjects.inference(wanted, scene))
-    if "training" in plan.what:
-        yield nullcontext(subjects.training(wanted, scene))
-    if "reading" in plan.what:
-        yield nullcontext(subjects.reading(wanted, files, data.root, resize=False))
-        yield nullcontext(subjects.reading(wanted, files, data.root, resize=True))
-    if "preparing" in plan.what:
-        yield subjects.preparing(wanted, files, data.root)
+@dataclass
+class _Bench:
+    """What was found so far, and what it takes to go on.
+
+    Attributes:
+        plan: its device is the one that was chosen.
+        device: the same.
+        dtype: that ours computes in.
+        original: the module of the original's way, or None.
+        ceilings: what the machine can do.
+        tell: takes a line about what is done.
+    """
+
+    plan: Plan
+    device: torch.device
+    dtype: torch.dtype
+    original: Any
+    ceilings: Ceilings
+    tell: Callable[[str], None]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    growth: list[dict[str, Any]] = field(default_factory=list)
+    processes: dict[str, Any] = field(default_factory=dict)
+
+    def compute(self, what: str, scenes: Scenes) -> None:
+        """Measure inference or training, and how it grows where that is asked for."""
+        self.tell(f"{what} ...")
+        scene, plan = scenes(self.plan.size), self.plan
+        with started([Job(plan, what, OURS)]) as (ours,):
+            with started([Job(plan, what, ORIGINAL)] if self.original is not None else []) as others:
+                children = dict(zip((OURS, ORIGINAL), (ours, *others), strict=False))
+                self.results.append(self._measure(what, children, scene))
+            if plan.growth:
+                self.tell(f"{what}, from {plan.growth[0]} to {plan.growth[-1]} ...")
+                self.growth += grow(what, plan, ours, scenes)
+            if plan.growth and what == "training":
+                self.tell("training with two processes ...")
+                self.processes = grow_processes(plan, ours, scene, self.device)
+
+    def of_files(self, files: Files) -> None:
+        """Measure reading or preparing."""
+        self.tell(f"{files.name} ...")
+        rivals = {name: Here(work, _CPU) for name, work in files.rivals.items()}
+        took = take_turns(rivals, self.plan.rounds)
+        take_memory(rivals, took)
+        self.results.append(_result(files.name, "triples", files.each, took))
+
+    def _measure(self, what: str, children: dict[str, Child], scene: Mapping[str, Any]) -> dict[str, Any]:
+        for child in children.values():
+            child.ask("add", _KEY, scene, 1)
+        rivals = {name: There([child], _KEY) for name, child in children.items()}
+        took = take_turns(rivals, self.plan.rounds, lambda: self.ceilings.look(self.dtype))
+        # Before what looks closer, which takes memory of its own.
+        processes = {name: child.ask("resident") for name, child in children.items()}
+        take_memory(rivals, took)
+        result = _result(what, "pictures" if what == "inference" else "steps", 1, took)
+        for name, memory in processes.items():
+            result["times"][name]["process"] = memory
+        facts = children[OURS].ask("facts")
+        shares = _shares_of_ceiling(facts["flops"], took)
+        result |= {"dtype": _NAMES[self.dtype], "flops": facts["flops"], "share_of_ceiling": spread(shares)}
+        if facts["estimate"]:
+            result["dry_run"] = {"estimated": facts["estimate"], "measured": facts["held"] + took[OURS].memory}
+        return result | children[OURS].ask("shares", _KEY)
 
 
-def _measure(subject: Subject, plan: Plan, device: torch.device) -> dict[str, Any]:
-    took = take_turns(subject.rivals, plan.rounds, device)
-    others = [name for name in took if name != OURS]
-    measured = subject.held + took[OURS].memory
+def _shares_of_ceiling(flops: int, took: Mapping[str, Took]) -> list[float]:
+    """Return, round by round, the speed of ours as a share of the fastest convolution in the same round."""
+    fastest = [max(speeds) for speeds in zip(*(each.machine for each in took.values()), strict=True)]
+    return [flops / seconds / speed for seconds, speed in zip(took[OURS].seconds, fastest, strict=True)]
+
+
+def _result(name: str, unit: str, each: int, took: Mapping[str, Took]) -> dict[str, Any]:
+    others = [rival for rival in took if rival != OURS]
     return {
-        "name": subject.name,
-        "unit": subject.unit,
-        "dtype": _name(subject.dtype),
-        "flops": subject.flops,
-        "times": {name: _plain(times, subject.each) for name, times in took.items()},
-        "faster_than": {name: _spread(ratios(took[name], took[OURS])) for name in others},
-        "faster_than_by_cpu_time": {name: _spread(ratios(took[name], took[OURS], cpu=True)) for name in others},
-        "dry_run": {"estimated": subject.estimate, "measured": measured} if subject.estimate else {},
-        "by_part": by_part(subject, device) if subject.parts else {},
-        "by_kind": by_kind(subject, device) if subject.parts else {},
+        "name": name,
+        "unit": unit,
+        "dtype": "",
+        "flops": 0,
+        "times": {rival: _plain(times, each) for rival, times in took.items()},
+        "faster_than": {rival: spread(ratios(took[rival], took[OURS])) for rival in others},
+        "faster_than_by_cpu_time": {rival: spread(ratios(took[rival], took[OURS], cpu=True)) for rival in others},
+        "share_of_ceiling": {},
+        "dry_run": {},
+        "by_part": {},
+        "by_kind": {},
     }
 
 
-def _growth(
-    plan: Plan, wanted: Wanted, data: LabelMaps, files: list[SampleFiles], tell: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Measure ours from a sixteenth of the pixels up to the whole size."""
-    found = []
-    for name in (name for name in ("inference", "training") if name in plan.what):
-        for part in (4, 2, 1):
-            size = Size(width=plan.size.width // part, height=plan.size.height // part)
-            tell(f"{name} at {size} ...")
-            make = subjects.inference if name == "inference" else subjects.training
-            subject = make(replace(wanted, size=size, original=None), _scene(data, files, size))
-            took = take_turns(subject.rivals, plan.rounds, wanted.device)[OURS]
-            pixels = size.width * size.height
-            found.append({"name": name, "size": str(size), "pixels": pixels, **_plain(took, 1)})
-    return found
-
-
-def _scene(data: LabelMaps, files: list[SampleFiles], size: Size) -> dict[str, Any]:
+def _scene(data: LabelMaps, files: list[SampleFiles], size: Size) -> dict[str, npt.NDArray[Any]]:
     """Return the maps and the photo of the first sample at a size, its ids folded into the classes of the recipe."""
     sample = StillSamples(files[:1], _FIELDS, data, Geometry("resize", size))[0]
     assert sample.label is not None and sample.instance is not None and sample.photo is not None
-    label = sample.label % 35
-    maps = {"label": label.numpy(), "instance": sample.instance.numpy(), "photo": sample.photo.numpy()}
-    return {**maps, "sample": replace(sample, label=label)}
+    label = sample.label % LABELS
+    return {"label": label.numpy(), "instance": sample.instance.numpy(), "photo": sample.photo.numpy()}
 
 
 @contextmanager
@@ -196,12 +209,5 @@ def _machine(plan: Plan, device: torch.device) -> dict[str, Any]:
 
 def _plain(took: Took, each: int) -> dict[str, Any]:
     cpu = statistics.median(took.cpu)
-    return {"seconds": took.median, "per_second": each / took.median, "cpu_seconds": cpu, "memory": took.memory}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
-def _name(dtype: torch.dtype) -> str:
-    return {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype, "fp64")
+    speed = each / took.median
+    return {"seconds": took.median, "per_second": speed, "cpu_seconds": cpu, "memory": took.memory, "process": 0}

@@ -5,12 +5,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-
-from hdtrans.common.freed_memory import keep_freed_memory
 
 Work = Callable[[], object]
 
@@ -22,11 +20,13 @@ class Took:
     Attributes:
         seconds: of the clock.
         cpu: seconds of all cores.
+        machine: what was looked at right after each call, where something was.
         memory: bytes of tensors beyond those that were there before one more call, at most.
     """
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    machine: list[float] = field(default_factory=list)
     memory: int = 0
 
     @property
@@ -35,21 +35,61 @@ class Took:
         return statistics.median(self.seconds)
 
 
-def take_turns(rivals: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, Took]:
-    """Call all rivals once without looking, then in `rounds` rounds one after the other.
+class Rival(Protocol):
+    """Who takes turns with others: here, or in a process of its own."""
 
-    The first one is ours, and freed memory is kept for it, as our commands do.
+    def turn(self) -> tuple[float, float]:
+        """Make one call; return the seconds it took by the clock, and of all cores."""
+
+    def peak(self) -> int:
+        """Make one call; return the bytes of tensors that it took at most."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """A rival in this process."""
+
+    work: Work
+    device: torch.device
+
+    def turn(self) -> tuple[float, float]:
+        """Make one call; return the seconds it took by the clock, and of all cores."""
+        wait(self.device)
+        start, start_cpu = time.perf_counter(), time.process_time()
+        self.work()
+        wait(self.device)
+        return time.perf_counter() - start, time.process_time() - start_cpu
+
+    def peak(self) -> int:
+        """Make one call; return the bytes of tensors that it took at most."""
+        return _peak_of_tensors(self.work, self.device)
+
+
+def take_turns(rivals: Mapping[str, Rival], rounds: int, look: Callable[[], float] | None = None) -> dict[str, Took]:
+    """Call all rivals once without looking, and then in `rounds` rounds one after the other.
+
+    Args:
+        rivals: by their names.
+        rounds: at least 1.
+        look: what is asked of the machine after every call that counts.
     """
     took = {name: Took() for name in rivals}
-    first = next(iter(rivals.values()))
-    for work in rivals.values():
-        work()
+    for rival in rivals.values():
+        rival.turn()
     for _ in range(rounds):
-        for name, work in rivals.items():
-            _measure(work, took[name], device, ours=work is first)
-    for name, work in rivals.items():
-        took[name].memory = _peak_of_tensors(work, device)
+        for name, rival in rivals.items():
+            seconds, cpu = rival.turn()
+            took[name].seconds.append(seconds)
+            took[name].cpu.append(cpu)
+            if look is not None:
+                took[name].machine.append(look())
     return took
+
+
+def take_memory(rivals: Mapping[str, Rival], took: Mapping[str, Took]) -> None:
+    """Call all rivals once more, for their memory."""
+    for name, rival in rivals.items():
+        took[name].memory = rival.peak()
 
 
 def ratios(slower: Took, faster: Took, cpu: bool = False) -> list[float]:
@@ -58,15 +98,9 @@ def ratios(slower: Took, faster: Took, cpu: bool = False) -> list[float]:
     return [a / b for a, b in pairs]
 
 
-def _measure(work: Work, took: Took, device: torch.device, ours: bool) -> None:
-    wait(device)
-    if device.type == "cpu":
-        keep_freed_memory(ours)
-    start, start_cpu = time.perf_counter(), time.process_time()
-    work()
-    wait(device)
-    took.seconds.append(time.perf_counter() - start)
-    took.cpu.append(time.process_time() - start_cpu)
+def spread(values: list[float]) -> dict[str, float]:
+    """Return the median, the least and the most of what was seen round by round."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
 def wait(device: torch.device) -> None:

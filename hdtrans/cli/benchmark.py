@@ -14,14 +14,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="hdtrans benchmark",
         description="Measure pix2pixHD at full width with random weights: hdtrans and the way of the original program "
-        "take turns, and what the machine can do is measured in the same run.",
+        "take turns, each in a process of its own, and what the machine can do is measured after each turn.",
     )
     add_options(parser)
     given = parser.parse_args(arguments)
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # torch's profiler tells of itself otherwise
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # and of what was there before it
+    from hdtrans.benchmark.plan import SUBJECTS, Plan, sizes_up_to
     from hdtrans.benchmark.report import report_page, report_text
-    from hdtrans.benchmark.run import SUBJECTS, Plan, benchmark
+    from hdtrans.benchmark.run import benchmark
     from hdtrans.common.files import write_text
 
     plan = Plan(
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.device,
         given.data,
         given.original,
-        given.growth,
+        sizes_up_to(given.size) if given.growth else (),
     )
     found = benchmark(plan, lambda line: print(line, file=sys.stderr))
     print(json.dumps(found, indent=1) if given.json else report_text(found))

@@ -73,6 +73,7 @@ def line_chart(
     x_label: str = "images",
     y_label: str = "",
     marks: Sequence[tuple[float, str]] = (),
+    from_zero: bool = False,
 ) -> str:
     """Return a card with a line chart and its legend, as HTML with inline SVG.
 
@@ -86,10 +87,12 @@ def line_chart(
         x_label: the name of the x axis.
         y_label: the name of the y axis.
         marks: places on the x axis where a thin line with a name stands (the start of a stage).
+        from_zero: let the y axis hold zero too, so that heights can be compared.
     """
     curves = [_curve(name, points) for name, points in series.items()]
     left, right = _limits([curve.x for curve in curves], pad=0.0)
-    low, high = _limits([array for curve in curves for array in (curve.middle, _usual_range(curve))], pad=0.06)
+    held = [array for curve in curves for array in (curve.middle, _usual_range(curve))]
+    low, high = _limits([*held, np.zeros(int(from_zero))], pad=0.06)
     heading = escape(title)
     parts = [
         f'<figure class="card">\n<h3>{heading}</h3>',

@@ -27,6 +27,16 @@ def test_points_land_where_they_belong() -> None:
     assert first[1] > last[1], "larger values stand higher"
 
 
+def test_an_axis_from_zero_keeps_heights_in_proportion() -> None:
+    def rise(from_zero: bool) -> float:
+        (((first, last),),) = paths(line_chart("t", {"a": [(1, 9.0), (2, 10.0)]}, from_zero=from_zero))
+        return first[1] - last[1]
+
+    inside = 212.0 / 1.12  # of the plot, without its margins
+    assert rise(False) == pytest.approx(inside, abs=0.2)
+    assert rise(True) == pytest.approx(inside / 10, abs=0.2)
+
+
 def test_values_that_are_not_finite_break_the_line_and_are_counted() -> None:
     text = line_chart("t", {"a": [(0, 1.0), (1, math.nan), (2, 2.0), (3, 3.0), (4, math.inf), (5, 1.0)]})
     assert [[len(run) for run in path] for path in paths(text)] == [[1, 2, 1]]
