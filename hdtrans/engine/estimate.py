@@ -1,6 +1,7 @@
 """What a recipe would train and what it costs, counted on shapes alone: nothing is allocated, read or written."""
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from hdtrans.common.planned import as_on_gpu
 from hdtrans.common.yaml_text import yaml_text
 from hdtrans.config import Pictures, Recipe, Size, Stage, method_module
 from hdtrans.data.batch import Batch
@@ -18,6 +21,8 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, choose_precision
 from hdtrans.engine.stage import StageTraining
 
+GPU_SIZES = (12, 16, 24, 48, 80)  # GB
+_SPARE = 0.1  # share of a GPU's memory that the estimate leaves free
 _UNSIZED = (1024, 512)  # width and height assumed where the files decide
 
 
@@ -29,54 +34,112 @@ class Cost:
         flops: of all phases, forward and backward; a multiplication and an addition are two.
         weights: bytes of all networks and fixed networks.
         optimizers: bytes of gradients and Adam's two moments.
-        activations: bytes kept for the backward passes, at most.
+        activations: bytes of all else, at most: what is kept for the backward passes, and what is being computed.
+        averages: bytes of the averaged weights.
     """
 
     flops: int
     weights: int
     optimizers: int
     activations: int
+    averages: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of one process."""
+        return self.weights + self.optimizers + self.activations + self.averages
 
 
 def describe(recipe: Recipe) -> str:
-    """Return the resolved recipe and, for each stage, its networks, compute and memory."""
-    precision = choose_precision(recipe.training.precision, _device(recipe))
+    """Return the resolved recipe and, for each stage, its networks, compute and memory.
+
+    Where `training.device` is `cuda`, memory is that of a GPU, whether there is one or not.
+    """
+    precision = _planned_precision(recipe)
     lines = [yaml_text(recipe.model_dump(mode="json"))]
     for stage in recipe.stages:
         work, cost = count_step(recipe, stage, precision)
-        total = cost.weights + cost.optimizers + cost.activations
         size = f"{stage.size or f'files of {_UNSIZED[0]}x{_UNSIZED[1]} assumed'}"
         lines += [
             work.table().replace(" epochs of 1 images", " epochs"),
             f"  compute  {cost.flops / 1e9:,.0f} GFLOP a step ({size}, batch {stage.batch_size})",
-            f"  memory   about {_gib(total)} a process: weights {_gib(cost.weights)}, gradients and Adam "
-            f"{_gib(cost.optimizers)}, kept for the backward pass {_gib(cost.activations)}; cuDNN's workspace "
-            "and fragmentation come on top",
-            "",
+            _memory(cost, "GPU" if precision.device == "cuda" else "CPU"),
         ]
+        if precision.device == "cuda":
+            _, larger = count_step(recipe, stage.model_copy(update={"batch_size": stage.batch_size + 1}), precision)
+            lines.append(_batches(largest_batches(cost, larger, stage.batch_size)))
+        lines.append("")
     return "\n".join(lines)
 
 
-def _device(recipe: Recipe) -> torch.device:
-    wanted = recipe.training.device
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+def _planned_precision(recipe: Recipe) -> Precision:
+    wanted, name = recipe.training.device, recipe.training.precision
+    if wanted == "cuda" and not torch.cuda.is_available():
+        return Precision("bf16" if name == "auto" else name, "cuda")  # as on GPUs since Ampere
+    device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    return choose_precision(name, torch.device(device))
+
+
+def _memory(cost: Cost, device: str) -> str:
+    averages = f"averages {_gib(cost.averages)}, " if cost.averages else ""
+    return (
+        f"  memory   about {_gib(cost.total)} a process on a {device}: weights {_gib(cost.weights)}, gradients and "
+        f"Adam {_gib(cost.optimizers)}, {averages}activations and their gradients {_gib(cost.activations)}; cuDNN's "
+        "workspace and fragmentation come on top"
+    )
+
+
+def largest_batches(cost: Cost, larger: Cost, batch_size: int) -> list[int]:
+    """Return the largest batch that fits a GPU of each of `GPU_SIZES`; 0 where none does.
+
+    Of its memory a tenth and 1 GiB are left free: its context takes about half a GiB, cuDNN's workspaces some hundred
+    MiB, and what the allocator cannot put together again a few percent.
+
+    Args:
+        cost: of a batch of `batch_size`.
+        larger: of a batch with one picture more.
+    """
+    each = larger.total - cost.total
+    usable = [int(size * 2**30 * (1 - _SPARE)) - 2**30 for size in GPU_SIZES]
+    return [max(0, batch_size + (most - cost.total) // each) for most in usable]
+
+
+def _batches(fits: list[int]) -> str:
+    text = ", ".join(f"{fit} in {size} GB" for fit, size in zip(fits, GPU_SIZES, strict=True))
+    return f"  batch    at most {text} (with {_SPARE:.0%} and 1 GiB to spare)"
 
 
 def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
-    """Walk one step of a stage with tensors that have shapes alone; return what trains, and what it costs."""
-    module = method_module(recipe.method.kind)
+    """Walk one step of a stage with tensors that have shapes alone; return what trains, and what it costs.
+
+    Where the precision is that of `cuda`, memory is counted as a GPU with Triton takes it, which need not be there.
+    """
+    module, on_gpu = method_module(recipe.method.kind), precision.device == "cuda"
     precision = Precision(precision.name, "cpu")
-    with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights):
+    with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights), as_on_gpu(on_gpu):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
         method.load_helpers(weights=False)
         work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
-        kept = _Kept(networks, method.helpers)
-        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(kept.pack, kept.unpack):
-            work.step(_batch(recipe, stage), 0, 0)
-    trained = sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
+        batch = _batch(recipe, stage)
+        with FlopCounterMode(display=False) as counter, _Alive(_after_a_step(work)) as alive:
+            work.step(batch, 0, 0)
+    trained = 3 * sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
     weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
-    return work, Cost(counter.get_total_flops(), weights, 3 * trained, kept.most)
+    averages = sum(_bytes(p) for name in method.averaged for p in networks[name].parameters())
+    return work, Cost(counter.get_total_flops(), weights, trained, alive.most, averages if recipe.training.ema else 0)
+
+
+def _after_a_step(work: StageTraining) -> list[Tensor]:
+    """Give all that is trained gradients and moments, as they are there between two steps; return all tensors."""
+    tensors = [x for part in (work.method.networks, work.method.helpers) for x in (*part.parameters(), *part.buffers())]
+    for worker in work.workers:
+        for parameter in worker.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+            tensors.append(parameter.grad)
+        worker.optimizer.step()
+        tensors += [moment for moments in worker.optimizer.state.values() for moment in moments.values()]
+    return tensors
 
 
 def count_translation(recipe: Recipe, size: Size) -> int:
@@ -102,51 +165,43 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-class _Kept:
-    """Counts the bytes that autograd keeps at the same time, each storage once, weights left out."""
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of all tensors that operators make, each storage once, until it is let go.
 
-    def __init__(self, *parts: torch.nn.Module) -> None:
-        self.weights = {id(p) for part in parts for p in part.parameters()}
-        self.counted: dict[int, list[int]] = {}  # storage: bytes, references
+    Args:
+        before: all tensors that are there already, some of which may be let go.
+
+    Attributes:
+        now, most: bytes beyond what was there before, at this moment and at most so far.
+    """
+
+    def __init__(self, before: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.storages: set[int] = set()
+        self.now = self.most = 0
+        for tensor in before:
+            self.add(tensor)
         self.now = self.most = 0
 
-    def pack(self, tensor: Tensor) -> "_Saved":
-        return _Saved(self, tensor)
-
-    def unpack(self, saved: "_Saved") -> Tensor:
-        return saved.tensor
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self.add(tensor)
+        return made
 
     def add(self, tensor: Tensor) -> None:
-        if id(tensor) in self.weights:
-            return
-        entry = self.counted.setdefault(_storage(tensor), [tensor.untyped_storage().nbytes(), 0])
-        entry[1] += 1
-        if entry[1] == 1:
-            self.now += entry[0]
+        """Count a tensor, unless its storage is counted."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.storages:
+            self.storages.add(storage._cdata)
+            self.now += storage.nbytes()
             self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._remove, storage._cdata, storage.nbytes())
 
-    def remove(self, tensor: Tensor) -> None:
-        entry = self.counted.get(_storage(tensor))
-        if entry is not None and id(tensor) not in self.weights:
-            entry[1] -= 1
-            if entry[1] == 0:
-                self.now -= entry[0]
-                del self.counted[_storage(tensor)]
-
-
-class _Saved:
-    """A tensor that autograd keeps; counted until autograd lets it go."""
-
-    def __init__(self, kept: _Kept, tensor: Tensor) -> None:
-        self.kept, self.tensor = kept, tensor
-        kept.add(tensor)
-
-    def __del__(self) -> None:
-        self.kept.remove(self.tensor)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    def _remove(self, storage: int, size: int) -> None:
+        self.storages.remove(storage)
+        self.now -= size
 
 
 def _batch(recipe: Recipe, stage: Stage) -> Batch:

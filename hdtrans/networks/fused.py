@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hdtrans.common.planned import planned_for_gpu
+
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _works: dict[str, bool] = {}  # whether Triton does, on each kind of device that was asked for
 _FEWEST_PIXELS = 256  # a guess, not measured, at what is worth the start of a kernel from Python
@@ -19,7 +21,7 @@ def suits(x: Tensor) -> bool:
     Tensor cores want half precision channels-last. Other precisions stay as they lie.
     """
     return (
-        triton_works(x.device.type)
+        (planned_for_gpu() or triton_works(x.device.type))
         and x.dtype in TYPES
         and x.numel() > 0
         and x.shape[2] * x.shape[3] >= _FEWEST_PIXELS

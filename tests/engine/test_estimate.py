@@ -1,15 +1,17 @@
 """The dry run: its numbers against ones counted by hand and measured, and that it touches nothing."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
+from hdtrans.common.planned import planned_for_gpu
 from hdtrans.config import Recipe, check_recipe, load_recipe, method_module
 from hdtrans.engine.distributed import Processes
-from hdtrans.engine.estimate import Cost, count_step, describe
+from hdtrans.engine.estimate import GPU_SIZES, Cost, count_step, describe, largest_batches
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from tests.methods.small import street_batch
@@ -84,50 +86,30 @@ def test_weights_and_optimizers_counted_by_hand() -> None:
     assert found.optimizers == 3 * found.weights, "a gradient and two moments for each"
 
 
-class Measured:
-    """Counts the bytes of tensors that autograd keeps at once, each storage once."""
-
-    def __init__(self, weights: set[int]) -> None:
-        self.weights = weights
-        self.kept: dict[int, list[int]] = {}
-        self.now = self.most = 0
-
-    def pack(self, tensor: Tensor) -> "Keep":
-        return Keep(self, tensor)
-
-
-class Keep:
-    """One tensor that is kept, until it is let go."""
-
-    def __init__(self, measured: Measured, tensor: Tensor) -> None:
-        self.measured, self.tensor = measured, tensor
-        self.address = tensor.untyped_storage().data_ptr()
-        if self.address in measured.weights:
-            return
-        entry = measured.kept.setdefault(self.address, [tensor.untyped_storage().nbytes(), 0])
-        entry[1] += 1
-        measured.now += entry[0] if entry[1] == 1 else 0
-        measured.most = max(measured.most, measured.now)
-
-    def __del__(self) -> None:
-        if self.address not in self.measured.weights:
-            entry = self.measured.kept[self.address]
-            entry[1] -= 1
-            if not entry[1]:
-                self.measured.now -= entry[0]
-                del self.measured.kept[self.address]
-
-
-def measured_bytes(of: Recipe, precision: str) -> int:
-    """Return the most bytes that autograd keeps in a real step on the CPU, without the weights."""
-    stage, module = of.stages[0], method_module("pix2pixhd")
+def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
+    """Return the bytes of a process at most in a real step on the CPU that is not the first."""
+    stage, module = of.stages[stage_number], method_module("pix2pixhd")
     networks = module.build_networks(of.method, of.data)
     built = module.build(of.method, of.data, stage, networks)
-    work = StageTraining(built, stage, 2, of.training, Precision(precision, "cpu"), Processes())
-    measured = Measured({p.untyped_storage().data_ptr() for p in networks.parameters()})
-    with torch.autograd.graph.saved_tensors_hooks(measured.pack, lambda keep: keep.tensor):
-        work.step(street_batch(2, 48, 64), 0, 0)
-    return measured.most
+    built.load_helpers(weights=False)
+    chosen = Precision(precision, "cpu")
+    for part in (networks, built.helpers):
+        chosen.prepare(part, torch.device("cpu"))
+    work = StageTraining(built, stage, 2, of.training, chosen, Processes())
+    assert stage.size is not None
+    batch = street_batch(stage.batch_size, stage.size.height, stage.size.width)
+    work.step(batch, 0, 0)
+    for worker in work.workers:  # what was there before is not known to the profiler; weights and moments stay
+        worker.optimizer.zero_grad(set_to_none=True)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        for _ in range(2):
+            work.step(batch, 0, 0)
+    results: Any = profiler.profiler
+    changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
+    trained = 4 * sum(p.numel() for worker in work.workers for p in worker.parameters.values())
+    weights = 4 * sum(p.numel() for part in (networks, built.helpers) for p in part.parameters())
+    return weights + 2 * trained + max(itertools.accumulate(sizes))
 
 
 LARGER: dict[str, Any] = {
@@ -137,21 +119,74 @@ LARGER: dict[str, Any] = {
 
 
 FEATURES = {"features": {"width": 8, "downsamples": 2}}
+VGG = {"perceptual": {"kind": "vgg19"}}
+
+
+def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any], more: dict[str, Any]) -> float:
+    """Return by how much the estimate differs from what a real step takes, as a share of what is tolerated.
+
+    In half precision a CPU's operators make tensors of their own inside, which a GPU's do not; float16 most of all.
+    """
+    sections = {**LARGER, **more, "generator": {**LARGER["generator"], **generator}}
+    tried = recipe(size, 3, batch_size, **sections)
+    estimated = count_step(tried, tried.stages[0], Precision(precision, "cpu"))[1].total
+    most = measured(tried, precision)
+    print(
+        f"{size} x {batch_size}, {precision}: estimated {estimated:,}, measured {most:,} ({estimated / most - 1:+.1%})"
+    )
+    return abs(estimated / most - 1) / (0.02 if precision == "fp32" else 0.15)
 
 
 @pytest.mark.parametrize(
-    ("norm", "recompute", "more"),
-    [("instance", False, {}), ("instance", True, {}), ("batch", False, {}), ("instance", False, FEATURES)],
+    ("precision", "generator", "more"),
+    [
+        ("fp32", {}, {}),
+        ("fp32", {"recompute": True}, {}),
+        ("fp32", {"norm": "batch"}, {}),
+        ("fp32", {}, FEATURES),
+        ("bf16", {}, {}),
+        ("bf16", {"recompute": True}, {}),
+    ],
 )
-def test_what_is_kept_for_the_backward_pass_is_what_a_real_step_keeps(
-    norm: str, recompute: bool, more: dict[str, Any]
+def test_the_estimate_is_what_a_real_step_takes(
+    precision: str, generator: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    method = {**LARGER, **more, "generator": {**LARGER["generator"], "recompute": recompute, "norm": norm}}
-    tried = recipe("64x48", 3, 2, **method)
-    estimated = cost(tried).activations
-    most = measured_bytes(tried, "fp32")
-    print(f"{norm}, recompute {recompute}: estimated {estimated:,}, measured {most:,}")
-    assert estimated == pytest.approx(most, rel=0.3)
+    assert differs("64x48", 2, precision, generator, more) < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("size", "batch_size"), [("256x128", 1), ("256x128", 2), ("512x256", 1)])
+def test_the_estimate_at_larger_sizes(size: str, batch_size: int, recompute: bool, precision: str) -> None:
+    assert differs(size, batch_size, precision, {"width": 16, "recompute": recompute}, VGG) < 1
+
+
+def test_a_gpu_keeps_less_where_its_norms_are_fused() -> None:
+    tried = recipe("64x48", generator={"width": 8, "downsamples": 1, "blocks": 1})
+    found = {
+        (name, device): count_step(tried, tried.stages[0], Precision(name, device))[1]
+        for name in ("bf16", "fp32")
+        for device in ("cpu", "cuda")
+    }
+    assert found["fp32", "cuda"] == found["fp32", "cpu"]
+    assert found["bf16", "cuda"].activations < 0.95 * found["bf16", "cpu"].activations
+    assert not planned_for_gpu()
+
+
+def test_the_largest_batch_of_each_gpu() -> None:
+    one, two, three = (Cost(0, 2 * 2**30, 3 * 2**30, (1 + 6 * count) * 2**30, 0) for count in (1, 2, 3))
+    fits = [next(n for n in itertools.count() if 6 + 6 * (n + 1) > 0.9 * size - 1) for size in GPU_SIZES]
+    assert fits == [0, 1, 2, 6, 10]
+    assert largest_batches(one, two, 1) == largest_batches(two, three, 2) == fits
+
+
+def test_a_dry_run_for_a_gpu_that_is_not_there() -> None:
+    values = recipe("32x16").model_dump(mode="json")
+    values["training"].update(device="cuda", precision="bf16", ema={"half_life": 1000})
+    text = describe(check_recipe(values, "test"))
+    assert "a process on a GPU: weights" in text and "averages 0.00 GiB" in text
+    assert "GB (with 10% and 1 GiB to spare)" in text
 
 
 def test_recomputing_and_small_batches_keep_less() -> None:
@@ -162,17 +197,12 @@ def test_recomputing_and_small_batches_keep_less() -> None:
     assert cost(recipe("64x48", 3, 1, **sections)).activations == pytest.approx(kept / 2, rel=0.05)
 
 
-@pytest.mark.parametrize(("precision", "recompute"), [("fp16", False), ("bf16", True)])
-def test_half_precision_keeps_what_a_real_step_keeps(precision: str, recompute: bool) -> None:
-    method = {**LARGER, "generator": {**LARGER["generator"], "recompute": recompute}}
-    tried = recipe("64x48", 3, 2, **method)
-    found = count_step(tried, tried.stages[0], Precision(precision, "cpu"))[1]
-    full = cost(tried)
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_takes_fewer_bytes_for_the_same_work(precision: str) -> None:
+    tried = recipe("64x48", generator={"width": 8, "downsamples": 1, "blocks": 1})
+    found, full = count_step(tried, tried.stages[0], Precision(precision, "cpu"))[1], cost(tried)
     assert (found.flops, found.weights, found.optimizers) == (full.flops, full.weights, full.optimizers)
     assert found.activations < 0.8 * full.activations
-    most = measured_bytes(tried, precision)
-    print(f"{precision}, recompute {recompute}: estimated {found.activations:,}, measured {most:,}")
-    assert found.activations == pytest.approx(most, rel=0.3)
 
 
 def test_a_dry_run_touches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
