@@ -43,14 +43,14 @@ class Child:
         except (EOFError, OSError) as error:
             self.process.join()
             raise ProcessError(
-                f"benchmark: {self.name}: its process died (exit code {self.process.exitcode}), perhaps because memory "
+                f"{self.name}: its process died (exit code {self.process.exitcode}), perhaps because memory "
                 "ran out; ask for a smaller --size"
             ) from error
         if failure is None:
             return value
         if value:
             raise UserError(failure)
-        raise ProcessError(f"benchmark: {self.name}: failed with {failure}")
+        raise ProcessError(f"{self.name}: failed with {failure}")
 
     def ask(self, what: str, *arguments: Any) -> Any:
         """Ask, and wait for the answer; errors as of `answer`."""

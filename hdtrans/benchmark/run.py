@@ -48,7 +48,7 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
     """
     wrong = [name for name in plan.what if name not in SUBJECTS]
     if wrong:
-        raise UserError(f"benchmark: there is no {', '.join(wrong)}; there are {', '.join(SUBJECTS)}")
+        raise UserError(f"there is no {', '.join(wrong)}; there are {', '.join(SUBJECTS)}")
     device = choose_device(plan.device)
     dtype = choose_precision(plan.dtype, device).compute
     original = load_original(plan.original) if plan.original or plan.width == 64 else None

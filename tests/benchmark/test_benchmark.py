@@ -233,7 +233,7 @@ def test_a_failure_of_a_process_is_one_message(
     plan = replace(make_plan(folder, "inference"), device="cpu", original=file)
     error, kept = fail(Job(plan, "inference", ORIGINAL_WAY), monkeypatch)
     assert isinstance(error, ProcessError)
-    assert str(error) == "benchmark: inference (original): failed with OSError: no memory"
+    assert str(error) == "inference (original): failed with OSError: no memory"
     assert capfd.readouterr().err == "" and not kept
 
 
