@@ -178,7 +178,12 @@ class SampleReader:
 
 
 def _channels_first(picture: Array) -> Array:
-    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+    """Return (H, W, C) as (C, H, W), copied; of 8 bits and 3 channels by OpenCV, which is several times as fast."""
+    if picture.dtype != np.uint8 or picture.shape[2] != 3:
+        return np.ascontiguousarray(picture.transpose(2, 0, 1))
+    planes = np.empty((3, *picture.shape[:2]), np.uint8)
+    cv2.split(picture, list(planes))
+    return planes
 
 
 class _Texts:

@@ -237,7 +237,7 @@ def _decode_opencv(data: bytes, header: Header) -> Array:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     if array.ndim == 3 and array.shape[2] == 3:
-        array = array[..., ::-1] if array.dtype.kind == "i" else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
+        array = array[..., ::-1] if array.dtype.kind == "i" else cv2.cvtColor(array, cv2.COLOR_BGR2RGB, array)
     elif array.ndim == 3 and array.shape[2] == 4:
         array = array[..., [2, 1, 0, 3]]
     return np.asarray(array)
