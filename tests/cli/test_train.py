@@ -41,7 +41,7 @@ def test_dry_run_tells_and_touches_nothing(recipe: Path, capsys: pytest.CaptureF
         "trunk",
         "trained (generator)",
         "GFLOP a step",
-        "kept for the backward pass",
+        "activations and their gradients",
     ):
         assert wanted in told
 

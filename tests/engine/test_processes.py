@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,8 +211,10 @@ def test_two_processes_go_on_where_one_stopped(name: str, single: Runs, double_r
 
 @pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 @pytest.mark.parametrize("name", MOVED)
-def test_one_process_goes_on_where_two_stopped(name: str, single: Runs, double_runs: DoubleRuns) -> None:
-    folder = double_runs[0] / f"{name} left"
+def test_one_process_goes_on_where_two_stopped(
+    name: str, single: Runs, double_runs: DoubleRuns, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(double_runs[0] / f"{name} left", tmp_path / "left")
     for end in double_runs[1][f"{name} left"]:
         assert end.startswith(f"Stopped 143: SIGTERM after {2 * STOP} images"), end
     state = latest(folder)
