@@ -1,5 +1,6 @@
 """Samples as tensors: the same whatever reads them, checked, and errors that arrive as they were raised."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from pathlib import Path
 
 import cv2
@@ -200,6 +202,25 @@ def batches(samples, data, workers):
 
 
 class TestLoader:
+    def test_what_is_shared_with_workers_is_left_alone_until_the_next_loader(self, data):
+        class Ring:
+            def __init__(self):
+                self.ring = self
+
+        samples = TrainingSamples(find_samples(data, "train", FIELDS), FIELDS, data, CROP, 5, 0)
+        try:
+            ring = Ring()
+            gone = weakref.ref(ring)
+            make_loader(samples, [[0]], 1, False)
+            assert gc.get_freeze_count() > 0
+            del ring
+            gc.collect()
+            assert gone() is not None, "the collector does not look at it"
+            make_loader(samples, [[0]], 1, False)
+            assert gone() is None
+        finally:
+            gc.unfreeze()
+
     @pytest.mark.bar("B6.6", "the number of workers changes no batch")
     @pytest.mark.parametrize("workers", [1, 2])
     def test_workers_change_nothing(self, data, workers):
