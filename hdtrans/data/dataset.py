@@ -317,6 +317,7 @@ def _keep_objects_shared() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # else libraries that look at the end for what is left over find all of it
 
 
 @contextmanager
