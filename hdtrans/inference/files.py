@@ -191,10 +191,10 @@ class Folders:
         beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
         if folder.name.endswith("_label") and is_folder(beside):
             return beside
-        raise UserError(
-            "this model was trained with instance maps and needs them: give --instances FOLDER "
-            f"(looked for {beside.name}/ beside {folder.name}/)"
-        )
+        looked = f"there is no {beside.name}/ beside {folder.name}/"
+        if not folder.name.endswith("_label"):
+            looked = f"only those of a folder named ..._label are found by themselves, and this is {folder.name}/"
+        raise UserError(f"this model was trained with instance maps and needs them: give --instances FOLDER ({looked})")
 
 
 def _with_maps(reference: Path, reads: Collection[str]) -> dict[str, Path | list[Path]]:
