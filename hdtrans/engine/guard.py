@@ -101,12 +101,14 @@ class Step:
         batch: what was trained on; its names and files alone.
         images, images_seen: before it, by the stage and by the run.
         phases: those that ran.
+        variations: how much the generated pictures vary over their pixels, by route.
     """
 
     batch: Batch
     images: int
     images_seen: int
     phases: list[PhaseFigures] = field(default_factory=list)
+    variations: dict[str, Tensor] = field(default_factory=dict)
     _sent: Tensor | None = None
     _event: Any = None
 
@@ -117,7 +119,7 @@ class Step:
 
     def send(self) -> None:
         """Send the figures to the host, without waiting for them."""
-        figures = []
+        figures = list(self.variations.values())
         for phase in self.phases:
             norm = torch.linalg.vector_norm(phase.norms)
             scale = torch.ones_like(norm) if phase.scale is None else phase.scale
@@ -128,13 +130,14 @@ class Step:
             self._event = torch.cuda.Event()
             self._event.record()
 
-    def read(self) -> list[PhaseReport]:
-        """Return what was sent, waiting until this step, and nothing after it, is through."""
+    def read(self) -> tuple[list[PhaseReport], dict[str, float]]:
+        """Return what was sent of phases and of `variations`, waiting for this step, and for nothing after it."""
         assert self._sent is not None, "read before send"
         if self._event is not None:
             self._event.synchronize()
         values = iter(self._sent.tolist())
-        return [_report(phase, values) for phase in self.phases]
+        variations = {route: next(values) for route in self.variations}
+        return [_report(phase, values) for phase in self.phases], variations
 
 
 def _report(phase: PhaseFigures, values: Iterator[float]) -> PhaseReport:

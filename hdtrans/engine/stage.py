@@ -105,6 +105,7 @@ class StageTraining:
         self.focus(self.trained)
         with self.precision.autocast():
             shared = self.method.share(self.nets, batch, draw)
+        self.taken.variations = {route: variation(x) for route, x in self.method.generated(shared).items()}
         for worker in self.workers:
             if (images // self.global_batch) % worker.phase.every == 0:
                 self._run(worker, batch, shared, draw, self.current_learning_rate(images), before or self._now())
@@ -204,6 +205,16 @@ class StageTraining:
             role = f"trained ({', '.join(phases)})" if phases else "frozen" if name in used else "not in this stage"
             lines.append(f"  {name:<16} {sum(p.numel() for p in network.parameters()):>12,} parameters  {role}")
         return "\n".join(lines)
+
+
+@torch.no_grad()
+def variation(pictures: Tensor) -> Tensor:
+    """Return how much pictures vary over their pixels, a scalar on their device.
+
+    The standard deviation of every channel of every picture, (B, C, H, W), and the mean of these. Colours that differ
+    between channels or pictures count for nothing: where it is 0, every picture is of one colour.
+    """
+    return pictures.to(torch.promote_types(pictures.dtype, torch.float32)).std((2, 3), correction=0).mean()
 
 
 def _on_cpu(value: Any) -> Any:

@@ -201,13 +201,13 @@ class Trainer:
         step, self._unsettled = self._unsettled, None
         if step is None:
             return True
-        reports = step.read()
+        reports, variations = step.read()
         bad = next((place for place, report in enumerate(reports) if report.bad), None)
         if bad is None:
             self._skips.good()
             meter.add(step.losses, work.global_batch)
             if self.reporter is not None:
-                for warning in self._alarms.watch(reports):
+                for warning in self._alarms.watch(reports, variations):
                     self.reporter.message(f"warning: after {step.images_seen} images: {warning}")
             return True
         work.undo(step, bad)

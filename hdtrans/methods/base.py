@@ -139,6 +139,10 @@ class Method:
         """Compute, once for a batch, what the phases share: the generated picture."""
         raise NotImplementedError
 
+    def generated(self, shared: Any) -> dict[str, Tensor]:
+        """Return the generated pictures among what `share` made, by route, (B, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
         """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1].
 

@@ -266,6 +266,9 @@ class CycleGAN(Method):
         fake_b = self._generate(nets, "AtoB", a, draw, FORTH)
         return Shared(a, b, self._generate(nets, "BtoA", b, draw, BACK), fake_b)
 
+    def generated(self, shared: Shared) -> dict[str, Tensor]:
+        return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
+
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         """Return the losses of equation 3 and the identity loss of section 5.2, weighted."""
         config, kind, losses = self.config, self.config.adversarial.kind, {}

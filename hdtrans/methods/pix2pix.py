@@ -232,6 +232,9 @@ class Pix2pix(Method):
             losses["penalty"] = 0.5 * self.config.adversarial.penalty * penalty
         return losses
 
+    def generated(self, shared: Shared) -> dict[str, Tensor]:
+        return {"": shared.fake}
+
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         """Return the two losses of equation 4, weighted."""
         config = self.config

@@ -340,14 +340,15 @@ class Pix2pixHD(Method):
         fake = coarse_to_fine(nets, seen, self.output)[..., :height, :width]
         return Shared(condition, photo, fake, self._discriminate(nets, condition, photo))
 
+    def generated(self, shared: Shared) -> dict[str, Tensor]:
+        return {"": shared.fake}
+
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         """Return the three losses of equation 5, with the perceptual loss of section 3.2, weighted."""
         config = self.config
         features = self._discriminate(nets, shared.condition, shared.fake)
-        losses = {
-            "adversarial": config.adversarial.weight
-            * generator_loss(config.adversarial.kind, [maps[-1] for maps in features]),
-        }
+        adversarial = generator_loss(config.adversarial.kind, [maps[-1] for maps in features])
+        losses = {"adversarial": config.adversarial.weight * adversarial}
         if config.feature_matching.weight:
             losses["feature_matching"] = config.feature_matching.weight * feature_matching_loss(
                 features, shared.real_features

@@ -134,6 +134,9 @@ class Adversarial(ToyMethod):
         source = _sources(batch, draw)
         return Shared(source, _photos(batch, draw), nets["generator"](source))
 
+    def generated(self, shared: Shared) -> dict[str, Tensor]:
+        return {"": shared.fake}
+
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         real = nets["discriminator"](torch.cat([shared.source, shared.photo], 1))
         fake = nets["discriminator"](torch.cat([shared.source, shared.fake.detach()], 1))
@@ -212,6 +215,9 @@ class TwoRoutes(ToyMethod):
         fake_b, fake_a = nets["forth"](a), nets["back"](b)
         return SharedRoutes(a, b, fake_a, fake_b, nets["back"](fake_b), nets["forth"](fake_a))
 
+    def generated(self, shared: SharedRoutes) -> dict[str, Tensor]:
+        return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
+
     def generator_losses(self, nets: Nets, batch: Batch, shared: SharedRoutes, draw: Draw) -> Losses:
         return {
             "a": (nets["critic_a"](shared.fake_a) - 1).square().mean(),
@@ -250,6 +256,9 @@ class Penalised(ToyMethod):
         masks = [torch.rand(4, HEIGHT, WIDTH, generator=g) < 0.5 for g in draw.generators(0)]
         mask = 2 * torch.stack(masks).to(device=source.device, dtype=source.dtype)
         return Shared(source, _photos(batch, draw), nets["generator"](source, mask))
+
+    def generated(self, shared: Shared) -> dict[str, Tensor]:
+        return {"": shared.fake}
 
     def critic_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         critic = nets["critic"]
