@@ -2,7 +2,6 @@
 
 import os
 import socket
-import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from hdtrans.config import Size
 BATCHES = (1, 2, 4)
 _IN_BATCHES = 2  # of the sizes, from the smallest on
 WORLD = 2
+_PROCESSES = "one, apart or together"
 
 Scenes = Callable[[Size], Mapping[str, Any]]
 
@@ -43,29 +43,33 @@ def grow(what: str, plan: Plan, ours: Child, scenes: Scenes) -> list[dict[str, A
 
 
 def grow_processes(plan: Plan, ours: Child, scene: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Measure training with one process and with two that train together, each with one core or one GPU, in turn.
+    """Measure training with one process, with two at once, and with two together, a core or a GPU each, in turn.
 
     Returns:
-        images per second by the number of processes; two together against twice one, by the clock and by the time of
-        all cores, which tells the work of their exchange where others use the cores too. Or `missing`, what it takes.
+        images per second by the number of processes; two together against two at once that do not know each other,
+        which tells what their exchange costs, and against twice one alone, which tells what sharing a machine costs
+        besides; the latter by the time of all cores too, for where others use them. Or `missing`, what it takes.
     """
     missing = _missing(device)
     if missing:
         return {"missing": missing}
     # A single process has its GPU by number; each of several takes that of its place.
     together = replace(plan, threads=1, device=device.type)
+    second = replace(together, device=f"{device.type}:1" if device.type == "cuda" else device.type)
     port = _free_port()
-    with started([Job(together, "training", OURS, rank, WORLD, port) for rank in range(WORLD)]) as children:
-        for child in (ours, *children):
-            child.ask("add", "alone or together", scene, 1)
+    pair = [Job(together, "training", OURS, rank, WORLD, port) for rank in range(WORLD)]
+    with started([Job(second, "training", OURS), *pair]) as (another, *children):
+        for child in (ours, another, *children):
+            child.ask("add", _PROCESSES, scene, 1)
         ours.ask("use_threads", 1)
-        rivals = {"1": There([ours], "alone or together"), "2": There(children, "alone or together")}
-        took = take_turns(rivals, plan.rounds)
-    speeds = {name: statistics.median(int(name) / seconds for seconds in each.seconds) for name, each in took.items()}
-    by_cpu = [WORLD * ratio for ratio in ratios(took["1"], took["2"], cpu=True)]
+        sets = {"one": [ours], "apart": [ours, another], "together": children}
+        took = take_turns({name: There(each, _PROCESSES) for name, each in sets.items()}, plan.rounds)
+    one, apart, two = took["one"], took["apart"], took["together"]
+    by_cpu = [WORLD * ratio for ratio in ratios(one, two, cpu=True)]
     return {
-        "per_second": speeds,
-        "of_twice_one": spread(ratios(took["1"], took["2"])),
+        "per_second": {"1": 1 / one.median, "2": WORLD / two.median},
+        "of_two_apart": spread(ratios(apart, two)),
+        "of_twice_one": spread(ratios(one, two)),
         "of_twice_one_by_cpu_time": spread(by_cpu),
     }
 

@@ -92,12 +92,13 @@ def _growth_tables(found: dict[str, Any]) -> list[list[list[str]]]:
 
 
 def _processes_table(processes: dict[str, Any]) -> list[list[str]]:
-    rows = [["training together", "pictures/s", "of twice one", "by time of cores"]]
+    rows = [["training together", "pictures/s", "of two apart", "of twice one", "by time of cores"]]
     if "missing" in processes:
-        return [*rows, ["2 processes", processes["missing"], "", ""]]
-    share = processes["of_twice_one"]
+        return [*rows, ["2 processes", processes["missing"], "", "", ""]]
+    shares = [processes[name] for name in ("of_two_apart", "of_twice_one")]
+    told = [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})" for share in shares]
     by_cpu = f"{processes['of_twice_one_by_cpu_time']['median']:.0%}"
-    shown = [["", ""], [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})", by_cpu]]
+    shown = [["", "", ""], [*told, by_cpu]]
     speeds = processes["per_second"].items()
     return rows + [
         [f"{name} process{'es' * (name != '1')}", f"{speed:.3f}", *words]

@@ -23,9 +23,9 @@ LENGTH = max(1, REPEATS // 10)
 IMAGES = 600 * LENGTH  # of a whole run, in batches of 2
 
 
-def job_recipe(city: Path, out: Path, **training: Any) -> Path:
+def job_recipe(city: Path, out: Path, validate: dict[str, Any] | None = None, **training: Any) -> Path:
     """Write a recipe of two stages on six images; return its file."""
-    values = small_recipe(city, out)
+    values = small_recipe(city, out, **({"validate": validate} if validate else {}))
     stage = {"size": "64x32", "batch_size": 1}
     values["stages"] = [
         {"name": name, "epochs": epochs, **stage} for name, epochs in (("first", 40), ("second", 100 * LENGTH - 40))
@@ -35,17 +35,26 @@ def job_recipe(city: Path, out: Path, **training: Any) -> Path:
 
 
 class Job:
-    """One start of the command under torchrun, its errors in a file."""
+    """One start of the command under torchrun, its errors in a file; `root` is the checkout it is started from."""
 
-    def __init__(self, recipe: Path, run: Path, processes: int = 2, restarts: int = 0, shutdown: int = 20) -> None:
+    def __init__(
+        self,
+        recipe: Path,
+        run: Path,
+        processes: int = 2,
+        restarts: int = 0,
+        shutdown: int = 20,
+        root: Path | None = None,
+    ) -> None:
+        root = root or ROOT
         self.run, self.log = run, recipe.with_suffix(".log")
         self.killed: set[int] = set()
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(root)}
         with self.log.open("w") as said:
             self.process = subprocess.Popen(
-                [*command, str(ROOT / "tools" / "train.py"), str(recipe)], env=environment, stderr=said, process_group=0
+                [*command, str(root / "tools" / "train.py"), str(recipe)], env=environment, stderr=said, process_group=0
             )
 
     def said(self) -> str:
@@ -104,7 +113,7 @@ class Job:
 
 
 @contextmanager
-def job(recipe: Path, run: Path, **how: int) -> Iterator[Job]:
+def job(recipe: Path, run: Path, **how: Any) -> Iterator[Job]:
     """Start a job; whatever happens, nothing of it is left behind."""
     started = Job(recipe, run, **how)
     try:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import time
@@ -14,24 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
-from tests.faults.jobs import IMAGES, REPEATS, Job, descendants, final, job, job_recipe, mutant
+from tests.faults.jobs import IMAGES, REPEATS, descendants, final, job, job_recipe, mutant
 from tests.small_runs import toy_data
 
 pytestmark = pytest.mark.faults
 NOBODY_ASKS = """
 from hdtrans.engine.distributed import _Words
 _Words.explain = lambda self, error, where: None
-"""
-SELDOM = """
-from hdtrans.engine.trainer import Trainer
-after_step = Trainer._after_step
-def seldom(self, *given, **how):
-    signal, self._signal = self._signal, self._signal if self.images_seen % 64 == 0 else 0
-    after_step(self, *given, **how)
-    self._signal = self._signal or signal
-Trainer._after_step = seldom
 """
 
 
@@ -174,85 +163,6 @@ def test_mutant_without_a_time_limit_waits_on(city: Path, tmp_path: Path, figure
         with pytest.raises(subprocess.TimeoutExpired):
             started.end(45)
     figure("mutant, a limit of 600 s: waits after 45 s")
-
-
-EVERY_STEP = {"save_every": 2, "sample_every": 2}
-SIGNALS: list[tuple[str, signal.Signals, int, dict[str, int]]] = [
-    # who gets it, which, after how many images, and how is trained; each start goes on where the one before stopped
-    ("launcher", signal.SIGTERM, 4, {"workers": 2}),
-    ("one", signal.SIGUSR1, 30, {"workers": 2}),
-    ("group", signal.SIGTERM, 60, {"workers": 2}),
-    ("one", signal.SIGTERM, 90, {"workers": 0}),
-    ("all", signal.SIGUSR1, 130, {"workers": 0}),
-    ("one", signal.SIGTERM, 160, {"workers": 2, **EVERY_STEP}),  # while it saves, or makes a sample grid
-    ("launcher", signal.SIGTERM, 170, {"workers": 0, **EVERY_STEP}),
-    ("one", signal.SIGTERM, 0, {"workers": 2}),  # before the first batch
-    ("launcher", signal.SIGTERM, 0, {"workers": 0}),
-    ("twice", signal.SIGTERM, 240, {"workers": 1}),  # at the end of the first stage: saving, sample grid, next stage
-]
-
-
-def send(started: Job, target: str, number: signal.Signals) -> None:
-    """Send a signal to the launcher, its group, or the processes of the training."""
-    if target == "group":
-        os.killpg(started.process.pid, number)
-        return
-    ranks = started.ranks()
-    whom = {"launcher": [started.process.pid], "all": list(ranks.values())}.get(target, [ranks[1]])
-    for pid in whom * (2 if target == "twice" else 1):
-        os.kill(pid, number)
-
-
-def stopped_after(started: Job, number: signal.Signals) -> tuple[int, int]:
-    """Wait for the end; return after how many images the signal came, as a process saw it, and what was saved."""
-    assert started.end(60) != 0
-    told = re.search(rf"{number.name} after (\d+) images \(it came after (\d+)\)", started.said())
-    assert told, started.said()[-3000:]
-    return int(told[2]), int(told[1])
-
-
-def saved_images(run: Path) -> int:
-    """Return after how many images the latest checkpoint was made."""
-    return int(Checkpoints(run, 2).files()[0].name.removeprefix("images_")[:9])
-
-
-@pytest.mark.bar("B2.4", "SIGTERM and SIGUSR1 to launcher, group or one process save within one step")
-def test_signals(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
-    run, reached, steps = tmp_path / "run", 0, []
-    for target, number, images, how in SIGNALS:
-        with job(job_recipe(city, run, **{"save_every": 1000, **how}), run) as started:
-            if images:
-                started.wait_for(max(images, reached + 2))
-                send(started, target, number)
-                came, saved = stopped_after(started, number)
-                assert saved == saved_images(run) > reached
-                steps.append((saved - came) / 2)
-            else:
-                started.wait_for_ranks()
-                send(started, target, number)
-                assert started.end(60) != 0
-                saved = saved_images(run)
-                assert saved - reached <= 2
-        reached = saved
-    assert max(steps) <= 1, steps
-    with job(job_recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
-    assert final(run) == whole
-    figure(f"{len(SIGNALS)} of {len(SIGNALS)}, at most {max(steps):.0f} step after the signal, then the same hash")
-
-
-@pytest.mark.bar("B2.4", "SIGTERM and SIGUSR1 to launcher, group or one process save within one step")
-def test_mutant_that_seldom_looks_for_signals(
-    city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", SELDOM))
-    run = tmp_path / "run"
-    with job(job_recipe(city, run, save_every=1000), run) as started:
-        started.wait_for(66)
-        send(started, "one", signal.SIGTERM)
-        came, saved = stopped_after(started, signal.SIGTERM)
-    figure(f"mutant {(saved - came) // 2} steps")
-    assert saved - came > 2
 
 
 @pytest.mark.bar("B1.2", "the whole job killed at random times, the same command again: ends with the same hash")
