@@ -236,11 +236,18 @@ class _SampleLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         """Start the workers and go over the batches."""
-        batches = super().__iter__()
-        if self.num_workers:
-            _LIVING.add(batches)
-            atexit.unregister(_stop_all)
-            atexit.register(_stop_all)  # again, to run before what torch registered for these workers
+        if not self.num_workers:
+            return _raising(super().__iter__())
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, _left_to_the_parent()
+        )  # workers are born so, until they start
+        try:
+            batches = super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _LIVING.add(batches)
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)  # again, to run before what torch registered for these workers
         return _raising(batches)
 
 
@@ -343,9 +350,14 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def _left_to_the_parent() -> tuple[signal.Signals, ...]:
+    return signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
+
+
 def _start_worker(worker: int) -> None:
-    """Leave signals to the parent, and one core to each worker."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    """Leave signals to the parent, those too that came since the worker was born, and one core to each worker."""
+    for number in _left_to_the_parent():
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _left_to_the_parent())
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

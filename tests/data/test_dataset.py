@@ -293,6 +293,29 @@ class TestLoader:
             output, _ = process.communicate(timeout=60)
         assert (process.returncode, output) == (0, "199\n")
 
+    def test_workers_that_have_not_started_yet_leave_them_too(self, data):
+        script = """
+            import signal, sys, time
+            from tests.data.test_dataset import training
+            from hdtrans.config import LabelMaps
+            from hdtrans.data import dataset
+            from hdtrans.data.order import BatchOrder
+
+            start, stopped = dataset._start_worker, []
+            dataset._start_worker = lambda number: time.sleep(1) or start(number)
+            signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+            samples = training(LabelMaps(root=sys.argv[1], labels=7))
+            batches = iter(dataset.make_loader(samples, BatchOrder(0, 400, 2), 2, False))
+            print("ready", flush=True)
+            print(sum(1 for _ in batches), len(stopped), flush=True)
+            """
+        with started(script, data) as process:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            os.killpg(process.pid, signal.SIGTERM)
+            output, _ = process.communicate(timeout=60)
+        assert (process.returncode, output) == (0, "200 1\n")
+
     def test_no_worker_is_left_behind(self, data):
         before = set(multiprocessing.active_children())
         batches = iter(make_loader(training(data), BatchOrder(0, 100, 1), workers=2, pin_memory=False))
