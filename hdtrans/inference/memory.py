@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.freed_memory import keep_freed_memory
 
 MIB = 2**20
 LARGEST_TILE = 64 * MIB  # larger ones are no faster on a CPU
 SMALLEST_TILE = 4 * MIB
 LEAST = 64 * MIB
+TIGHT = 8 * LEAST
 
 
 class Memory:
@@ -29,25 +31,30 @@ class Memory:
         limit: bytes that the process may take, and as many on a GPU.
         device: what computes.
         tile: bytes for a tile; unset, a part of what the program and the model have left.
+        result: bytes of the picture; it is there up to three times, as pixels, as a writer wants them, and encoded.
 
     Raises:
         UserError: they leave too little.
     """
 
-    def __init__(self, limit: int, device: torch.device, tile: int | None = None) -> None:
+    def __init__(self, limit: int, device: torch.device, tile: int | None = None, result: int = 0) -> None:
         self.device = device
         self.limit = limit
-        taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident()
+        on_host = resident() + 3 * result
+        taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else on_host
         if tile is None:
             if limit - taken < LEAST:
+                what = "the program, the model and a picture of this size" if result else "the program and the model"
                 raise UserError(
-                    f"--max-memory {limit / MIB:.0f}M: the program, the model and the input take "
-                    f"{taken / MIB:.0f}M; give at least {(taken + 2 * LEAST) / MIB:.0f}M"
+                    f"--max-memory {limit / MIB:.0f}M: {what} take {taken / MIB:.0f}M; "
+                    f"give at least {(taken + 2 * LEAST) / MIB:.0f}M"
                 )
+            if limit - taken < TIGHT:  # pieces of freed memory that nothing fits would be too many; else, time counts
+                keep_freed_memory(False)
             largest = LARGEST_TILE if device.type == "cpu" else limit
             tile = min(largest, max(SMALLEST_TILE, (limit - taken) // 10))
         self.tile = tile
-        self.left = max(0, (limit - (resident() if device.type == "cuda" else taken)) * 2 // 5)
+        self.left = max(0, (limit - on_host) * 2 // 5)
 
     def keep(self, shape: tuple[int, ...], dtype: torch.dtype) -> Store:
         """Return room for a tensor, in memory while there is some left, else in a file."""

@@ -14,7 +14,7 @@ from torch import nn
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import PictureWarning, UserError
 from hdtrans.config import Recipe, check_recipe, method_module
-from hdtrans.data.contents import result_of
+from hdtrans.data.contents import result_channels, result_of
 from hdtrans.data.read import as_picture
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
@@ -320,12 +320,15 @@ class Translator:
             raise UserError(f"--compile: this model cannot be compiled here ({reason}); leave it out") from error
 
     def _in_tiles(self, inputs: Mapping[str, Map], seed: int, bits: int) -> Picture:
-        source, memory = inputs.get("source"), Memory(self.max_memory or 0, self.device)
+        source, tensors = inputs.get("source"), _tensors([inputs], seed if self.noisy else None)
+        height, width = next(iter(inputs.values())).shape[:2]
+        size = height * width * max(1, result_channels(self.recipe.data, self.route)) * bits // 8
+        memory = Memory(self.max_memory or 0, self.device, result=size)
 
         def finish(tile: torch.Tensor, pixels: tiles.Pixels) -> Map:
             return result_of(self.recipe.data, None if source is None else source[pixels], tile, bits)
 
-        return tiles.translate(self.module, _tensors([inputs], seed if self.noisy else None), memory, finish)
+        return tiles.translate(self.module, tensors, memory, finish)
 
 
 def _check_seed(seed: int | None) -> None:

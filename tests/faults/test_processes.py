@@ -18,6 +18,10 @@ from tests.faults.jobs import IMAGES, REPEATS, descendants, final, job, job_reci
 from tests.small_runs import toy_data
 
 pytestmark = pytest.mark.faults
+SLOW_AGAIN = """
+import os, time
+time.sleep(25 * (os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"))
+"""
 NOBODY_ASKS = """
 from hdtrans.engine.distributed import _Words
 _Words.explain = lambda self, error, where: None
@@ -103,6 +107,19 @@ def test_one_process_killed(city: Path, whole: str, tmp_path: Path, figure: Figu
     assert final(run) == whole
     assert max(recoveries) < 30
     figure(f"{kills} of {kills}, {min(recoveries):.1f} to {max(recoveries):.1f} s")
+
+
+@pytest.mark.bar("B2.1", "kill -9 of one process under --max-restarts: ends with the same hash, back within 30 s")
+def test_mutant_that_is_slow_to_come_back(city: Path, tmp_path: Path, figure: Figure) -> None:
+    run = tmp_path / "run"
+    with job(job_recipe(city, run), run, restarts=1, root=mutant(tmp_path / "root", SLOW_AGAIN)) as started:
+        started.wait_for(30)
+        os.kill(started.ranks()[1], signal.SIGKILL)
+        start, reached = time.monotonic(), started.images()
+        started.wait_for(reached + 2)
+        seconds = time.monotonic() - start
+    assert seconds > 30
+    figure(f"mutant that is slow to come back: {seconds:.1f} s")
 
 
 @pytest.mark.bar("B2.2", "kill -9 of a process without restarts: ends within 45 s, names it, leaves nothing running")
