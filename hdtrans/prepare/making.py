@@ -12,7 +12,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.data.header import shown
 from hdtrans.prepare.instances import components, renumber
 from hdtrans.prepare.options import Options
-from hdtrans.prepare.pictures import Frame, encode_jpeg, encode_png, frame_of, photo_bytes, read_photo
+from hdtrans.prepare.pictures import Frame, encode_jpeg, encode_npy, encode_png, frame_of, photo_bytes, read_photo
 from hdtrans.prepare.remap import Remap
 from hdtrans.prepare.source import Item, Maps, PairSource, Source
 
@@ -94,7 +94,7 @@ class MapsMaker:
         return self.remap.classes if self.remap else self.source.classes
 
     def make(self, item: Item, split: str) -> Made:
-        """Return the files `SPLIT_label/NAME.png`, `SPLIT_inst/NAME.png` and `SPLIT_img/NAME.png` or `.jpg`."""
+        """Return `SPLIT_label/NAME.png`, `SPLIT_inst/NAME.png` and `SPLIT_img/NAME.png`; or `.jpg`, `.npy`."""
         maps = self.source.read(item)
         _check_maps(maps, item)
         check_ids(maps.label, self.source.classes, item)
@@ -103,14 +103,15 @@ class MapsMaker:
         table = self.classes
         small = frame.map(label)
         bits = np.uint8 if max(len(table) - 1, table.ignore or 0) < 256 else np.uint16
-        files = {f"{split}_label/{item.name}.png": encode_png(small.astype(bits))}
+        ending, encode = self.options.map_ending, encode_npy if self.options.decoded else encode_png
+        files = {f"{split}_label/{item.name}.{ending}": encode(small.astype(bits))}
         counted = None
         if (instance := self._instances(maps, label)) is not None:
             dense, counted = renumber(frame.map(instance), small, len(table), table.ignore)
-            files[f"{split}_inst/{item.name}.png"] = encode_png(dense)
+            files[f"{split}_inst/{item.name}.{ending}"] = encode(dense)
         notes = [*maps.notes, *_of_frame(frame)]
         if item.photo is not None:
-            kind = self.options.photos
+            kind = self.options.photo_ending
             photo, header, dropped = read_photo(item.photo, kind)
             _check_sizes(photo.shape, label.shape, header.orientation, item)
             files[f"{split}_img/{item.name}.{kind}"] = photo_bytes(frame.photo(photo), item.photo, header, kind, frame)
@@ -127,7 +128,7 @@ class MapsMaker:
 
 @dataclass(frozen=True)
 class PairMaker:
-    """Makes pairs of a photo and what a network gets of it: `SPLIT_A/NAME.png` and `SPLIT_B/NAME.png` or `.jpg`."""
+    """Pairs of a photo and what a network gets of it: `SPLIT_A/NAME.png`, `SPLIT_B/NAME.png`; or `.jpg`, `.npy`."""
 
     source: PairSource
     root: Path
@@ -136,14 +137,15 @@ class PairMaker:
     def make(self, item: Item, split: str) -> Made:
         """Return the files of one pair; the input is made from the photo that is written."""
         assert item.photo is not None, "a pair has a photo"
-        kind = self.options.photos
+        kind = self.options.photo_ending
         photo, header, notes = read_photo(item.photo, kind)
         frame = frame_of(photo.shape, self.options.size, self.options.crop_to_aspect)
         wanted = frame.photo(photo)
         given = self.source.input_of(wanted)
-        lossless = self.source.lossless or kind == "png"
+        ending = self.options.map_ending if self.source.lossless else kind
+        encode = {"png": encode_png, "jpg": encode_jpeg, "npy": encode_npy}[ending]
         files = {
-            f"{split}_A/{item.name}.{'png' if lossless else 'jpg'}": (encode_png if lossless else encode_jpeg)(given),
+            f"{split}_A/{item.name}.{ending}": encode(given),
             f"{split}_B/{item.name}.{kind}": photo_bytes(wanted, item.photo, header, kind, frame),
         }
         told = [*notes, *_of_frame(frame)]

@@ -1,5 +1,6 @@
 """Photos and maps of one item: read, cut, scaled and encoded."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def resize_photo(photo: Array, height: int, width: int) -> Array:
 
 
 def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
-    """Read a photo for a file of a kind (`png` or `jpg`): (H, W, C) uint8 or int32, its header, and what was dropped.
+    """Read a photo for a file of a kind (png, jpg, npy): (H, W, C) uint8 or int32, its header, and what was dropped.
 
     Raises:
         UserError: it cannot be read, or does not fit the kind.
@@ -115,6 +116,8 @@ def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Fram
 
     JPEG has quality 95 and full colour resolution.
     """
+    if kind == "npy":
+        return encode_npy(photo)
     whole = frame.box == (0, 0, *photo.shape[:2]) and not frame.scales
     if whole and header.format == _FORMATS[kind] and header.channels == photo.shape[2]:
         return path.read_bytes()
@@ -129,6 +132,13 @@ def encode_jpeg(photo: Array) -> bytes:
 def encode_png(picture: Array) -> bytes:
     """Return an (H, W) map or an (H, W, C) picture, RGB, as PNG of 8 bits, or of 16 where its type has more."""
     return _encode(".png", picture if picture.dtype == np.uint8 else picture.astype(np.uint16), _PNG)
+
+
+def encode_npy(picture: Array) -> bytes:
+    """Return an (H, W) map or an (H, W, C) picture, RGB, as a .npy file of 8 bits, or of 16 where its type has more."""
+    file = io.BytesIO()
+    np.save(file, picture if picture.dtype == np.uint8 else picture.astype(np.uint16), allow_pickle=False)
+    return file.getvalue()
 
 
 def _encode(kind: str, picture: Array, how: list[int]) -> bytes:

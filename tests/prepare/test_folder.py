@@ -142,6 +142,34 @@ class TestPhotos:
         assert "has 16 bits, which JPEG cannot hold; use --photos png" in capsys.readouterr().out
 
 
+class TestDecoded:
+    def test_arrays_hold_what_the_other_files_do(self, source, tmp_path):
+        put(source / "train_img/1.png", photo(8, 12).astype(np.uint16) * 257)
+        words = ("folder", "--in", source, "--classes", 3, "--instances", "from-labels")
+        assert prepare(*words, "--out", tmp_path / "png") == 0
+        assert prepare(*words, "--out", tmp_path / "npy", "--decoded", "--shards", "1MB") == 0
+        made = sorted(file.relative_to(tmp_path / "npy") for file in (tmp_path / "npy").rglob("*.npy"))
+        assert {str(name.with_suffix(".png")) for name in made} == files(tmp_path / "png").keys() and len(made) == 12
+        for name in made:
+            encoded, decoded = tmp_path / "png" / name.with_suffix(".png"), tmp_path / "npy" / name
+            assert probe(decoded).bits == probe(encoded).bits and probe(decoded).format == "npy"
+            read = (
+                read_picture
+                if name.parts[0] == "train_img"
+                else read_instance
+                if name.parts[0] == "train_inst"
+                else read_label
+            )
+            assert np.array_equal(read(decoded), read(encoded)), name
+        for root in (tmp_path / "npy", tmp_path / "npy_shards"):
+            assert len(find_samples(LabelMaps(root=root, labels=3), "train", ("label", "photo"))) == 4
+
+    def test_no_jpeg(self, source, tmp_path, capsys):
+        words = ("--out", tmp_path / "out", "--classes", 3, "--decoded", "--photos", "jpg")
+        assert prepare("folder", "--in", source, *words) == 2
+        assert "--decoded writes no JPEG" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 class TestInstances:
     def test_numbers_are_dense_and_no_class(self, source, tmp_path):
         for number in range(4):

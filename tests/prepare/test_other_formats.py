@@ -128,6 +128,15 @@ class TestPairs:
         assert set(np.unique(lines)) == {0, 255} and lines[8, 12] == 255 and 0 in lines[8]
         assert read_picture(out / "train_B/0.jpg").shape == (16, 24, 3)
 
+    def test_decoded(self, source, tmp_path):
+        for make in ("edges", "low-resolution"):
+            for how in ("--limit", "9"), ("--decoded",):
+                assert prepare("pairs", "--in", source, "--out", tmp_path / make / how[0], "--make", make, *how) == 0
+            for side in "AB":
+                encoded, decoded = (tmp_path / make / how / f"train_{side}/0" for how in ("--limit", "--decoded"))
+                found = read_picture(decoded.with_suffix(".npy"))
+                assert np.array_equal(found, read_picture(encoded.with_suffix(".png")))
+
     def test_hysteresis(self, source, tmp_path):
         assert prepare("pairs", "--in", source, "--out", tmp_path / "out", "--low", 4000, "--high", 5000) == 0
         assert np.unique(read_picture(tmp_path / "out/train_A/0.png", 1)).tolist() == [255]
