@@ -55,6 +55,8 @@ def benchmark(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> di
     with _threads(plan.threads), _data(plan) as root:
         data = LabelMaps(root=root, labels=255)
         files = find_samples(data, "train", _FIELDS)[:_MOST_FILES]
+        if {"reading", "preparing"} & set(plan.what):
+            _check_encoded(files)
         bench = _Bench(replace(plan, device=str(device)), device, dtype, original, Ceilings(device), tell)
         machine = _machine(plan, device)
         for name in (name for name in ("inference", "training") if name in plan.what):
@@ -166,6 +168,16 @@ def _scene(data: LabelMaps, files: list[SampleFiles], size: Size) -> dict[str, n
     assert sample.label is not None and sample.instance is not None and sample.photo is not None
     label = sample.label % LABELS
     return {"label": label.numpy(), "instance": sample.instance.numpy(), "photo": sample.photo.numpy()}
+
+
+def _check_encoded(files: list[SampleFiles]) -> None:
+    """Raise UserError unless cv2 decodes all files: how long that takes is what reading is held to."""
+    for path in (str(path) for each in files for path in each.paths.values()):
+        if not cv2.haveImageReader(path):
+            raise UserError(
+                f"{path}: is no encoded picture in a file of its own, as reading and preparing are compared on; give "
+                "--data a folder of PNG or JPEG files, or ask for inference and training alone"
+            )
 
 
 @contextmanager

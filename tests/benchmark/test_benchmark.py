@@ -300,3 +300,11 @@ def _count(parameters: list[nn.Parameter]) -> int:
 
 def _shapes(module: nn.Module) -> list[torch.Size]:
     return [p.shape for p in module.parameters()]
+
+
+def test_files_that_are_not_encoded_are_refused(folder: Path, tmp_path: Path) -> None:
+    for part in ("label", "inst", "img"):
+        (tmp_path / f"train_{part}").mkdir()
+        np.save(tmp_path / f"train_{part}" / "a.npy", np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match=r"a\.npy: is no encoded picture.*folder of PNG or JPEG"):
+        benchmark(replace(make_plan(folder, "reading"), data=tmp_path))
