@@ -167,6 +167,10 @@ class _Groups:
     words: "_Words"
 
 
+# Of an exchange with other processes that failed. The last is all that gloo says where another exchange timed out.
+_SIGNS = ("gloo", "NCCL", "caused pair closure")
+
+
 class _Words:
     """What each process leaves in the store that torchrun keeps: where it runs, and how it failed."""
 
@@ -179,7 +183,7 @@ class _Words:
         """Leave a word about the error; return what it comes from, or None where it comes from here."""
         self.said = True
         text = str(error) or type(error).__name__
-        waited = isinstance(error, RuntimeError) and any(sign in text for sign in ("gloo", "NCCL"))
+        waited = isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
         known = isinstance(error, UserError | ProcessError)
         word = {"waited": waited, "user": isinstance(error, UserError), "where": where}
         word["text"] = text if known else f"{type(error).__name__}: {text.splitlines()[0]}"
@@ -226,7 +230,7 @@ class _Words:
         else:
             reason = f"the processes lost each other: {text.splitlines()[0]}"
         advice = "Run the same command again to go on from the last checkpoint"
-        if lost and "imed out" in text:
+        if lost and ("imed out" in text or "imeout" in text):
             advice += " (training.timeouts says how long to wait)"
         return ProcessError(f"{where}: {reason}. {advice}", told)
 

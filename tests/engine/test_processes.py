@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Stopped
-from hdtrans.engine import checkpoint
+from hdtrans.engine import checkpoint, distributed
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
 from tests.engine.runs import PIX2PIXHD, Notes, hide_batch_norm, make_trainer, section, subject
@@ -367,3 +367,23 @@ def test_what_only_the_first_process_finds_ends_all(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 5000ms for recv operation",
+        "Application timeout caused pair closure",
+        "[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:20415",
+        "NCCL error: remote process exited or there was a network error",
+    ],
+)
+def test_who_is_lost_is_told_whatever_an_exchange_says(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gather = distributed._Words._gather
+    monkeypatch.setattr(distributed._Words, "_gather", lambda self, seconds: gather(self, seconds / 30))
+    words = distributed._Words(torch.distributed.HashStore(), 0, 2)
+    words.store.set("host/1", "there")
+    told = str(words.explain(RuntimeError(said), "stage a"))
+    assert told.startswith("stage a: no word from process 1 on there")
+    assert ("training.timeouts says" in told) == ("imed out" in said or "timeout" in said)
+    assert words.explain(RuntimeError("sizes do not fit"), "stage a") is None
