@@ -238,9 +238,8 @@ class _SampleLoader(DataLoader[Any]):
         """Start the workers and go over the batches."""
         if not self.num_workers:
             return _raising(super().__iter__())
-        before = signal.pthread_sigmask(
-            signal.SIG_BLOCK, _left_to_the_parent()
-        )  # workers are born so, until they start
+        # Workers are born with these blocked, until they have said that they ignore them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _left_to_the_parent())
         try:
             batches = super().__iter__()
         finally:
