@@ -1,6 +1,5 @@
 """How time and memory grow: with the size of pictures, with the batch, and with the number of processes."""
 
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ from hdtrans.benchmark.plan import OURS, Plan
 from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
+from hdtrans.common.cores import cores
 from hdtrans.config import Size
 
 BATCHES = (1, 2, 4)
@@ -88,8 +88,7 @@ def _missing(device: torch.device) -> str:
     if device.type == "cuda":
         there = torch.cuda.device_count()
         return "" if there >= WORLD else f"takes {WORLD} GPUs; there is {there}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return "" if cores >= WORLD else f"takes {WORLD} cores; there is {cores}"
+    return "" if cores() >= WORLD else f"takes {WORLD} cores; there is {cores()}"
 
 
 def _free_port() -> int:

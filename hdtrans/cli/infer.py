@@ -1,6 +1,7 @@
 """`hdtrans infer RUN_OR_CHECKPOINT --input ... --out DIR`: translate a folder with a trained model."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from hdtrans.inference.options import add_options
@@ -46,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compiled=given.compile,
             trust=given.trust,
         )
+        if given.compile and translator.device.type == "cpu" and processes.first:
+            print(
+                "note: --compile: on a CPU it is faster without, where weights are laid out for the processor instead",
+                file=sys.stderr,
+            )
         report = translate_folder(translator, folders, given.batch_size, given.video, processes)
     if processes.first:
         print(report.text())

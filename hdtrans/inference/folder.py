@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from hdtrans.common import pages
+from hdtrans.common.cores import own_cores
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config import Recipe
@@ -35,7 +37,10 @@ _HOW_READ = {
     "side_by_side": "inputs were read as pictures that hold both sides; give --ready for those that hold one",
     "photos": "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge",
 }
-_THREADS = 2  # that read, and as many that write
+# Threads that read, and that write. To pack a picture of 2048x1024 as PNG takes a core twenty times as long as a GPU to
+# make it; a model that computes on the CPU has the cores itself.
+_READERS, _WRITERS = 2, 2
+_MOST_WRITERS, _WRITERS_A_READER = 16, 4
 _FAILURES = (UserError, OSError, MemoryError)
 
 
@@ -120,6 +125,7 @@ class _Job:
     def __init__(self, translator: Translator, folders: Folders, batch_size: int) -> None:
         data = translator.recipe.data
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
+        self.readers, self.writers = _threads(translator.device)
         self.style = AskedStyle(translator, folders)
         self.samples = folders.samples(translator.recipe, translator.reads)
         self.holds_truth = holds_truth(data, folders.ready)
@@ -143,8 +149,8 @@ class _Job:
         """Translate samples; what was finished when this is interrupted stays."""
         with (
             tqdm(total=len(samples), unit=" pictures", disable=None if show else True) as bar,
-            ThreadPoolExecutor(_THREADS) as readers,
-            ThreadPoolExecutor(_THREADS) as writers,
+            ThreadPoolExecutor(self.readers) as readers,
+            ThreadPoolExecutor(self.writers) as writers,
         ):
             writing: deque[tuple[_Read, Future[str]]] = deque()
             try:
@@ -152,7 +158,7 @@ class _Job:
                     results = self._translate(batch)
                     for read, result in zip(batch, results, strict=True):
                         writing.append((read, writers.submit(self._write, read, result)))
-                    while len(writing) > 2 * self.batch_size:
+                    while len(writing) > max(2 * self.batch_size, self.writers):
                         self._finish(*writing.popleft(), bar)
             finally:
                 for read, future in writing:
@@ -166,7 +172,7 @@ class _Job:
         pending = iter(samples)
         batch: list[_Read] = []
         while True:
-            while len(ahead) <= 2 * self.batch_size and (sample := next(pending, None)) is not None:
+            while len(ahead) <= max(2 * self.batch_size, self.readers) and (sample := next(pending, None)) is not None:
                 ahead.append((sample, readers.submit(self._read, sample)))
             if not ahead:
                 break
@@ -340,6 +346,14 @@ class _Job:
 
     def _thumbnail(self, sample: SampleFiles, kind: str) -> Path:
         return self.folders.out / "thumbnails" / f"{sample.name}_{kind}.jpg"
+
+
+def _threads(device: torch.device) -> tuple[int, int]:
+    """Return how many threads read and how many write, beside a model on this device."""
+    if device.type == "cpu":
+        return _READERS, _WRITERS
+    writers = min(_MOST_WRITERS, max(_WRITERS, own_cores()))
+    return max(_READERS, writers // _WRITERS_A_READER), writers
 
 
 def read_inputs(

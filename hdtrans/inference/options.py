@@ -69,7 +69,11 @@ def _of_computing(group: argparse._ArgumentGroup) -> None:
         metavar="SIZE",
         help="take no more memory than this (4G, 512M): pictures are made tile by tile, and are the same",
     )
-    group.add_argument("--compile", action="store_true", help="compile the model first: worth it for many inputs")
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the model first, for a GPU and many inputs; on a CPU it is slower",
+    )
     group.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     group.add_argument("--trust", action="store_true", help="load a .pt2, which can run code of its maker")
 

@@ -62,7 +62,7 @@ def _encoded(target: Path, result: Array) -> bytes:
         result = result.astype(np.uint16)
     elif result.ndim == 3 and result.shape[2] >= 3:
         result = np.ascontiguousarray(result[..., [2, 1, 0, 3][: result.shape[2]]])  # blue first, for OpenCV
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 4]
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     done, data = cv2.imencode(target.suffix, result, options)
     assert done, f"the encoder refused {result.dtype} {result.shape}"
     return data.tobytes()

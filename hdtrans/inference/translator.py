@@ -103,7 +103,7 @@ class Translator:
             Memory(max_memory, self.device)  # tells now if it is too little
         self.compiled = compiled
         if compiled:
-            self.module.compile()
+            self.module.compile(dynamic=True)
         # Weights are laid out at the first call, for whoever exports the module wants them as they are.
         types = ("fp32", "bf16") if self.device.type == "cpu" else ("bf16", "fp16")
         self._to_lay_out = "module" not in state and self.dtype in types
@@ -131,7 +131,8 @@ class Translator:
             averaged: use the averaged weights where the checkpoint has them.
             route: the direction, of a method that has several; the first one if empty.
             max_memory: bytes that the process, and a GPU, may take; pictures are then made tile by tile, the same ones.
-            compiled: compile the networks at the first call, and again for other sizes: faster from then on.
+            compiled: compile the networks at the first call, and again where the height, the width or both are the
+                first that are no multiples of the stride; for no other size.
             trust: load a .pt2, which can run code of its maker.
 
         Raises:

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import Stopped, UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.prepare.journal import Folder, about_files
@@ -59,7 +60,7 @@ def write_items(
     _check_continued(folder, records, work)
     work = limited(work, limit)
     left = [(item, split) for item, split in work if _key(item, split) not in records]
-    count = min(workers or _cores(), max(1, len(left)))
+    count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, str] = {}
     before = len(records)
     with _stoppable(), tqdm(total=len(work), initial=len(work) - len(left), unit="item", disable=None) as bar:
@@ -78,10 +79,6 @@ def write_items(
     counts = {} if folder.classes is None else count_classes(everything, folder.classes)
     folder.write({"pixels": counts, "failed": failed, "files": about_files(everything)})
     return Report(folder, done, failed, len(records) - before, len(everything) - len(done))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(item: Item, split: str) -> str:

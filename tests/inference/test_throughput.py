@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
+from hdtrans.inference import folder as folder_module
 from hdtrans.inference.files import Folders, find_inputs
 from hdtrans.inference.folder import translate_folder
 from hdtrans.inference.translator import Translator
@@ -226,9 +228,43 @@ def test_a_machine_without_a_compiler_is_told(place: Path, tmp_path: Path, capsy
     command = [place / "run", "--input", place / "maps" / "f1.png", "--out", tmp_path / "out", "--device", "cpu"]
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         assert infer(*command, "--compile") == 1
-    assert "f1: --compile: this model cannot be compiled here" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "f1: --compile: this model cannot be compiled here" in told.out
+    assert "note: --compile: on a CPU it is faster without" in told.err
     assert infer(*command, "--compile", "--max-memory", "64G") == 2
     assert "leave out --max-memory, or --compile" in capsys.readouterr().err
+
+
+def test_a_gpu_has_more_threads_beside_it_by_the_cores_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(device: str, there: int, processes: str | None) -> tuple[int, int]:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(there)), raising=False)
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        if processes:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        return folder_module._threads(torch.device(device))
+
+    assert threads("cpu", 64, None) == threads("cuda", 1, None) == threads("cuda", 16, "32") == (2, 2)
+    assert threads("cuda", 16, None) == (4, 16) == threads("cuda", 64, "4")
+    assert threads("cuda", 128, None) == (4, 16)
+
+
+def test_many_threads_make_the_same_pictures(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where a thread is slow, the others go on."""
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "two") == 0
+    held, begun = threading.Event(), []
+    write = folder_module.write_result
+
+    def hold_the_first(target: Path, picture: np.ndarray[Any, Any]) -> None:
+        begun.append(target.name)
+        if len(begun) == 6:
+            held.set()
+        assert len(begun) > 1 or held.wait(60)
+        write(target, picture)
+
+    monkeypatch.setattr(folder_module, "write_result", hold_the_first)
+    monkeypatch.setattr(folder_module, "_threads", lambda device: (3, 6))
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "many") == 0
+    assert len(begun) == 7 and made(tmp_path / "many") == made(tmp_path / "two")
 
 
 @pytest.mark.slow
@@ -237,3 +273,22 @@ def test_a_compiled_model_makes_the_same_pictures(place: Path) -> None:
     plain = Translator.load(place / "run", "cpu")(label)
     compiled = Translator.load(place / "run", "cpu", compiled=True)(label)
     assert np.abs(plain.astype(int) - compiled).max() <= 1
+
+
+def test_it_is_compiled_four_times_at_most_whatever_the_sizes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch's own compiler of graphs, which takes long, it is the same graphs."""
+    from torch import _dynamo as dynamo
+    from torch._dynamo.utils import counters
+
+    compile_it = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **given: compile_it(self, backend="eager", **given))
+    dynamo.reset()
+    counters.clear()
+    translator = Translator.load(place / "run", "cpu", compiled=True)
+    stride, counts, random = translator.module.stride, [], np.random.default_rng(0)
+    assert isinstance(stride, int)
+    for height, width in ((4, 8), (3, 5), (7, 4), (4.5, 8), (6, 4.5), (8, 3), (4.5, 6.5), (9, 2.5), (5.5, 7)):
+        translator(random.integers(0, 19, (int(height * stride), int(width * stride)), dtype=np.uint8))
+        counts.append(counters["stats"]["unique_graphs"])
+    dynamo.reset()
+    assert counts == [1, 1, 1, 2, 3, 3, 4, 4, 4]
