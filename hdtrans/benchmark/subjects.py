@@ -75,7 +75,7 @@ class Training:
         self.method = module.build(recipe.method, recipe.data, stage, self.networks)
         self.method.load_helpers(weights=False)
         self.precision.prepare(self.networks, self.device)
-        self.precision.prepare(self.method.helpers, self.device)
+        self.precision.prepare(self.method.helpers, self.device, fixed=True)
         self.work = StageTraining(self.method, stage, 1, recipe.training, self.precision, processes)
         self.ema = Ema(self.networks, self.method.averaged, 1000)
         self.parts = [*self.networks.items(), *self.method.helpers.items()]
@@ -88,7 +88,7 @@ class Training:
         def step() -> None:
             self.work.step(pictures, 0, 0)
             self.work.taken.send()
-            self.ema.update(self.networks, self.work.trained, batch, batch, self.work.guard.frozen)
+            self.ema.update(self.work.trained, batch, batch, self.work.guard.frozen)
             self.work.taken.read()
 
         return step

@@ -119,7 +119,8 @@ def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[Stag
     with FakeTensorMode(), torch.device("cpu"), _default_type(precision.weights), as_on_gpu(on_gpu):
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
-        method.load_helpers(weights=False)
+        with _default_type(precision.compute):
+            method.load_helpers(weights=False)
         work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
         batch = _batch(recipe, stage)
         with FlopCounterMode(display=False) as counter, _Alive(_after_a_step(work)) as alive:

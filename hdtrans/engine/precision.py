@@ -56,9 +56,13 @@ class Precision:
         """Return what scales the losses of a phase; None unless this is fp16."""
         return Scaler(device or torch.device(self.device)) if self.name == "fp16" else None
 
-    def prepare(self, networks: nn.Module, device: torch.device) -> None:
-        """Move networks to the device, in the type and the layout of the weights."""
-        networks.to(device=device, dtype=self.weights)
+    def prepare(self, networks: nn.Module, device: torch.device, fixed: bool = False) -> None:
+        """Move networks to the device, in the type and the layout of the weights.
+
+        Those that are `fixed`, never trained, get the type that convolutions compute in, to which autocast would
+        otherwise bring them at every call.
+        """
+        networks.to(device=device, dtype=self.compute if fixed else self.weights)
         if self.channels_last:
             networks.to(memory_format=torch.channels_last)
 

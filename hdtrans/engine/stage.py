@@ -57,6 +57,9 @@ class StageTraining:
         self.learning_rate = stage.learning_rate or training.optimizer.learning_rate
         self.trained = [name for name in method.networks if any(name in phase.trains for phase in method.phases)]
         self.global_batch = stage.batch_size * processes.world
+        # Walking through networks at every step takes milliseconds.
+        self._weights = {name: list(network.parameters()) for name, network in method.networks.items()}
+        self._buffers = list(method.networks.buffers())
         self.focus(self.trained)
         self.train_mode()
         self.nets: dict[str, nn.Module] = {
@@ -75,8 +78,9 @@ class StageTraining:
     def focus(self, trained: Iterable[str]) -> None:
         """Turn gradients on for the networks named and off for all others."""
         trained = set(trained)
-        for name, network in self.method.networks.items():
-            network.requires_grad_(name in trained)
+        for name, weights in self._weights.items():
+            for weight in weights:
+                weight.requires_grad_(name in trained)
 
     def train_mode(self) -> None:
         """Put the networks this stage trains in training mode, and those it freezes in evaluation mode."""
@@ -144,7 +148,7 @@ class StageTraining:
     def _after(self, phase: Phase) -> None:
         """Let a phase do what it does to weights after its step."""
         assert phase.after is not None
-        weights = [p for name in phase.trains for p in self.method.networks[name].parameters()]
+        weights = [p for name in phase.trains for p in self._weights[name]]
         before = [p.clone() for p in weights]
         phase.after(self.method.networks)
         for weight, value in zip(weights, before, strict=True):
@@ -152,13 +156,13 @@ class StageTraining:
 
     def _now(self) -> Before:
         """Return what phases may change besides the weights."""
-        return Before([b.clone() for b in self.method.networks.buffers()], self._memory())
+        return Before([b.clone() for b in self._buffers], self._memory())
 
     @torch.no_grad()
     def undo(self, step: Step, phase: int) -> None:
         """Put back what a step changed from one of its phases on, and let the next step train again."""
         before = step.phases[phase].before
-        for buffer, value in zip(self.method.networks.buffers(), before.buffers, strict=True):
+        for buffer, value in zip(self._buffers, before.buffers, strict=True):
             buffer.copy_(value)
         for name, kept in self.method.state.items():
             kept.load_state_dict(before.memory[name])

@@ -168,7 +168,7 @@ class Trainer:
         if self.images >= stop or (self.validation and self.validation.begin(self.stage_number, self.reporter)):
             return
         method.load_helpers()
-        self.precision.prepare(method.helpers, self.processes.device)
+        self.precision.prepare(method.helpers, self.processes.device, fixed=True)
         set_up_backend(self.training.deterministic, equal_sizes=stage.size is not None)
         work = StageTraining(method, stage, len(samples), self.training, self.precision, self.processes)  # type: ignore[arg-type]
         self._begin(work)
@@ -194,7 +194,7 @@ class Trainer:
         self._unsettled.send()
         self.images, self.images_seen = self.images + work.global_batch, self.images_seen + work.global_batch
         if self.ema is not None:
-            self.ema.update(self.networks, work.trained, work.global_batch, self.images_seen, work.guard.frozen)
+            self.ema.update(work.trained, work.global_batch, self.images_seen, work.guard.frozen)
 
     def _settle(self, work: StageTraining, meter: Meter) -> bool:
         """Look at the last step that was not looked at yet; undo it and return False where it is not finite."""
@@ -247,7 +247,7 @@ class Trainer:
             work.load_state_dict(self._unfinished)
         elif self.ema is not None:
             frozen = [name for name in work.method.averaged if name not in work.trained]
-            self.ema.reset(self.networks, frozen)
+            self.ema.reset(frozen)
         if self.reporter is not None:
             self.reporter.message(work.table())
 

@@ -18,26 +18,27 @@ _FEWEST_PIXELS = 256  # a guess, not measured, at what is worth the start of a k
 def suits(x: Tensor) -> bool:
     """Say whether a fused operator should take (B, C, H, W): it can, and x is or should be channels-last.
 
-    Tensor cores want half precision channels-last. Other precisions stay as they lie.
+    Tensor cores want half precision channels-last. Other precisions stay as they lie. What is compiled or exported
+    takes torch's operators, which a compiler fuses itself.
     """
     return (
-        (planned_for_gpu() or triton_works(x.device.type))
+        not torch.compiler.is_compiling()
+        and (planned_for_gpu() or triton_works(x.device.type))
         and x.dtype in TYPES
         and x.numel() > 0
         and x.shape[2] * x.shape[3] >= _FEWEST_PIXELS
         and (x.itemsize == 2 or x.is_contiguous(memory_format=torch.channels_last))
-        and not torch.compiler.is_exporting()
     )
 
 
 def triton_works(device_type: str) -> bool:
     """Say whether Triton is installed and computes on `cuda`, or, where TRITON_INTERPRET is set, on `cpu`.
 
-    It is tried once. What compiles a network cannot try it, and takes torch's way unless the network ran before.
+    It is tried once.
     """
-    if device_type not in _works and not torch.compiler.is_compiling():
+    if device_type not in _works:
         _works[device_type] = _try_triton(device_type)
-    return _works.get(device_type, False)
+    return _works[device_type]
 
 
 def channels_last(x: Tensor) -> Tensor:

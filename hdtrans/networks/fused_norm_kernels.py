@@ -6,6 +6,7 @@ in the same order every time.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,16 +41,23 @@ class Plan:
     grid: tuple[int, int, int]
 
 
-def plan(batch: int, channels: int, pixels: int) -> Plan:
-    """Return a plan by the size of one picture alone: no result depends on the others of its batch, or on the GPU."""
+@lru_cache(4096)
+def plan(batch: int, channels: int, pixels: int, programs: int) -> Plan:
+    """Return a plan by the size of one picture alone: no result depends on the others of its batch, or on the GPU.
+
+    There are about `programs` programs for each picture.
+
+    It is remembered: Triton's functions of whole numbers take microseconds each.
+    """
     columns = min(_CHANNELS, triton.next_power_of_2(channels))
     rows = min(_TILE // columns, triton.next_power_of_2(pixels))
     blocks, tiles = triton.cdiv(channels, columns), triton.cdiv(pixels, rows)
-    splits = min(tiles, max(1, PROGRAMS // blocks))
+    splits = min(tiles, max(1, programs // blocks))
     chunk = triton.cdiv(tiles, splits) * rows
     return Plan(rows, columns, chunk, (triton.cdiv(pixels, chunk), blocks, batch))
 
 
+@lru_cache(4096)
 def _merging(splits: int, channels: int) -> tuple[int, dict[str, Any]]:
     """Return how many programs merge the parts of one picture's channels, and how each of them does."""
     rows = triton.next_power_of_2(splits)
@@ -63,17 +71,17 @@ def normalise(
     """Return the result and, (B, C) of type `wide`, the mean and one over the deviation; all tensors channels-last."""
     batch, channels, height, width = x.shape
     pixels = height * width
-    at = plan(batch, channels, pixels)
+    at = plan(batch, channels, pixels, PROGRAMS)
     splits = at.grid[0]
-    partial = torch.empty((2, batch, splits, channels), dtype=wide, device=x.device)
-    mean, scale = (torch.empty((batch, channels), dtype=wide, device=x.device) for _ in range(2))
+    means, squares = torch.empty((2, batch, splits, channels), dtype=wide, device=x.device).unbind()
+    mean, scale = torch.empty((2, batch, channels), dtype=wide, device=x.device).unbind()
     y = torch.empty_like(x, memory_format=torch.channels_last)
     share = {"ROWS": at.rows, "COLUMNS": at.columns, **_OPTIONS}
     with torch.cuda.device_of(x):
-        _gather[at.grid](x, partial[0], partial[1], pixels, channels, at.chunk, **share)
+        _gather[at.grid](x, means, squares, pixels, channels, at.chunk, **share)
         blocks, merging = _merging(splits, channels)
         _settle[(blocks, batch)](
-            partial[0], partial[1], mean, scale, pixels, channels, at.chunk, splits, EPSILON=epsilon, **merging
+            means, squares, mean, scale, pixels, channels, at.chunk, splits, EPSILON=epsilon, **merging
         )
         adds = residual is not None
         _apply[at.grid](
@@ -86,20 +94,18 @@ def gradient_of_norm(gradient: Tensor, x: Tensor, mean: Tensor, scale: Tensor, s
     """Return the gradient of the input; `gradient` and `x` are channels-last."""
     batch, channels, height, width = x.shape
     pixels = height * width
-    at = plan(batch, channels, pixels)
+    at = plan(batch, channels, pixels, PROGRAMS)
     partial = torch.empty((2, batch, at.grid[0], channels), dtype=mean.dtype, device=x.device)
-    sums = torch.empty((2, batch, channels), dtype=mean.dtype, device=x.device)
+    sums, products = partial.unbind()
+    of_pictures = torch.empty((2, batch, channels), dtype=mean.dtype, device=x.device)
+    total, product = of_pictures.unbind()
     result = torch.empty_like(x, memory_format=torch.channels_last)
     share: dict[str, Any] = {"SLOPE": slope, "ROWS": at.rows, "COLUMNS": at.columns, **_OPTIONS}
     with torch.cuda.device_of(x):
-        _gather_gradients[at.grid](
-            gradient, x, mean, scale, partial[0], partial[1], pixels, channels, at.chunk, **share
-        )
+        _gather_gradients[at.grid](gradient, x, mean, scale, sums, products, pixels, channels, at.chunk, **share)
         blocks, merging = _merging(at.grid[0], channels)
-        _add_up[(blocks, 2 * batch)](partial, sums, channels, at.grid[0], **merging)
-        _apply_gradients[at.grid](
-            gradient, x, result, mean, scale, sums[0], sums[1], pixels, channels, at.chunk, **share
-        )
+        _add_up[(blocks, 2 * batch)](partial, of_pictures, channels, at.grid[0], **merging)
+        _apply_gradients[at.grid](gradient, x, result, mean, scale, total, product, pixels, channels, at.chunk, **share)
     return result
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdtrans.common.planned import planned_for_gpu
 from hdtrans.networks.fused import TYPES, channels_last
 
 
@@ -32,7 +33,8 @@ def fused_reflection_pad(x: Tensor, size: int) -> Tensor:
         raise ValueError(
             f"padding of {size} pixels by reflection: it has to be less than the sides of {tuple(x.shape)}"
         )
-    return _pad(x, size)
+    made: Tensor = _Pad.apply(x, size)
+    return made
 
 
 def _resized(x: Tensor, by: int) -> Tensor:
@@ -41,39 +43,37 @@ def _resized(x: Tensor, by: int) -> Tensor:
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-@torch.library.custom_op("hdtrans::reflection_pad", mutates_args=())
-def _pad(x: Tensor, size: int) -> Tensor:
+class _Pad(torch.autograd.Function):
     """Pad."""
-    from hdtrans.networks import fused_pad_kernels as kernels
 
-    result = _resized(x, 2 * size)
-    kernels.pad(channels_last(x), result, size)
-    return result
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
+        ctx.size = size
+        result = _resized(x, 2 * size)
+        if not planned_for_gpu():
+            from hdtrans.networks import fused_pad_kernels as kernels
 
+            kernels.pad(channels_last(x), result, size)
+        return result
 
-@torch.library.custom_op("hdtrans::reflection_pad_gradient", mutates_args=())
-def _fold(x: Tensor, size: int) -> Tensor:
-    """Add every value of a padded picture to that which it was made of: the transpose of `_pad`."""
-    from hdtrans.networks import fused_pad_kernels as kernels
-
-    result = _resized(x, -2 * size)
-    kernels.fold(channels_last(x), result, size)
-    return result
-
-
-@_pad.register_fake
-def _(x: Tensor, size: int) -> Tensor:
-    return _resized(x, 2 * size)
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Fold.apply(gradient, ctx.size), None
 
 
-@_fold.register_fake
-def _(x: Tensor, size: int) -> Tensor:
-    return _resized(x, -2 * size)
+class _Fold(torch.autograd.Function):
+    """Add every value of a padded picture to that which it was made of: the transpose of `_Pad`."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int) -> Tensor:
+        ctx.size = size
+        result = _resized(x, -2 * size)
+        if not planned_for_gpu():
+            from hdtrans.networks import fused_pad_kernels as kernels
 
-def _keep(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-    ctx.size = inputs[1]
+            kernels.fold(channels_last(x), result, size)
+        return result
 
-
-_pad.register_autograd(lambda ctx, gradient: (_fold(gradient, ctx.size), None), setup_context=_keep)
-_fold.register_autograd(lambda ctx, gradient: (_pad(gradient, ctx.size), None), setup_context=_keep)
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Pad.apply(gradient, ctx.size), None

@@ -3,6 +3,7 @@
 A program makes ROWS pixels of the result, in reading order, of COLUMNS channels each.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,14 +28,21 @@ def fold(x: Tensor, result: Tensor, size: int) -> None:
 
 
 def _launch(kernel: Any, x: Tensor, result: Tensor, height: int, width: int, size: int) -> None:
-    batch, channels, *sides = result.shape
-    columns = min(_CHANNELS, triton.next_power_of_2(channels))
-    rows = min(_TILE // columns, triton.next_power_of_2(sides[0] * sides[1]))
-    grid = (triton.cdiv(sides[0] * sides[1], rows), triton.cdiv(channels, columns), batch)
     if x.numel() == 0:
         return
+    channels = x.shape[1]
+    grid, tile = _plan(*result.shape)
     with torch.cuda.device_of(x):
-        kernel[grid](x, result, height, width, channels, SIZE=size, ROWS=rows, COLUMNS=columns, **_OPTIONS)
+        kernel[grid](x, result, height, width, channels, SIZE=size, **tile, **_OPTIONS)
+
+
+@lru_cache(4096)
+def _plan(batch: int, channels: int, height: int, width: int) -> tuple[tuple[int, int, int], dict[str, int]]:
+    """Return how many programs make a result, and of what each does."""
+    columns = min(_CHANNELS, triton.next_power_of_2(channels))
+    rows = min(_TILE // columns, triton.next_power_of_2(height * width))
+    grid = (triton.cdiv(height * width, rows), triton.cdiv(channels, columns), batch)
+    return grid, {"ROWS": rows, "COLUMNS": columns}
 
 
 @triton.jit(do_not_specialize=_SIZES)

@@ -93,8 +93,8 @@ def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
     built = module.build(of.method, of.data, stage, networks)
     built.load_helpers(weights=False)
     chosen = Precision(precision, "cpu")
-    for part in (networks, built.helpers):
-        chosen.prepare(part, torch.device("cpu"))
+    chosen.prepare(networks, torch.device("cpu"))
+    chosen.prepare(built.helpers, torch.device("cpu"), fixed=True)
     work = StageTraining(built, stage, 2, of.training, chosen, Processes())
     assert stage.size is not None
     batch = street_batch(stage.batch_size, stage.size.height, stage.size.width)
@@ -108,7 +108,7 @@ def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
     changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
     trained = 4 * sum(p.numel() for worker in work.workers for p in worker.parameters.values())
-    weights = 4 * sum(p.numel() for part in (networks, built.helpers) for p in part.parameters())
+    weights = sum(p.numel() * p.itemsize for part in (networks, built.helpers) for p in part.parameters())
     return weights + 2 * trained + max(itertools.accumulate(sizes))
 
 

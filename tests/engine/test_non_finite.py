@@ -240,10 +240,10 @@ def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, mon
     assert buffers_apart(tmp_path / "ours") == 0
     update = Ema.update
 
-    def averaged(self: Ema, networks: Any, names: Any, *given: Any) -> None:
-        kept = [average.clone() for average, _ in self._buffers(networks, names)]
-        update(self, networks, names, *given)
-        for (average, _), before in zip(self._buffers(networks, names), kept, strict=True):
+    def averaged(self: Ema, *given: Any) -> None:
+        kept = [average.clone() for average in self.networks.buffers()]
+        update(self, *given)
+        for average, before in zip(self.networks.buffers(), kept, strict=True):
             average.lerp_(before, 0.5)
 
     monkeypatch.setattr(Ema, "update", averaged)
@@ -290,7 +290,7 @@ def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
     batch = collate([what.make_samples(0)[counter] for counter in range(2)])  # type: ignore[index]
     with Looks() as looks:
         work.step(batch, 0, 0)
-        averages.update(what.networks, work.trained, 2, 2, work.guard.frozen)
+        averages.update(work.trained, 2, 2, work.guard.frozen)
         work.taken.send()
     assert looks.count == 0
     with looks:

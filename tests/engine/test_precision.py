@@ -28,9 +28,10 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def test_types(name: str, weights: torch.dtype, compute: torch.dtype) -> None:
     precision = choose_precision(name, CPU)
     assert (precision.weights, precision.compute) == (weights, compute)
-    network = nn.Conv2d(3, 4, 3)
+    network, fixed = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
     precision.prepare(network, CPU)
-    assert network.weight.dtype == weights
+    precision.prepare(fixed, CPU, fixed=True)
+    assert (network.weight.dtype, fixed.weight.dtype) == (weights, compute)
     with precision.autocast():
         assert network(torch.zeros(1, 3, 5, 5, dtype=compute)).dtype == compute
         with precision.full():

@@ -199,7 +199,7 @@ def test_the_length_of_an_average() -> None:
     averages = Averages(networks, ["a"], half_life=100)
     nn.init.zeros_(networks["a"].weight)
     for images_seen in range(10_000, 10_100, 10):
-        averages.update(networks, ["a"], 10, images_seen, torch.zeros(()))
+        averages.update(["a"], 10, images_seen, torch.zeros(()))
     assert float(averages.networks["a"].weight) == pytest.approx(0.5, rel=1e-5)
 
 

@@ -443,7 +443,7 @@ def test_no_step_warns(precision: str, recompute: bool) -> None:
         warnings.simplefilter("error")
         method = method_of(small_config(generator={"recompute": recompute}), perceptual=RandomFeatures())
         Precision(precision, "cpu").prepare(method.networks, torch.device("cpu"))
-        Precision(precision, "cpu").prepare(method.helpers, torch.device("cpu"))
+        Precision(precision, "cpu").prepare(method.helpers, torch.device("cpu"), fixed=True)
         step(method, street_batch(2, 19, 26), precision)
         batch = street_batch(1, 33, 17)
         with Precision(precision, "cpu").autocast(), torch.no_grad():
