@@ -339,7 +339,8 @@ def _check_seed(seed: int | None) -> None:
 
 def _tensors(batch: Sequence[Mapping[str, Map]], seed: int | None) -> dict[str, torch.Tensor]:
     """Return what the networks take by name, on the CPU: the inputs, and a seed for each unless it is None."""
-    tensors = {name: torch.cat([as_tensor(name, inputs[name]) for inputs in batch]) for name in batch[0]}
+    by_name = {name: [as_tensor(name, inputs[name]) for inputs in batch] for name in batch[0]}
+    tensors = {name: each[0] if len(batch) == 1 else torch.cat(each) for name, each in by_name.items()}
     return tensors if seed is None else {**tensors, "seeds": torch.full((len(batch),), seed)}
 
 

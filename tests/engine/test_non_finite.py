@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdtrans.data.batch import collate
@@ -296,6 +296,29 @@ def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
     with looks:
         work.taken.losses.popitem()[1].item()
     assert looks.count == 1, "it can count"
+
+
+@pytest.mark.parametrize("name", ["adversarial", *PIX2PIXHD])
+def test_a_step_walks_through_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU a small step is as long as the host takes to hand it over."""
+    what = subject(name)
+    method = what.make_method(what.stages[0])
+    work = StageTraining(method, what.stages[0], 5, section(), Precision("fp32", "cpu"), Processes())
+    averages = Ema(what.networks, method.averaged, 10)
+    batch = collate([what.make_samples(0)[counter] for counter in range(2)])  # type: ignore[index]
+    walked: list[str] = []
+    walk = nn.Module.named_modules
+
+    def counted(self: nn.Module, *given: Any, **more: Any) -> Any:
+        walked.append(type(self).__name__)
+        return walk(self, *given, **more)
+
+    monkeypatch.setattr(nn.Module, "named_modules", counted)
+    work.step(batch, 0, 0)
+    averages.update(work.trained, 2, 2, work.guard.frozen)
+    assert not walked
+    list(what.networks.parameters())
+    assert walked, "it can count"
 
 
 def test_one_process_reduces_nothing() -> None:
