@@ -21,7 +21,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, choose_precision
 from hdtrans.engine.stage import StageTraining
 
-GPU_SIZES = (12, 16, 24, 48, 80)  # GB
+GPU_SIZES = (12, 16, 24, 48, 80, 141)  # GB
 _SPARE = 0.1  # share of a GPU's memory that the estimate leaves free
 _UNSIZED = (1024, 512)  # width and height assumed where the files decide
 
