@@ -78,7 +78,8 @@ class Training:
         self.precision.prepare(self.method.helpers, self.device, fixed=True)
         self.work = StageTraining(self.method, stage, 1, recipe.training, self.precision, processes)
         self.ema = Ema(self.networks, self.method.averaged, 1000)
-        self.parts = [*self.networks.items(), *self.method.helpers.items()]
+        layers = [(name, layer) for name, fixed in self.method.helpers.items() for layer in fixed.modules()]
+        self.parts = [*self.networks.items(), *(part for part in layers if not list(part[1].children()))]
         self.optimizers = tuple(worker.optimizer for worker in self.work.workers)
 
     def make(self, scene: Scene, batch: int) -> Work:
@@ -90,18 +91,20 @@ class Training:
             self.work.taken.send()
             self.ema.update(self.work.trained, batch, batch, self.work.guard.frozen)
             self.work.taken.read()
+            for optimizer in self.optimizers:  # as the next step does; what is freed from before a call is not counted
+                optimizer.zero_grad(set_to_none=True)
 
         return step
 
     def facts(self) -> dict[str, Any]:
         """Return the operations of a step at the size of the plan, and bytes as counted.
 
-        `held` are those of weights, gradients and moments that are there between two steps, averages left out;
-        `estimate` are those of one process, as `--dry-run` tells them.
+        `held` are those of weights and moments, averages left out; `estimate` are those of one process, as `--dry-run`
+        tells them.
         """
         _, cost = count_step(self.recipe, self.recipe.stages[-1], self.precision)
-        held = cost.weights + cost.optimizers
-        return {"flops": cost.flops, "held": held, "estimate": held + cost.activations}
+        moments = cost.optimizers * 2 // 3  # the others are gradients
+        return {"flops": cost.flops, "held": cost.weights + moments, "estimate": cost.total - cost.averages}
 
 
 def _checkpoint(recipe: Recipe, folder: Path) -> Path:

@@ -1,7 +1,8 @@
 """What a recipe would train and what it costs, counted on shapes alone: nothing is allocated, read or written."""
 
+import itertools
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from hdtrans.common.planned import as_on_gpu
 from hdtrans.common.yaml_text import yaml_text
@@ -23,6 +24,7 @@ from hdtrans.engine.stage import StageTraining
 
 GPU_SIZES = (12, 16, 24, 48, 80, 141)  # GB
 _SPARE = 0.1  # share of a GPU's memory that the estimate leaves free
+_MORE = (8, 32)  # pictures of larger batches, by which it is told how much each takes
 _UNSIZED = (1024, 512)  # width and height assumed where the files decide
 
 
@@ -66,8 +68,10 @@ def describe(recipe: Recipe) -> str:
             _memory(cost, "GPU" if precision.device == "cuda" else "CPU"),
         ]
         if precision.device == "cuda":
-            _, larger = count_step(recipe, stage.model_copy(update={"batch_size": stage.batch_size + 1}), precision)
-            lines.append(_batches(largest_batches(cost, larger, stage.batch_size)))
+            totals = {stage.batch_size: cost.total}
+            for count in (stage.batch_size + more for more in _MORE):
+                totals[count] = count_step(recipe, stage.model_copy(update={"batch_size": count}), precision)[1].total
+            lines.append(_batches(largest_batches(totals)))
         lines.append("")
     return "\n".join(lines)
 
@@ -89,19 +93,23 @@ def _memory(cost: Cost, device: str) -> str:
     )
 
 
-def largest_batches(cost: Cost, larger: Cost, batch_size: int) -> list[int]:
+def largest_batches(totals: Mapping[int, int]) -> list[int]:
     """Return the largest batch that fits a GPU of each of `GPU_SIZES`; 0 where none does.
 
     Of its memory a tenth and 1 GiB are left free: its context takes about half a GiB, cuDNN's workspaces some hundred
     MiB, and what the allocator cannot put together again a few percent.
 
     Args:
-        cost: of a batch of `batch_size`.
-        larger: of a batch with one picture more.
+        totals: bytes of a process by the size of its batch, at least of two sizes. A picture takes at least as much
+            as those before it, so that between two sizes a straight line promises nothing that does not fit.
     """
-    each = larger.total - cost.total
-    usable = [int(size * 2**30 * (1 - _SPARE)) - 2**30 for size in GPU_SIZES]
-    return [max(0, batch_size + (most - cost.total) // each) for most in usable]
+    pairs = list(itertools.pairwise(sorted(totals.items())))
+    found = []
+    for size in GPU_SIZES:
+        usable = int(size * 2**30 * (1 - _SPARE)) - 2**30
+        (few, least), (many, most) = next((pair for pair in pairs if usable < pair[1][1]), pairs[-1])
+        found.append(max(0, few + (usable - least) * (many - few) // (most - least)))
+    return found
 
 
 def _batches(fits: list[int]) -> str:
@@ -123,12 +131,12 @@ def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[Stag
             method.load_helpers(weights=False)
         work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
         batch = _batch(recipe, stage)
-        with FlopCounterMode(display=False) as counter, _Alive(_after_a_step(work)) as alive:
+        with _Count(_after_a_step(work)) as count:
             work.step(batch, 0, 0)
     trained = 3 * sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
     weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
     averages = sum(_bytes(p) for name in method.averaged for p in networks[name].parameters())
-    return work, Cost(counter.get_total_flops(), weights, trained, alive.most, averages if recipe.training.ema else 0)
+    return work, Cost(count.flops, weights, trained, count.most, averages if recipe.training.ema else 0)
 
 
 def _after_a_step(work: StageTraining) -> list[Tensor]:
@@ -151,9 +159,9 @@ def count_translation(recipe: Recipe, size: Size) -> int:
         method = module.build(recipe.method, recipe.data, stage, networks)
         batch = _batch(recipe, stage.model_copy(update={"size": size, "batch_size": 1}))
         inputs = {name: getattr(batch, name) for name in method.reads - {"photo"}}
-        with FlopCounterMode(display=False) as counter:
+        with _Count() as count:
             method.translator(networks)(**inputs)
-    return counter.get_total_flops()
+    return count.flops
 
 
 @contextmanager
@@ -166,18 +174,22 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-class _Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors that operators make, each storage once, until it is let go.
+class _Count(TorchDispatchMode):
+    """Counts operations, and the bytes of all tensors that operators make, each storage once, until it is let go.
+
+    (torch's FlopCounterMode keeps what activation checkpointing computes again alive.)
 
     Args:
         before: all tensors that are there already, some of which may be let go.
 
     Attributes:
+        flops: of convolutions and products of matrices.
         now, most: bytes beyond what was there before, at this moment and at most so far.
     """
 
-    def __init__(self, before: Iterable[Tensor]) -> None:
+    def __init__(self, before: Iterable[Tensor] = ()) -> None:
         super().__init__()
+        self.flops = 0
         self.storages: set[int] = set()
         self.now = self.most = 0
         for tensor in before:
@@ -186,6 +198,8 @@ class _Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=made)
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor):
                 self.add(tensor)

@@ -106,6 +106,8 @@ class StageTraining:
         before: Before | None = self._now()
         if self.precision.channels_last:
             batch = batch.channels_last()
+        for worker in self.workers:  # now, for memory is shortest at the end of the forward pass
+            worker.optimizer.zero_grad(set_to_none=True)
         self.focus(self.trained)
         with self.precision.autocast():
             shared = self.method.share(self.nets, batch, draw)

@@ -1,14 +1,13 @@
 """Losses that compare the features of two pictures: feature matching and the perceptual loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hdtrans.losses.adversarial import full_precision, sum_over_scales
+from hdtrans.losses.adversarial import sum_over_scales
 
 
 def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -26,10 +25,14 @@ def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Seque
     return sum_over_scales(terms)
 
 
-def perceptual_loss(fake: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the weighted L1 distance of the features of a fixed network (Johnson et al., 2016)."""
-    pairs = zip(fake, real, weights, strict=True)
-    return sum_over_scales([w * _distance(a, b.detach()) for a, b, w in pairs])
+def perceptual_loss(fake: Iterable[Tensor], real: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the weighted L1 distance of the features of a fixed network (Johnson et al., 2016).
+
+    Features are asked for pair by pair, one for each weight, and `real`, which gets no gradient, is not kept.
+    """
+    # No name holds a feature while the next ones are made.
+    fakes, reals = iter(fake), iter(real)
+    return sum_over_scales([weight * _distance(next(fakes), next(reals)) for weight in weights])
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
@@ -39,21 +42,24 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     features are, their signs, which are all that the gradient takes of them, are exact, and nothing as large as the
     features is made in float32.
     """
-    if a.dtype == b.dtype == torch.bfloat16:
-        made: Tensor = _DistanceOfHalves.apply(a, b)
-        return made
-    return F.l1_loss(full_precision(a), full_precision(b))
+    if a.dtype == torch.float16:
+        a, b = a.float(), b.float()
+    made: Tensor = _Distance.apply(a, b)
+    return made
 
 
-class _DistanceOfHalves(torch.autograd.Function):
+class _Distance(torch.autograd.Function):
+    """Keeps a byte for each value, its sign; torch's own keeps both tensors."""
+
     @staticmethod
     def forward(context: Any, a: Tensor, b: Tensor) -> Tensor:
         difference = a - b
-        context.save_for_backward(difference)
-        return difference.abs().sum(dtype=torch.float32) / difference.numel()
+        context.save_for_backward(difference.sign().to(torch.int8))
+        context.dtype = a.dtype
+        return difference.abs_().sum(dtype=torch.promote_types(a.dtype, torch.float32)) / a.numel()
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (difference,) = context.saved_tensors
-        return difference.sign().mul_(gradient / difference.numel()), None
+        (sign,) = context.saved_tensors
+        return sign.to(context.dtype).mul_(gradient / sign.numel()), None

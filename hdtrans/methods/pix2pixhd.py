@@ -355,10 +355,8 @@ class Pix2pixHD(Method):
             )
         if "perceptual" in self.helpers:
             network = cast(PerceptualNetwork, self.helpers["perceptual"])
-            with torch.no_grad():
-                real = network(shared.photo)
             losses["perceptual"] = config.perceptual.weight * perceptual_loss(
-                network(shared.fake), real, network.weights
+                network.depths(shared.fake), network.depths(shared.photo), network.weights
             )
         return losses
 

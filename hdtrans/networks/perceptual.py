@@ -3,12 +3,14 @@
 The one module of the package that imports torchvision.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hdtrans.common.errors import UserError, reading_failure
 
@@ -81,14 +83,20 @@ class PerceptualNetwork(nn.Module):
         self.features.load_state_dict({k: given[k] for k in own})
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        return list(self.depths(x))
+
+    def depths(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the features of `x`, each when it is asked for: who needs them one by one need not keep all."""
         if self.imagenet_normalisation:
             x = ((x + 1) / 2 - self.mean.to(x.dtype)) / self.deviation.to(x.dtype)
-        outputs = []
         for index, module in enumerate(self.features, start=1):
-            x = module(x)
+            if isinstance(module, nn.MaxPool2d) and x.requires_grad:
+                # Where the largest are takes 8 bytes each, four times what they are in half precision: found again.
+                x = checkpoint(module, x, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = module(x)
             if index in _CUTS[self.kind]:
-                outputs.append(x)
-        return outputs
+                yield x
 
     def train(self, mode: bool = True) -> "PerceptualNetwork":
         """Stay in evaluation mode."""

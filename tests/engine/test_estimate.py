@@ -125,7 +125,8 @@ VGG = {"perceptual": {"kind": "vgg19"}}
 def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any], more: dict[str, Any]) -> float:
     """Return by how much the estimate differs from what a real step takes, as a share of what is tolerated.
 
-    In half precision a CPU's operators make tensors of their own inside, which a GPU's do not; float16 most of all.
+    A CPU's operators make tensors of their own inside, as of weights laid out otherwise, which a GPU's do not; in half
+    precision more of them, of float16 most of all.
     """
     sections = {**LARGER, **more, "generator": {**LARGER["generator"], **generator}}
     tried = recipe(size, 3, batch_size, **sections)
@@ -134,7 +135,7 @@ def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any
     print(
         f"{size} x {batch_size}, {precision}: estimated {estimated:,}, measured {most:,} ({estimated / most - 1:+.1%})"
     )
-    return abs(estimated / most - 1) / (0.02 if precision == "fp32" else 0.15)
+    return abs(estimated / most - 1) / (0.1 if precision == "fp32" else 0.15)
 
 
 @pytest.mark.parametrize(
@@ -175,10 +176,27 @@ def test_a_gpu_keeps_less_where_its_norms_are_fused() -> None:
 
 
 def test_the_largest_batch_of_each_gpu() -> None:
-    one, two, three = (Cost(0, 2 * 2**30, 3 * 2**30, (1 + 6 * count) * 2**30, 0) for count in (1, 2, 3))
+    totals = {count: (6 + 6 * count) * 2**30 for count in (1, 2, 9, 33)}
     fits = [next(n for n in itertools.count() if 6 + 6 * (n + 1) > 0.9 * size - 1) for size in GPU_SIZES]
-    assert fits == [0, 1, 2, 6, 10]
-    assert largest_batches(one, two, 1) == largest_batches(two, three, 2) == fits
+    assert fits == [0, 1, 2, 6, 10, 19]
+    for counts in ((1, 2), (2, 33), (1, 2, 9, 33)):
+        assert largest_batches({count: totals[count] for count in counts}) == fits
+
+
+@pytest.mark.parametrize("size", ["256x128", "1024x512"])
+def test_the_largest_batch_fits_and_few_more_do_not(size: str) -> None:
+    """Of networks that take more memory than one small picture does."""
+    generator = {"width": 64, "downsamples": 3, "blocks": 9}
+    tried = recipe(size, 3, generator=generator, discriminator={"width": 16, "layers": 2, "scales": 1})
+    stage, precision = tried.stages[0], Precision("bf16", "cuda")
+
+    def total(batch_size: int) -> int:
+        return count_step(tried, stage.model_copy(update={"batch_size": batch_size}), precision)[1].total
+
+    found = largest_batches({count: total(count) for count in (1, 9, 33)})
+    for gigabytes, most in zip(GPU_SIZES[:2], found, strict=False):
+        usable = 0.9 * gigabytes * 2**30 - 2**30
+        assert total(most) <= 1.01 * usable and usable < total(most + 1 + most // 50)
 
 
 def test_a_dry_run_for_a_gpu_that_is_not_there() -> None:
@@ -194,7 +212,8 @@ def test_recomputing_and_small_batches_keep_less() -> None:
     kept = cost(recipe("64x48", 3, 2, **sections)).activations
     recomputed = {**sections, "generator": {**sections["generator"], "recompute": True}}
     assert cost(recipe("64x48", 3, 2, **recomputed)).activations < 0.9 * kept
-    assert cost(recipe("64x48", 3, 1, **sections)).activations == pytest.approx(kept / 2, rel=0.05)
+    one, three = (cost(recipe("64x48", 3, count, **sections)).activations for count in (1, 3))
+    assert three - kept == pytest.approx(kept - one, rel=0.05)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

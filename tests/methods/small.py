@@ -1,5 +1,6 @@
 """A pix2pixHD of a few hundred weights, made-up streets for it, and random features for its perceptual loss."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -90,6 +91,6 @@ class RandomFeatures(nn.Module):
         initialise(self, "features", 0)
         self.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        first = torch.tanh(20 * self.first(x))
-        return [first, torch.tanh(20 * self.second(first))]
+    def depths(self, x: Tensor) -> Iterator[Tensor]:
+        yield (first := torch.tanh(20 * self.first(x)))
+        yield torch.tanh(20 * self.second(first))

@@ -77,6 +77,25 @@ def test_its_features_are_those_of_torchvision(squeezenet: PerceptualNetwork, sq
     assert torch.allclose(deepest, wanted, atol=1e-4)
 
 
+def test_gradients_are_those_of_its_layers_and_no_place_of_a_maximum_is_kept() -> None:
+    torch.manual_seed(0)
+    network = PerceptualNetwork("squeezenet").double()
+    x = torch.randn(1, 3, 37, 50, dtype=torch.float64)
+    kept: dict[bool, list[torch.dtype]] = {}
+    gradients = []
+    for ours in (True, False):
+        given = x.clone().requires_grad_()
+        kinds = kept[ours] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, kinds=kinds: (kinds.append(t.dtype), t)[1], lambda t: t
+        ):
+            features = network(given) if ours else [network.features[:cut](given) for cut in (2, 6, 11, 13)]
+        loss = torch.stack([feature.sin().sum() for feature in features]).sum()
+        gradients.append(torch.autograd.grad(loss, given)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-12)
+    assert torch.int64 in kept[False] and torch.int64 not in kept[True]
+
+
 def test_nothing_in_it_is_trained(squeezenet: PerceptualNetwork) -> None:
     squeezenet.train()
     assert not any(module.training for module in squeezenet.modules())
