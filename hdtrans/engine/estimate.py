@@ -36,7 +36,8 @@ class Cost:
         flops: of all phases, forward and backward; a multiplication and an addition are two.
         weights: bytes of all networks and fixed networks.
         optimizers: bytes of gradients and Adam's two moments.
-        activations: bytes of all else, at most: what is kept for the backward passes, and what is being computed.
+        activations: bytes of all else, at most, beyond what is there between two steps: what is kept for the backward
+            passes, and what is being computed, less gradients that are gone meanwhile.
         averages: bytes of the averaged weights.
     """
 
@@ -68,9 +69,9 @@ def describe(recipe: Recipe) -> str:
             _memory(cost, "GPU" if precision.device == "cuda" else "CPU"),
         ]
         if precision.device == "cuda":
-            totals = {stage.batch_size: cost.total}
-            for count in (stage.batch_size + more for more in _MORE):
-                totals[count] = count_step(recipe, stage.model_copy(update={"batch_size": count}), precision)[1].total
+            counts = sorted({1, stage.batch_size, *(stage.batch_size + more for more in _MORE)})
+            others = [stage.model_copy(update={"batch_size": count}) for count in counts]
+            totals = {other.batch_size: count_step(recipe, other, precision)[1].total for other in others}
             lines.append(_batches(largest_batches(totals)))
         lines.append("")
     return "\n".join(lines)
@@ -100,15 +101,19 @@ def largest_batches(totals: Mapping[int, int]) -> list[int]:
     MiB, and what the allocator cannot put together again a few percent.
 
     Args:
-        totals: bytes of a process by the size of its batch, at least of two sizes. A picture takes at least as much
-            as those before it, so that between two sizes a straight line promises nothing that does not fit.
+        totals: bytes of a process by the size of its batch, of 1 and at least one more. A picture takes at least as
+            much as those before it, so that between two sizes a straight line promises nothing that does not fit.
+            Where the last two take the same (pictures so small that weights are all), it is the last.
     """
     pairs = list(itertools.pairwise(sorted(totals.items())))
     found = []
     for size in GPU_SIZES:
         usable = int(size * 2**30 * (1 - _SPARE)) - 2**30
         (few, least), (many, most) = next((pair for pair in pairs if usable < pair[1][1]), pairs[-1])
-        found.append(max(0, few + (usable - least) * (many - few) // (most - least)))
+        if most == least:
+            found.append(many if usable >= most else 0)
+        else:
+            found.append(max(0, few + (usable - least) * (many - few) // (most - least)))
     return found
 
 

@@ -179,8 +179,10 @@ def test_the_largest_batch_of_each_gpu() -> None:
     totals = {count: (6 + 6 * count) * 2**30 for count in (1, 2, 9, 33)}
     fits = [next(n for n in itertools.count() if 6 + 6 * (n + 1) > 0.9 * size - 1) for size in GPU_SIZES]
     assert fits == [0, 1, 2, 6, 10, 19]
-    for counts in ((1, 2), (2, 33), (1, 2, 9, 33)):
+    for counts in ((1, 2), (1, 33), (1, 2, 9, 33)):
         assert largest_batches({count: totals[count] for count in counts}) == fits
+    assert largest_batches({1: 12 * 2**30, 9: 12 * 2**30, 33: 12 * 2**30}) == [0, 33, 33, 33, 33, 33]
+    assert largest_batches({1: 12 * 2**30, 9: 12 * 2**30, 33: 36 * 2**30}) == [0, 10, 17, 39, 68, 122]
 
 
 @pytest.mark.parametrize("size", ["256x128", "1024x512"])
