@@ -3,13 +3,14 @@
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
 
 from hdtrans.benchmark.plan import OURS, Plan
 from hdtrans.benchmark.processes import Child, There, started
-from hdtrans.benchmark.timing import ratios, spread, take_memory, take_turns
+from hdtrans.benchmark.timing import Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.cores import cores
 from hdtrans.config import Size
@@ -17,7 +18,6 @@ from hdtrans.config import Size
 BATCHES = (1, 2, 4)
 _IN_BATCHES = 2  # of the sizes, from the smallest on
 WORLD = 2
-_PROCESSES = "one, apart or together"
 
 Scenes = Callable[[Size], Mapping[str, Any]]
 
@@ -42,34 +42,46 @@ def grow(what: str, plan: Plan, ours: Child, scenes: Scenes) -> list[dict[str, A
     return found
 
 
-def grow_processes(plan: Plan, ours: Child, scene: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def grow_processes(plan: Plan, scenes: Scenes, device: torch.device) -> dict[str, Any]:
     """Measure training with one process, with two at once, and with two together, a core or a GPU each, in turn.
 
+    The same two processes do all of it, so that they take the memory of two, and differ in their exchange alone.
+
     Returns:
-        images per second by the number of processes; two together against two at once that do not know each other,
-        which tells what their exchange costs, and against twice one alone, which tells what sharing a machine costs
-        besides; the latter by the time of all cores too, for where others use them. Or `missing`, what it takes.
+        `sizes`: for each of the plan, images per second by the number of processes; two together against two at once
+        that do not know each other, which tells what their exchange costs, and against twice one alone, which tells
+        what sharing a machine costs besides; the latter by the time of all cores too, for where others use them.
+        Or `missing`, what it takes.
+
+    Raises:
+        ProcessError: a process failed or died.
     """
     missing = _missing(device)
     if missing:
         return {"missing": missing}
-    # A single process has its GPU by number; each of several takes that of its place.
-    together = replace(plan, threads=1, device=device.type)
-    second = replace(together, device=f"{device.type}:1" if device.type == "cuda" else device.type)
-    port = _free_port()
-    pair = [Job(together, "training", OURS, rank, WORLD, port) for rank in range(WORLD)]
-    with started([Job(second, "training", OURS), *pair]) as (another, *children):
-        for child in (ours, another, *children):
-            child.ask("add", _PROCESSES, scene, 1)
-        ours.ask("use_threads", 1)
-        sets = {"one": [ours], "apart": [ours, another], "together": children}
-        took = take_turns({name: There(each, _PROCESSES) for name, each in sets.items()}, plan.rounds)
-    one, apart, two = took["one"], took["apart"], took["together"]
-    by_cpu = [WORLD * ratio for ratio in ratios(one, two, cpu=True)]
+    # Each of several processes takes the GPU of its place.
+    together, port = replace(plan, threads=1, device=device.type), _free_port()
+    with started([Job(together, "training", OURS, rank, WORLD, port) for rank in range(WORLD)]) as pair:
+        for size, child in product(plan.growth, pair):
+            child.ask("add", f"{size}, together", scenes(size), 1)
+            child.ask("add", f"{size}, apart", scenes(size), 1, True)
+        rivals = {}
+        for size in plan.growth:
+            rivals[f"{size}, one"] = There(pair[:1], f"{size}, apart")
+            rivals |= {f"{size}, {way}": There(pair, f"{size}, {way}") for way in ("apart", "together")}
+        took = take_turns(rivals, plan.rounds)
+    return {"sizes": [_of_processes(size, took) for size in plan.growth]}
+
+
+def _of_processes(size: Size, took: Mapping[str, Took]) -> dict[str, Any]:
+    one, apart, together = (took[f"{size}, {way}"] for way in ("one", "apart", "together"))
+    by_cpu = [WORLD * ratio for ratio in ratios(one, together, cpu=True)]
     return {
-        "per_second": {"1": 1 / one.median, "2": WORLD / two.median},
-        "of_two_apart": spread(ratios(apart, two)),
-        "of_twice_one": spread(ratios(one, two)),
+        "size": str(size),
+        "pixels": size.width * size.height,
+        "per_second": {"1": 1 / one.median, "2": WORLD / together.median},
+        "of_two_apart": spread(ratios(apart, together)),
+        "of_twice_one": spread(ratios(one, together)),
         "of_twice_one_by_cpu_time": spread(by_cpu),
     }
 

@@ -92,18 +92,15 @@ def _growth_tables(found: dict[str, Any]) -> list[list[list[str]]]:
 
 
 def _processes_table(processes: dict[str, Any]) -> list[list[str]]:
-    rows = [["training together", "pictures/s", "of two apart", "of twice one", "by time of cores"]]
     if "missing" in processes:
-        return [*rows, ["2 processes", processes["missing"], "", "", ""]]
-    shares = [processes[name] for name in ("of_two_apart", "of_twice_one")]
-    told = [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})" for share in shares]
-    by_cpu = f"{processes['of_twice_one_by_cpu_time']['median']:.0%}"
-    shown = [["", "", ""], [*told, by_cpu]]
-    speeds = processes["per_second"].items()
-    return rows + [
-        [f"{name} process{'es' * (name != '1')}", f"{speed:.3f}", *words]
-        for (name, speed), words in zip(speeds, shown, strict=True)
-    ]
+        return [["training with two processes", processes["missing"]]]
+    rows = [["training, pictures/s", "one process", "two", "of two apart", "of twice one", "by time of cores"]]
+    for entry in processes["sizes"]:
+        speeds = [f"{speed:.3f}" for speed in entry["per_second"].values()]
+        shares = [entry[name] for name in ("of_two_apart", "of_twice_one")]
+        told = [f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})" for share in shares]
+        rows.append([entry["size"], *speeds, *told, f"{entry['of_twice_one_by_cpu_time']['median']:.0%}"])
+    return rows
 
 
 def _charts(found: dict[str, Any]) -> list[str]:
@@ -113,12 +110,19 @@ def _charts(found: dict[str, Any]) -> list[str]:
             "memory a pixel, beyond the model", _a_pixel(found, "memory", 1.0), "pixels", "bytes", from_zero=True
         ),
     ]
-    speeds = found["processes"].get("per_second")
-    if speeds:
+    of_processes = found["processes"].get("sizes")
+    if of_processes:
+        speeds = of_processes[-1]["per_second"]
         reached = [(float(name), speed) for name, speed in speeds.items()]
         wished = [(count, count * speeds["1"]) for count, _ in reached]
         lines = {"training": reached, "as many times one process": wished}
-        charts.append(line_chart("pictures a second", lines, "processes, one core or GPU each", "1/s", from_zero=True))
+        title = f"pictures of {of_processes[-1]['size']} a second"
+        charts.append(line_chart(title, lines, "processes, one core or GPU each", "1/s", from_zero=True))
+        shares = {
+            words: [(entry["pixels"], 100 * entry[key]["median"]) for entry in of_processes]
+            for words, key in (("two apart", "of_two_apart"), ("twice one", "of_twice_one"))
+        }
+        charts.append(line_chart("training with two processes", shares, "pixels", "% of", from_zero=True))
     return charts
 
 

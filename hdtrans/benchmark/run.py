@@ -23,7 +23,7 @@ from hdtrans.benchmark.plan import LABELS, ORIGINAL, OURS, SUBJECTS, Plan
 from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config import LabelMaps, Size
 from hdtrans.data.dataset import StillSamples
 from hdtrans.data.folders import SampleFiles, find_samples
@@ -108,9 +108,12 @@ class _Bench:
             if plan.growth:
                 self.tell(f"{what}, from {plan.growth[0]} to {plan.growth[-1]} ...")
                 self.growth += grow(what, plan, ours, scenes)
-            if plan.growth and what == "training":
-                self.tell("training with two processes ...")
-                self.processes = grow_processes(plan, ours, scene, self.device)
+        if plan.growth and what == "training":
+            self.tell("training with two processes ...")
+            try:
+                self.processes = grow_processes(plan, scenes, self.device)
+            except ProcessError as error:  # two take more memory than one; what was measured before stays
+                self.processes = {"missing": str(error)}
 
     def of_files(self, files: Files) -> None:
         """Measure reading or preparing."""

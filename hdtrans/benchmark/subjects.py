@@ -76,21 +76,25 @@ class Training:
         self.method.load_helpers(weights=False)
         self.precision.prepare(self.networks, self.device)
         self.precision.prepare(self.method.helpers, self.device, fixed=True)
-        self.work = StageTraining(self.method, stage, 1, recipe.training, self.precision, processes)
+        self.work = self.alone = StageTraining(self.method, stage, 1, recipe.training, self.precision, processes)
+        if processes.world > 1:
+            single = Processes(device=self.device)
+            self.alone = StageTraining(self.method, stage, 1, recipe.training, self.precision, single)
+            self.alone.workers = self.work.workers  # one set of moments
         self.ema = Ema(self.networks, self.method.averaged, 1000)
         layers = [(name, layer) for name, fixed in self.method.helpers.items() for layer in fixed.modules()]
         self.parts = [*self.networks.items(), *(part for part in layers if not list(part[1].children()))]
         self.optimizers = tuple(worker.optimizer for worker in self.work.workers)
 
-    def make(self, scene: Scene, batch: int) -> Work:
-        """Return what takes one step on so many copies of a scene."""
-        pictures = _batch(scene, batch).to(self.device)
+    def make(self, scene: Scene, batch: int, alone: bool = False) -> Work:
+        """Return what takes one step on so many copies of a scene; `alone` exchanges nothing with other processes."""
+        pictures, work = _batch(scene, batch).to(self.device), self.alone if alone else self.work
 
         def step() -> None:
-            self.work.step(pictures, 0, 0)
-            self.work.taken.send()
-            self.ema.update(self.work.trained, batch, batch, self.work.guard.frozen)
-            self.work.taken.read()
+            work.step(pictures, 0, 0)
+            work.taken.send()
+            self.ema.update(work.trained, batch, batch, work.guard.frozen)
+            work.taken.read()
             for optimizer in self.optimizers:  # as the next step does; what is freed from before a call is not counted
                 optimizer.zero_grad(set_to_none=True)
 

@@ -59,9 +59,9 @@ class Worker:
         self.subject, self.device = subject, device
         self.works: dict[str, Here] = {}
 
-    def add(self, key: str, scene: Any, batch: int) -> None:
+    def add(self, key: str, *what: Any) -> None:
         """Make the call for a scene, so many times at once, known by a key from now on."""
-        self.works[key] = Here(self.subject.make(scene, batch), self.device)
+        self.works[key] = Here(self.subject.make(*what), self.device)
 
     def turn(self, key: str) -> tuple[float, float]:
         """Make one call; see `Rival`."""
@@ -93,10 +93,6 @@ class Worker:
             lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-    def use_threads(self, count: int) -> None:
-        """Compute with so many threads from now on."""
-        torch.set_num_threads(count)
 
 
 def serve(connection: Connection, job: Job) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.benchmark import growth, report, worker
+from hdtrans.benchmark import growth, report, run, worker
 from hdtrans.benchmark.ceiling import Ceilings
 from hdtrans.benchmark.original import OriginalSubject, load_original
 from hdtrans.benchmark.plan import ORIGINAL as ORIGINAL_WAY
@@ -154,20 +154,36 @@ def test_training_grows_with_its_processes(folder: Path) -> None:
     plan = replace(make_plan(folder, "training", growth=(Size(width=64, height=32),)), size=Size(width=64, height=32))
     found = benchmark(plan)
     assert [(entry["name"], entry["batch"]) for entry in found["growth"]] == [("training", n) for n in (1, 2, 4)]
-    speeds, share = found["processes"]["per_second"], found["processes"]["of_twice_one"]
-    for each in (share, found["processes"]["of_two_apart"]):
+    (told,) = found["processes"]["sizes"]
+    assert (told["size"], told["pixels"]) == ("64x32", 2048)
+    speeds, share = told["per_second"], told["of_twice_one"]
+    for each in (share, told["of_two_apart"]):
         assert 0 < each["least"] <= each["median"] <= each["most"] < 1.5
     assert speeds["2"] / (2 * speeds["1"]) == pytest.approx(share["median"], rel=0.5)
-    assert 0 < found["processes"]["of_twice_one_by_cpu_time"]["median"] < 1.5
-    assert report_page(found).count('<svg class="chart"') == 3
+    assert 0 < told["of_twice_one_by_cpu_time"]["median"] < 1.5
+    assert report_page(found).count('<svg class="chart"') == 4
+    assert f"{speeds['2']:.3f}" in report_text(found)
 
 
 def test_one_core_is_too_few_for_two_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
-    nobody: Any = None
-    missing = growth.grow_processes(make_plan(folder, "training"), nobody, {}, CPU)
+    nothing: Any = None
+    missing = growth.grow_processes(make_plan(folder, "training"), nothing, CPU)
     assert missing == {"missing": "takes 2 cores; there is 1"}
-    assert ["2 processes", "takes 2 cores; there is 1", "", "", ""] in report._processes_table(missing)
+    assert report._processes_table(missing) == [["training with two processes", "takes 2 cores; there is 1"]]
+
+
+def test_what_was_measured_stays_where_two_processes_take_too_much(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise ProcessError("process 2 of 2: its process died")
+
+    monkeypatch.setattr(run, "grow_processes", die)
+    found = benchmark(make_plan(folder, "training", growth=(Size(width=64, height=32),)))
+    assert found["subjects"] and len(found["growth"]) == 3
+    assert "training with two processes  process 2 of 2: its process died" in report_text(found)
+    assert report_page(found).count('<svg class="chart"') == 2
 
 
 @pytest.mark.parametrize(
