@@ -190,6 +190,27 @@ def test_a_folder_of_several_sizes_is_what_single_calls_give(tmp_path: Path) -> 
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
 
+def test_the_host_waits_for_no_picture_that_is_begun(tmp_path: Path) -> None:
+    """Not even while inputs come and pictures go, and every picture is that of its inputs."""
+    data = {"kind": "label_maps", "root": ".", "labels": 12}
+    checkpoint = made_checkpoint(tmp_path / "random.pt", data, KINDS["pix2pixhd"])
+    translator = Translator.load(checkpoint, "cuda", "bf16")
+    random = np.random.default_rng(0)
+    given = []
+    for _ in range(8):
+        label = random.integers(0, 12, (256, 512)).astype(np.uint8)
+        given.append(translator.transfers.pinned(translator.check(label, label.astype(np.int32) * 1000)))
+    wanted = [translator.translate([inputs])[0] for inputs in given]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        begun = [finish for inputs in given for finish in translator.begin([inputs])]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for a, finish in zip(wanted, begun, strict=True):
+        assert np.array_equal(a, finish())
+
+
 def test_the_benchmark_measures_it(tmp_path: Path) -> None:
     city = toy_data(tmp_path / "city")
     size = Size(width=64, height=32)

@@ -138,9 +138,9 @@ def as_floats(picture: Tensor, dtype: torch.dtype) -> Tensor:
 
 def as_bytes(picture: Tensor) -> Tensor:
     """Return a picture in [-1, 1] as uint8 in [0, 255], rounded."""
-    return ((picture.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return (picture.float() + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def as_words(picture: Tensor) -> Tensor:
     """Return a picture in [-1, 1] as uint16 in [0, 65535], rounded."""
-    return ((picture.float() + 1) * 32767.5).round().clamp(0, 65535).to(torch.int32).to(torch.uint16)
+    return (picture.float() + 1).mul_(32767.5).round_().clamp_(0, 65535).to(torch.int32).to(torch.uint16)

@@ -131,13 +131,28 @@ def result_of(data: Data, source: Array | None, picture: Tensor, bits: int = 8) 
         (H, W) uint8 or int32 class ids for `photos_to_maps` with `target: labels`; (H, W, 3) RGB for colours
         (`input: {kind: lab}`); else (H, W, C). Pictures are uint8 in [0, 255] or uint16 in [0, 65535].
     """
+    return from_host(data, source, for_host(data, picture, bits).cpu().numpy(), bits)
+
+
+def for_host(data: Data, picture: Tensor, bits: int = 8) -> Tensor:
+    """Return what the host needs of a picture, on its device: the first half of `result_of`, whose arguments it takes.
+
+    Returns:
+        (H, W) uint8 or int32 class ids, (H, W, 2) float32 colours of Lab, or the picture itself, (H, W, C).
+    """
     if isinstance(data, PhotosToMaps) and data.target == "labels":
-        return picture.argmax(0).cpu().numpy().astype(np.uint8 if picture.shape[0] <= 256 else np.int32)
+        return picture.argmax(0).to(torch.uint8 if picture.shape[0] <= 256 else torch.int32)
+    if isinstance(data, Photos) and isinstance(data.input, Lab):
+        return picture.float().permute(1, 2, 0).contiguous()
+    return (as_bytes(picture) if bits == 8 else as_words(picture)).permute(1, 2, 0).contiguous()
+
+
+def from_host(data: Data, source: Array | None, array: Array, bits: int = 8) -> Array:
+    """Return what a user wanted of what `for_host` gave: the second half of `result_of`, whose arguments it takes."""
     if isinstance(data, Photos) and isinstance(data.input, Lab):
         assert source is not None
-        return derived.rgb_of(source, picture.float().cpu().numpy().transpose(1, 2, 0), bits)
-    whole = as_bytes(picture) if bits == 8 else as_words(picture)
-    return np.ascontiguousarray(whole.cpu().numpy().transpose(1, 2, 0))
+        return derived.rgb_of(source, array, bits)
+    return array
 
 
 def viewable(data: Data, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ Threads read ahead and write behind while the model works; processes that torchr
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,9 @@ _HOW_READ = {
 _READERS, _WRITERS = 2, 2
 _MOST_WRITERS, _WRITERS_A_READER = 16, 4
 _FAILURES = (UserError, OSError, MemoryError)
+
+Result = Callable[[], Picture]
+"""Waits for a picture that a GPU makes, and gives it."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +210,11 @@ class _Job:
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
             self.outcome.far.append(sample.name)
         ready = self.translator.check(given, inputs.get("instance"))
-        return _Read(sample, digests, ready, truth, self.style.objects(ready), self.style.read(sample))
+        objects, reference = self.style.objects(ready), self.style.read(sample)
+        return _Read(sample, digests, self.translator.transfers.pinned(ready), truth, objects, reference)
 
-    def _translate(self, batch: list[_Read]) -> list[list[Picture] | Exception]:
-        """Return the samples of each input; where the batch is too large, or one is at fault, each by itself."""
+    def _translate(self, batch: list[_Read]) -> list[list[Result] | Exception]:
+        """Begin the samples of each input; where the batch is too large, or one is at fault, each by itself."""
         try:
             samples = [self._sample(batch, self.folders.seed + number) for number in self._numbers]
             return [list(results) for results in zip(*samples, strict=True)]
@@ -225,14 +229,15 @@ class _Job:
                 return [UserError(f"there is too little memory for {width}x{height}")]
         return [result for read in batch for result in self._translate([read])]
 
-    def _sample(self, batch: list[_Read], seed: int) -> list[Picture]:
+    def _sample(self, batch: list[_Read], seed: int) -> list[Result]:
         inputs = [self.style.dress(read.inputs, read.objects, read.reference, seed) for read in batch]
-        return self.translator.translate(inputs, seed, self.folders.bits)
+        return self.translator.begin(inputs, seed, self.folders.bits)
 
-    def _write(self, read: _Read, results: list[Picture] | Exception) -> str:
+    def _write(self, read: _Read, begun: list[Result] | Exception) -> str:
         """Write thumbnails, then pictures, so that one that is there has its thumbnails; return what is odd."""
-        if isinstance(results, Exception):
-            raise results
+        if isinstance(begun, Exception):
+            raise begun
+        results = [result() for result in begun]
         given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
         reference = None if read.reference is None else read.reference.picture
         small = {self._thumbnail(read.sample, "input"): given, self._thumbnail(read.sample, "truth"): read.truth}

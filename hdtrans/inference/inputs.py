@@ -61,7 +61,7 @@ def asked_for(data: Data, reads: Collection[str]) -> frozenset[str]:
 def as_tensor(name: str, array: Array) -> torch.Tensor:
     """Return an input as a batch of one, its integers in a type that torch computes with."""
     if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        array = array.astype(np.int32)
+        array = array.astype(np.int32, copy=False)
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return (tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor).unsqueeze(0)
 

@@ -1,8 +1,9 @@
 """The Translator: a checkpoint in, then numpy in and numpy out."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import PictureWarning, UserError
 from hdtrans.config import Recipe, check_recipe, method_module
-from hdtrans.data.contents import result_channels, result_of
+from hdtrans.data.contents import for_host, from_host, result_channels, result_of
 from hdtrans.data.read import as_picture
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
@@ -27,6 +28,7 @@ from hdtrans.inference.published import FORMS, read_published
 from hdtrans.inference.results import ODDITIES, oddity
 from hdtrans.inference.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
 from hdtrans.inference.styles import Styles
+from hdtrans.inference.transfers import Transfers
 from hdtrans.methods.base import Method
 from hdtrans.networks.laid_out import lay_out
 
@@ -93,6 +95,7 @@ class Translator:
         self.features = self.method.features
         self._encoder = self._find_encoder(networks) if self.features else None
         self._find_styles = lambda: state["styles"] if published else Styles.load(checkpoint, self.weights)
+        self.transfers = Transfers(self.device)
         self.max_memory = max_memory
         if "module" in state and (compiled or max_memory is not None):
             option = "--compile" if compiled else "--max-memory"
@@ -213,6 +216,27 @@ class Translator:
 
         Where the model has `features`, as `dress` returns them.
         """
+        if self.max_memory is not None:
+            with self._ready(batch, seed, bits):
+                return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
+        made = self._make(batch, seed, bits)
+        return [self._finish(inputs, bits, sent.cpu().numpy) for inputs, sent in zip(batch, made, strict=True)]
+
+    def begin(
+        self, batch: Sequence[Mapping[str, Map]], seed: int | None = None, bits: int = 8
+    ) -> list[Callable[[], Picture]]:
+        """Translate as `translate` does, without waiting for a GPU; return what waits for each picture and gives it.
+
+        Any thread may call that. The pictures lie in pinned memory, so let them go; inputs should (`Transfers.pinned`).
+        """
+        if self.max_memory is not None:
+            return [partial(np.asarray, picture) for picture in self.translate(batch, seed, bits)]
+        arriving = self.transfers.send(self._make(batch, seed, bits))
+        return [partial(self._finish, inputs, bits, array) for inputs, array in zip(batch, arriving, strict=True)]
+
+    @contextmanager
+    def _ready(self, batch: Sequence[Mapping[str, Map]], seed: int | None, bits: int) -> Iterator[None]:
+        """Check what is asked, and lay weights out where they are not yet, before what computes."""
         if bits not in (8, 16):
             raise UserError(f"bits {bits}: a picture has 8 or 16")
         _check_seed(seed)
@@ -221,14 +245,17 @@ class Translator:
             lay_out(self.module, self._precision.compute)
             self._to_lay_out, self._laid_out = False, True
         with torch.inference_mode(), self._precision.full() if self._laid_out else self._precision.autocast():
-            if self.max_memory is not None:
-                return [self._in_tiles(inputs, seed or 0, bits) for inputs in batch]
-            tensors = _tensors(batch, seed or 0 if self.noisy else None)
-            pictures = self._run({name: tensor.to(self.device) for name, tensor in tensors.items()})
-            return [
-                result_of(self.recipe.data, inputs.get("source"), picture, bits)
-                for inputs, picture in zip(batch, pictures, strict=True)
-            ]
+            yield
+
+    def _make(self, batch: Sequence[Mapping[str, Map]], seed: int | None, bits: int) -> list[torch.Tensor]:
+        """Return what the host needs of each picture, on the device."""
+        with self._ready(batch, seed, bits):
+            there = [self.transfers.bring(_tensors(inputs, seed or 0 if self.noisy else None)) for inputs in batch]
+            together = there[0] if len(there) == 1 else {name: torch.cat([x[name] for x in there]) for name in there[0]}
+            return [for_host(self.recipe.data, picture, bits) for picture in self._run(together)]
+
+    def _finish(self, inputs: Mapping[str, Map], bits: int, array: Callable[[], Picture]) -> Picture:
+        return from_host(self.recipe.data, inputs.get("source"), array(), bits)
 
     def objects(self, inputs: Mapping[str, Map]) -> Objects:
         """Return what takes a feature of its own in inputs as `check` returns them."""
@@ -321,7 +348,7 @@ class Translator:
             raise UserError(f"--compile: this model cannot be compiled here ({reason}); leave it out") from error
 
     def _in_tiles(self, inputs: Mapping[str, Map], seed: int, bits: int) -> Picture:
-        source, tensors = inputs.get("source"), _tensors([inputs], seed if self.noisy else None)
+        source, tensors = inputs.get("source"), _tensors(inputs, seed if self.noisy else None)
         height, width = next(iter(inputs.values())).shape[:2]
         size = height * width * max(1, result_channels(self.recipe.data, self.route)) * bits // 8
         memory = Memory(self.max_memory or 0, self.device, result=size)
@@ -337,11 +364,10 @@ def _check_seed(seed: int | None) -> None:
         raise UserError(f"seed {seed}: a seed is a number from 0 to 2**63 - 1")
 
 
-def _tensors(batch: Sequence[Mapping[str, Map]], seed: int | None) -> dict[str, torch.Tensor]:
-    """Return what the networks take by name, on the CPU: the inputs, and a seed for each unless it is None."""
-    by_name = {name: [as_tensor(name, inputs[name]) for inputs in batch] for name in batch[0]}
-    tensors = {name: each[0] if len(batch) == 1 else torch.cat(each) for name, each in by_name.items()}
-    return tensors if seed is None else {**tensors, "seeds": torch.full((len(batch),), seed)}
+def _tensors(inputs: Mapping[str, Map], seed: int | None) -> dict[str, torch.Tensor]:
+    """Return what the networks take by name, on the CPU: one input, and its seed unless that is None."""
+    tensors = {name: as_tensor(name, array) for name, array in inputs.items()}
+    return tensors if seed is None else {**tensors, "seeds": torch.tensor([seed])}
 
 
 def _route(route: str, method: Method) -> str:

@@ -285,13 +285,13 @@ def test_inputs_with_one_result_are_refused_before_the_first_is_translated(
     command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
     command += prepare(place, inputs, tmp_path / "out")
     translated = []
-    translate = Translator.translate
+    begin = Translator.begin
 
     def noted(self: Translator, batch: Any, *more: Any) -> Any:
         translated.extend(batch)
-        return translate(self, batch, *more)
+        return begin(self, batch, *more)
 
-    monkeypatch.setattr(Translator, "translate", noted)
+    monkeypatch.setattr(Translator, "begin", noted)
     before = everything(tmp_path)
     assert infer(*command) == 2
     assert translated == [] and everything(tmp_path) == before

@@ -114,13 +114,13 @@ def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, caps
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return how many inputs the Translator gets together, in every call."""
     sizes: list[int] = []
-    translate = Translator.translate
+    begin = Translator.begin
 
     def noted(self: Translator, batch: Any, *more: Any) -> Any:
         sizes.append(len(batch))
-        return translate(self, batch, *more)
+        return begin(self, batch, *more)
 
-    monkeypatch.setattr(Translator, "translate", noted)
+    monkeypatch.setattr(Translator, "begin", noted)
     return sizes
 
 
@@ -151,7 +151,7 @@ def test_mutant_whose_norms_look_at_the_whole_batch_is_seen(
 
 def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -> None:
     translator = Translator.load(place / "run")
-    whole, sizes = translator.translate, []
+    whole, sizes = translator.begin, []
 
     def little_memory(batch: list[Any], *more: int) -> Any:
         sizes.append(len(batch))
@@ -161,7 +161,7 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
             )
         return whole(batch, *more)
 
-    translator.translate = little_memory  # type: ignore[method-assign]
+    translator.begin = little_memory  # type: ignore[method-assign]
     folders = Folders(place / "maps", None, None, tmp_path / "out")
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
