@@ -100,14 +100,16 @@ class Norm(nn.Module):
     def _each_by_itself(self, x: Tensor) -> Tensor:
         """Return instance norm, on the CPU by those of torch's other norms that are the same, and several times faster.
 
-        Half precision takes batch norm of one picture at a time, which stays channels-last; its sums in float32 are too
-        coarse there, so that takes group norm of as many groups as channels. (The gradient of torch's own instance norm
-        is wrong on the CPU where it arrives channels-last, as of 2.15.)
+        Half precision takes batch norm of one picture at a time, which stays channels-last (and rounds mean and
+        variance to half precision, unless it has float32 ones to move). Its sums in float32 are too coarse for that
+        type, which takes group norm of as many groups as channels. (The gradient of torch's own instance norm is wrong
+        on the CPU where it arrives channels-last, as of 2.15.)
         """
         if x.device.type != "cpu":
             return F.instance_norm(x, eps=self.epsilon)
         if x.dtype in (torch.bfloat16, torch.float16):
-            pictures = [F.batch_norm(one, None, None, training=True, eps=self.epsilon) for one in x.split(1)]
+            moved = x.new_zeros(x.shape[1], dtype=torch.float32), x.new_ones(x.shape[1], dtype=torch.float32)
+            pictures = [F.batch_norm(one, *moved, training=True, eps=self.epsilon) for one in x.split(1)]
             return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
         return F.group_norm(x.contiguous(), x.shape[1], eps=self.epsilon)
 

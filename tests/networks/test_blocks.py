@@ -54,14 +54,17 @@ def test_norm_by_hand(kind: NormKind, activation: str) -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 0.04), (torch.float16, 0.01)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 0.017), (torch.float16, 0.0021)]
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_fast_instance_norms_are_instance_norm(
     dtype: torch.dtype, tolerance: float, batch: int, layout: torch.memory_format
 ) -> None:
     """Against a formula in double precision, forth and back, at a mean three times the deviation.
 
-    torch's own instance norm is no judge of gradients: see `Norm`.
+    Half precision may round the result (by half a unit in the last place of 4), but neither mean nor variance. torch's
+    own instance norm is no judge of gradients: see `Norm`.
     """
     torch.manual_seed(0)
     x = (torch.randn(batch, 8, 24, 40) + 3).to(dtype).to(memory_format=layout).requires_grad_()
@@ -72,6 +75,7 @@ def test_the_fast_instance_norms_are_instance_norm(
     assert found.dtype == dtype
     assert dtype == torch.float32 or found.is_contiguous(memory_format=layout)
     assert (found - wanted).abs().max() < tolerance
+    assert (found - wanted).mean((2, 3)).abs().max() < tolerance / 3
     found.backward(weight)
     wanted.backward(weight.double().contiguous())
     assert x.grad is not None and exact.grad is not None
