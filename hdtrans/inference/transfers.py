@@ -39,19 +39,20 @@ class Transfers:
         return there
 
     def send(self, tensors: Sequence[Tensor]) -> list[Callable[[], Array]]:
-        """Send tensors of the device to the host; return what waits for each and gives it as an array.
+        """Send tensors to the host; return what waits for each and gives it as an array.
 
-        The arrays lie in pinned memory, which is short: they are not to be kept.
+        Those of onnxruntime are there already, whatever the device. The arrays lie in pinned memory, which is short:
+        they are not to be kept.
         """
-        if self.streams is None:
+        if self.streams is None or not tensors[0].is_cuda:
             return [tensor.numpy for tensor in tensors]
         self.streams[1].wait_stream(torch.cuda.current_stream(self.device))
         arrived = torch.cuda.Event(blocking=True)  # else threads that wait keep cores busy
-        with torch.cuda.stream(self.streams[1]):
+        with torch.inference_mode(), torch.cuda.stream(self.streams[1]):
             here = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
             arrived.record()
-        for tensor in tensors:
-            tensor.record_stream(self.streams[1])
+            for tensor in tensors:
+                tensor.record_stream(self.streams[1])
         return [partial(_when, arrived, tensor) for tensor in here]
 
     def pinned(self, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -30,6 +30,8 @@ class FakeStream:
 class FakeTensor:
     """Says where it is copied."""
 
+    is_cuda = True
+
     def __init__(self, name: str, said: list[str], streams: list[FakeStream]) -> None:
         self.name, self.said, self.streams = name, said, streams
 
@@ -90,6 +92,13 @@ def test_pictures_go_on_another_and_only_who_wants_one_waits(gpu: tuple[list[str
     assert said == ["out waits for computing", *sent]
     assert [second(), first()] == ["array of second", "array of first"]
     assert said[-2:] == 2 * ["host waits for the event"]
+
+
+def test_pictures_that_are_on_the_host_stay_there(gpu: tuple[list[str], list[FakeStream]]) -> None:
+    """As those of onnxruntime are."""
+    (array,) = Transfers(CUDA).send([torch.ones(2, 3)])
+    assert array().tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert gpu[0] == []
 
 
 def test_on_a_cpu_nothing_is_copied() -> None:
