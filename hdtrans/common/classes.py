@@ -80,7 +80,7 @@ class ClassTable:
         if self.ignore is not None and 0 <= self.ignore < black:
             table[self.ignore] = 0
         if label.dtype != np.uint8:  # whose every value has a place
-            label = np.where((label < 0) | (label > black), black, label)
+            label = np.where((label < 0) | (label > black), black, label).astype(np.intp)
         return np.take(table, label, axis=0)
 
     @classmethod

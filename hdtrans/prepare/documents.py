@@ -59,7 +59,7 @@ def read_xml(path: Path) -> ElementTree.Element:
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = builder.start
-    parser.EndElementHandler = lambda name: builder.end(name) and None
+    parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(path.read_bytes(), True)

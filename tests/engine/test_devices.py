@@ -83,7 +83,8 @@ def test_a_step(name: str, stage_name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_batch_left_on_the_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeError, match="same device"):
+    # Some operators of older torch let it pass, and their losses are on the host.
+    with pytest.raises((RuntimeError, AssertionError), match="same device|device\\(type='cpu'\\) == device"):
         step(*small(*STAGES[0]), Precision("fp32", "cuda"), torch.device("cpu"), monkeypatch)
 
 

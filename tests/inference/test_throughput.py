@@ -291,4 +291,5 @@ def test_it_is_compiled_four_times_at_most_whatever_the_sizes(place: Path, monke
         translator(random.integers(0, 19, (int(height * stride), int(width * stride)), dtype=np.uint8))
         counts.append(counters["stats"]["unique_graphs"])
     dynamo.reset()
-    assert counts == [1, 1, 1, 2, 3, 3, 4, 4, 4]
+    # torch 2.11 takes what is compiled for what is exported, where one graph pads all sizes.
+    assert counts in ([1, 1, 1, 2, 3, 3, 4, 4, 4], [1] * 9)
