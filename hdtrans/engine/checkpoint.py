@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +18,12 @@ _BEST = "best"
 _BEST_NAME = re.compile(r"best_(\d{9,})\.pt")
 
 
-class _Hashing(io.RawIOBase):
-    """Hands bytes on and hashes them on the way."""
+class _Hashing:
+    """Hands bytes on and hashes them on the way: as much of a file as torch.save asks for."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.hash = hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: Any) -> int:
         self.hash.update(data)
