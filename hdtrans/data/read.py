@@ -57,7 +57,7 @@ Loaded = tuple[bytes, Header]
 LARGEST_ID = 2**31 - 1
 
 # What OpenCV would print about a damaged file is raised here, with the file's name.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)  # OpenCV 4 and 5
 
 _PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "PNG": PngImageFile,
@@ -230,6 +230,8 @@ def _decode_opencv(data: bytes, header: Header) -> Array:
         _check_jpeg(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
+        if header.format == "TIFF" and header.bits == 32 and not header.floating:
+            return read_tiff(data)  # OpenCV 4 reads no uint32
         if header.format != "TIFF":  # of which Pillow only warns
             # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
             _PILLOW[header.format](io.BytesIO(data)).load()

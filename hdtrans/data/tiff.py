@@ -1,7 +1,7 @@
-"""TIFF pictures of more channels than OpenCV and Pillow decode (satellites, microscopes): TIFF 6.0 and BigTIFF.
+"""TIFF pictures that OpenCV does not decode: of many channels (satellites, microscopes); in its version 4, of uint32.
 
-Strips and tiles, channels together or in planes, uncompressed or deflated, with or without the horizontal predictor;
-8, 16 and 32 bits, integers and floating point numbers.
+Of TIFF 6.0 and BigTIFF: strips and tiles, channels together or in planes, uncompressed or deflated, with or without the
+horizontal predictor; 8, 16 and 32 bits, integers and floating point numbers.
 """
 
 import io
@@ -80,11 +80,11 @@ def _check(tags: Tags, dtype: np.dtype[Any]) -> None:
     """Raise ValueError for what is not read."""
     compression, predictor = tags.get(259, (1,))[0], tags.get(317, (1,))[0]
     if compression not in (_NO_COMPRESSION, *_DEFLATE):
-        raise ValueError(f"is compressed (TIFF's number {compression}); write more than 4 channels plain or deflated")
+        raise ValueError(f"is compressed (TIFF's number {compression}); write it plain or deflated")
     if predictor not in (1, 2) or (predictor == 2 and dtype.kind == "f"):
-        raise ValueError(f"has the predictor {predictor}, which is not read with more than 4 channels; write it plain")
+        raise ValueError(f"has the predictor {predictor}, which is not read here; write it plain")
     if tags.get(274, (1,))[0] != 1:
-        raise ValueError("is stored turned, which is not read with more than 4 channels; write it upright")
+        raise ValueError("is stored turned, which is not read here; write it upright")
     if tags.get(266, (1,))[0] != 1:
         raise ValueError("has its bits in reverse order")
 

@@ -168,14 +168,9 @@ class TestInstances:
         with pytest.raises(UserError, match="2147483648 at row 0, column 1"):
             read_instance(tmp_path / "b.npy")
 
-    @pytest.mark.parametrize("dtype", [np.int32, np.uint32])
-    def test_32_bit_tiff(self, tmp_path, dtype):
-        ids = np.array([[0, 2**31 - 1, 70000]], dtype)
+    def test_32_bit_tiff(self, tmp_path):
+        ids = np.array([[0, 2**31 - 1, 70000]], np.int32)
         np.testing.assert_array_equal(read_instance(written(tmp_path / "a.tif", ids)), ids)
-
-    def test_unsigned_ids_beyond_the_largest_do_not_wrap(self, tmp_path):
-        with pytest.raises(UserError, match="4294967295"):
-            read_instance(written(tmp_path / "a.tif", np.array([[1, 2**32 - 1]], np.uint32)))
 
     def test_coco_panoptic_colours(self, tmp_path):
         colours = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1], [255, 255, 255]]], np.uint8)
@@ -237,7 +232,8 @@ class TestPictures:
 
     def test_floats_must_lie_in_the_range(self, tmp_path):
         floats = np.random.default_rng(1).uniform(-1, 1, (6, 10, 3)).astype(np.float32)
-        picture = read_picture(written(tmp_path / "a.tif", floats[..., ::-1]))
+        plain = [cv2.IMWRITE_TIFF_COMPRESSION, 1]  # unset, some versions round them
+        picture = read_picture(written(tmp_path / "a.tif", cv2.imencode(".tif", floats[..., ::-1], plain)[1].tobytes()))
         np.testing.assert_array_equal(picture, floats)
         assert picture.dtype == np.float32
         np.save(tmp_path / "a.npy", floats.astype(np.float64))

@@ -3,12 +3,13 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.header import probe
-from hdtrans.data.read import read_picture
+from hdtrans.data.read import read_instance, read_picture
 
 CHANNELS = 6
 
@@ -134,3 +135,25 @@ def test_damaged_bytes_give_messages(tmp_path, picture):
             read_picture(file, CHANNELS)
         except UserError as error:
             assert str(error).startswith(str(file))
+
+
+@pytest.mark.parametrize("opencv", [5, 4])
+@pytest.mark.parametrize("deflate", [False, True])
+def test_unsigned_ids(tmp_path, monkeypatch, opencv, deflate):
+    if opencv == 4:  # which reads none
+        monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    ids = np.array([[0, 2**31 - 1], [70000, 3]], np.uint32)[..., None]
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(ids, deflate=deflate))
+    np.testing.assert_array_equal(read_instance(path), ids[..., 0])
+    path.write_bytes(tiff(np.where(ids == 3, 2**32 - 1, ids).astype(np.uint32), deflate=deflate))
+    with pytest.raises(UserError, match="4294967295 at row 1, column 1"):  # it does not wrap around
+        read_instance(path)
+
+
+def test_unsigned_ids_that_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(np.zeros((2, 3, 1), np.uint32), tag259=[5]))
+    with pytest.raises(UserError, match="is compressed .TIFF's number 5.; write it plain or deflated"):
+        read_instance(path)
