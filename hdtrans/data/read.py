@@ -230,11 +230,11 @@ def _decode_opencv(data: bytes, header: Header) -> Array:
         _check_jpeg(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
-        if header.format == "TIFF" and header.bits == 32 and not header.floating:
-            return read_tiff(data)  # OpenCV 4 reads no uint32
         if header.format != "TIFF":  # of which Pillow only warns
             # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
             _PILLOW[header.format](io.BytesIO(data)).load()
+        elif header.bits == 32 and not header.floating:
+            return read_tiff(data)  # OpenCV 4 reads no uint32
         raise ValueError("is cut off, damaged or of an unusual kind; write it again, for instance as PNG")
     if array.dtype == np.float64:
         array = array.astype(np.float32)
