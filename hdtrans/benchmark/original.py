@@ -40,7 +40,7 @@ class OriginalSubject:
         device: to compute on.
     """
 
-    parts, optimizers = (), ()
+    parts, optimizers, fixed = (), (), ()
 
     def __init__(self, plan: Plan, what: str, device: str) -> None:
         module: Any = load_original(plan.original)

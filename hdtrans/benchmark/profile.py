@@ -1,7 +1,7 @@
 """Where the time of one call goes: by network or segment, and by kind of operation."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,6 +43,7 @@ def by_part(
     parts: Sequence[tuple[str, nn.Module]],
     optimizers: Sequence[torch.optim.Optimizer],
     device: torch.device,
+    fixed: Collection[str] = (),
 ) -> dict[str, float]:
     """Return the share of each part in the time of one call: forward passes, backward passes, optimizers.
 
@@ -51,8 +52,9 @@ def by_part(
         parts: networks or segments; several may have one name.
         optimizers: those that step in the call.
         device: of the computation.
+        fixed: names of parts whose gradient is taken right behind them, and counts for them.
     """
-    clock = _Clock(device)
+    clock = _Clock(device, fixed)
     with clock.watching(parts, optimizers):
         work()
     clock.mark("other")
@@ -67,8 +69,10 @@ def _shares(times: dict[str, float]) -> dict[str, float]:
 class _Clock:
     """Gives the time since the last mark to a name."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, fixed: Collection[str]) -> None:
         self.device = device
+        self.fixed = fixed
+        self.behind = "other"  # what the time until the next part belongs to
         self.times: dict[str, float] = {}
         self.last = time.perf_counter()
 
@@ -79,6 +83,11 @@ class _Clock:
         self.times[name] = self.times.get(name, 0.0) + now - self.last
         self.last = now
 
+    def leave(self, part: str) -> None:
+        """Give the time until now to a part, and that until the next part too if it is fixed."""
+        self.mark(part)
+        self.behind = part if part in self.fixed else "other"
+
     @contextmanager
     def watching(
         self, parts: Sequence[tuple[str, nn.Module]], optimizers: Sequence[torch.optim.Optimizer]
@@ -86,8 +95,8 @@ class _Clock:
         """Mark the beginning and end of every part, and of every step of an optimizer."""
         handles: list[Any] = []
         for name, part in parts:
-            handles.append(part.register_forward_pre_hook(lambda *_: self.mark("other")))
-            handles.append(part.register_forward_hook(lambda *_, name=name: self.mark(name)))
+            handles.append(part.register_forward_pre_hook(lambda *_: self.mark(self.behind)))
+            handles.append(part.register_forward_hook(lambda *_, name=name: self.leave(name)))
         for optimizer in optimizers:
             handles.append(optimizer.register_step_pre_hook(lambda *_: self.mark("losses and backward")))
             handles.append(optimizer.register_step_post_hook(lambda *_: self.mark("optimizers")))

@@ -37,6 +37,7 @@ class Inference:
     """
 
     optimizers: tuple[torch.optim.Optimizer, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.recipe, self.size = plan.recipe, plan.size
@@ -84,6 +85,7 @@ class Training:
         self.ema = Ema(self.networks, self.method.averaged, 1000)
         layers = [(name, layer) for name, fixed in self.method.helpers.items() for layer in fixed.modules()]
         self.parts = [*self.networks.items(), *(part for part in layers if not list(part[1].children()))]
+        self.fixed = tuple(self.method.helpers)
         self.optimizers = tuple(worker.optimizer for worker in self.work.workers)
 
     def make(self, scene: Scene, batch: int, alone: bool = False) -> Work:

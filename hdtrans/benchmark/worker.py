@@ -82,7 +82,7 @@ class Worker:
 
         work, subject = self.works[key].work, self.subject
         return {
-            "by_part": by_part(work, subject.parts, subject.optimizers, self.device),
+            "by_part": by_part(work, subject.parts, subject.optimizers, self.device, subject.fixed),
             "by_kind": by_kind(work, self.device),
         }
 

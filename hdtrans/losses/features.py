@@ -1,6 +1,6 @@
 """Losses that compare the features of two pictures: feature matching and the perceptual loss."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hdtrans.losses.adversarial import sum_over_scales
+
+_PIXELS = 2**21  # of pictures whose features are kept at a time: as many as keep a GPU busy
 
 
 def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -25,13 +27,62 @@ def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Seque
     return sum_over_scales(terms)
 
 
-def perceptual_loss(fake: Iterable[Tensor], real: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
+def perceptual_loss(
+    features: Callable[[Tensor], Iterable[Tensor]], fake: Tensor, real: Tensor, weights: Sequence[float]
+) -> Tensor:
     """Return the weighted L1 distance of the features of a fixed network (Johnson et al., 2016).
 
-    Features are asked for pair by pair, one for each weight, and `real`, which gets no gradient, is not kept.
+    A network as VGG19 makes more of a picture than all others together. So the gradient is taken at once, of as many
+    pictures as have two million pixels: it is all that stays, as large as `fake`. (Not in fp16, where it would vanish
+    without the scale of the losses.)
+
+    Args:
+        features: of pictures, one for each weight; what it makes of one does not depend on others. They are asked for
+            pair by pair, and those of `real` are not kept.
+        fake, real: (B, C, H, W), of which `real` gets no gradient.
+        weights: what each counts.
     """
+    if fake.dtype == torch.float16 or not fake.requires_grad:
+        return _distance_at_depths(features, fake, real, weights)
+    made: Tensor = _WithGradient.apply(features, fake, real.detach(), weights)
+    return made
+
+
+class _WithGradient(torch.autograd.Function):
+    """The perceptual loss, its gradient taken with it."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        features: Callable[[Tensor], Iterable[Tensor]],
+        fake: Tensor,
+        real: Tensor,
+        weights: Sequence[float],
+    ) -> Tensor:
+        at_once = max(1, _PIXELS // (fake.shape[-2] * fake.shape[-1]))
+        values, gradients = [], []
+        for a, b in zip(fake.split(at_once), real.split(at_once), strict=True):
+            with torch.enable_grad():
+                leaf = a.detach().requires_grad_()
+                value = len(a) / len(fake) * _distance_at_depths(features, leaf, b, weights)
+            gradients += torch.autograd.grad(value, leaf)
+            values.append(value.detach())
+            del value, leaf
+        context.save_for_backward(torch.cat(gradients))
+        return sum_over_scales(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
+        (own,) = context.saved_tensors
+        return None, own * gradient, None, None
+
+
+def _distance_at_depths(
+    features: Callable[[Tensor], Iterable[Tensor]], fake: Tensor, real: Tensor, weights: Sequence[float]
+) -> Tensor:
     # No name holds a feature while the next ones are made.
-    fakes, reals = iter(fake), iter(real)
+    fakes, reals = iter(features(fake)), iter(features(real))
     return sum_over_scales([weight * _distance(next(fakes), next(reals)) for weight in weights])
 
 

@@ -223,14 +223,14 @@ class Shared:
 
     Attributes:
         condition: (B, C, H, W), what the discriminators see of the input: no features of the encoder.
-        photo: (B, 3, H, W) in [-1, 1], the true picture.
-        fake: (B, 3, H, W) in [-1, 1], the generated one, with its graph.
+        fake: (B, 3, H, W) in [-1, 1], the generated picture, with its graph.
+        perceptual: the perceptual loss, not yet weighted; None without.
         real_features: what the discriminators make of the true picture, with their graph.
     """
 
     condition: Tensor
-    photo: Tensor
     fake: Tensor
+    perceptual: Tensor | None
     real_features: list[list[Tensor]]
 
 
@@ -338,7 +338,12 @@ class Pix2pixHD(Method):
         seen = self.condition(label, instance, source, draw.dtype, features)
         condition = seen[:, : self.condition.channels, :height, :width].detach()
         fake = coarse_to_fine(nets, seen, self.output)[..., :height, :width]
-        return Shared(condition, photo, fake, self._discriminate(nets, condition, photo))
+        # Before the discriminators keep what they make: VGG19 needs more than they do, and keeps nothing.
+        perceptual = None
+        if "perceptual" in self.helpers:
+            network = cast(PerceptualNetwork, self.helpers["perceptual"])
+            perceptual = perceptual_loss(network.depths, fake, photo, network.weights)
+        return Shared(condition, fake, perceptual, self._discriminate(nets, condition, photo))
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"": shared.fake}
@@ -353,11 +358,8 @@ class Pix2pixHD(Method):
             losses["feature_matching"] = config.feature_matching.weight * feature_matching_loss(
                 features, shared.real_features
             )
-        if "perceptual" in self.helpers:
-            network = cast(PerceptualNetwork, self.helpers["perceptual"])
-            losses["perceptual"] = config.perceptual.weight * perceptual_loss(
-                network.depths(shared.fake), network.depths(shared.photo), network.weights
-            )
+        if shared.perceptual is not None:
+            losses["perceptual"] = config.perceptual.weight * shared.perceptual
         return losses
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:

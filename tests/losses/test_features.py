@@ -1,5 +1,8 @@
 """Feature matching and the perceptual loss against numbers worked out by hand."""
 
+import weakref
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -25,15 +28,22 @@ def test_feature_matching_of_the_original_layers() -> None:
     assert float(feature_matching_loss(fake, real)) == pytest.approx(2 * 4 * 0.5)
 
 
+def at_depths(x: Tensor) -> Iterator[Tensor]:
+    """Yield two features of a picture, of different sizes."""
+    yield x * x
+    yield 3 * x[..., ::2, :]
+
+
 def test_perceptual_loss_is_weighted_by_depth() -> None:
-    assert float(perceptual_loss(maps(1, 2), maps(3, -2), (0.25, 0.5))) == pytest.approx(0.25 * 2 + 0.5 * 4)
+    fake, real = maps(2, -1)[0], maps(1, 1)[0]
+    assert float(perceptual_loss(at_depths, fake, real, (0.25, 0.5))) == pytest.approx(0.25 * 3 + 0.5 * 3)
 
 
 def test_the_true_side_gets_no_gradient() -> None:
     fake, real = [maps(1, 2)], [maps(3, 4)]
     for tensor in [*fake[0], *real[0]]:
         tensor.requires_grad_(True)
-    (feature_matching_loss(fake, real) + perceptual_loss(fake[0], real[0], (1.0, 1.0))).backward()
+    (feature_matching_loss(fake, real) + perceptual_loss(at_depths, fake[0][0], real[0][0], (1.0, 1.0))).backward()
     assert all(tensor.grad is None for tensor in real[0])
     assert fake[0][0].grad is not None
 
@@ -50,11 +60,49 @@ def test_bfloat16_gives_the_loss_and_the_gradient_of_float32() -> None:
     a, b = (torch.randn(2, 8, 16, 24, generator=generator).bfloat16() for _ in range(2))
     b[0] = a[0]  # equal features have no gradient
     in_half, in_full = a.clone().requires_grad_(), a.float().requires_grad_()
-    loss = perceptual_loss([in_half], [b], [3.0])
-    wanted = perceptual_loss([in_full], [b.float()], [3.0])
+    loss = perceptual_loss(lambda x: [x], in_half, b, [3.0])
+    wanted = perceptual_loss(lambda x: [x], in_full, b.float(), [3.0])
     (loss * 7).backward()
     (wanted * 7).backward()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
     assert in_half.grad is not None and in_full.grad is not None
-    assert torch.equal(in_half.grad, in_full.grad.bfloat16())
+    torch.testing.assert_close(in_half.grad.float(), in_full.grad, rtol=2**-7, atol=0)
+
+
+@pytest.mark.parametrize("pixels", [2**21, 8 * 6 * 2, 1])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_gradient_taken_at_once_is_that_of_the_plain_distance(
+    dtype: torch.dtype, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all five pictures at a time, of two, and of one."""
+    monkeypatch.setattr("hdtrans.losses.features._PIXELS", pixels)
+    generator = torch.Generator().manual_seed(2)
+    fake, real = (torch.randn(5, 3, 8, 6, generator=generator).to(dtype).requires_grad_() for _ in range(2))
+    loss = 5 * perceptual_loss(at_depths, fake, real, (0.5, 2.0))
+    loss.backward()
+    plain = fake.detach().double().requires_grad_()
+    features = zip(at_depths(plain), at_depths(real.detach().double()), (0.5, 2.0), strict=True)
+    wanted = 5 * torch.stack([weight * (a - b).abs().mean() for a, b, weight in features]).sum()
+    wanted.backward()
+    assert loss.item() == pytest.approx(wanted.item(), rel=torch.finfo(dtype).eps)
+    assert fake.grad is not None and plain.grad is not None and real.grad is None
+    torch.testing.assert_close(fake.grad.double(), plain.grad, rtol=0, atol=8 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_perceptual_loss_keeps_no_features_but_in_fp16(dtype: torch.dtype) -> None:
+    kept: set[int] = set()
+
+    def remembered(x: Tensor) -> Iterator[Tensor]:
+        for number, feature in enumerate(at_depths(x)):
+            kept.add(number)
+            made = feature.exp()  # its gradient takes what it made
+            if x.requires_grad:
+                weakref.finalize(made.untyped_storage(), kept.discard, number)
+            yield made
+
+    fake = torch.randn(1, 3, 4, 4, dtype=dtype, requires_grad=True)
+    loss = perceptual_loss(remembered, fake, torch.zeros_like(fake), (1.0, 1.0))
+    assert loss.requires_grad
+    assert kept == ({0, 1} if dtype == torch.float16 else set())
