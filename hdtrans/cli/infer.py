@@ -47,11 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             compiled=given.compile,
             trust=given.trust,
         )
-        if given.compile and translator.device.type == "cpu" and processes.first:
-            print(
-                "note: --compile: on a CPU it is faster without, where weights are laid out for the processor instead",
-                file=sys.stderr,
-            )
+        notes = [translator.precision.remark]
+        if given.compile and translator.device.type == "cpu":
+            notes += ["--compile: on a CPU it is faster without, where weights are laid out for the processor instead"]
+        for note in notes if processes.first else []:
+            if note:
+                print(f"note: {note}", file=sys.stderr)
         report = translate_folder(translator, folders, given.batch_size, given.video, processes)
     if processes.first:
         print(report.text())

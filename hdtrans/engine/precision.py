@@ -13,6 +13,7 @@ from hdtrans.common.errors import UserError, nearest
 
 NAMES = ("fp32", "bf16", "fp16", "fp64")
 _TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
+_OF_CPUS = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}  # instructions
 _MOST_SCALE = 2.0**60  # where gradients are all zero, it would grow to an infinity
 
 
@@ -42,6 +43,13 @@ class Precision:
     def channels_last(self) -> bool:
         """Whether pictures and weights are best laid out channels-last: then all that is made of them stays so."""
         return self.compute in (torch.bfloat16, torch.float16)
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of this type on this device; "" where that is nothing."""
+        if self.device != "cpu" or self.compute not in _OF_CPUS or _has(*_OF_CPUS[self.compute]):
+            return ""
+        return f"{self.name}: this CPU has no instructions for it; fp32 is several times as fast here"
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context for forward passes and losses."""
@@ -119,8 +127,13 @@ def computes_bf16(device: torch.device) -> bool:
     """Return whether the device has bf16 in hardware: GPUs since Ampere, CPUs with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    return _has(*_OF_CPUS[torch.bfloat16])
+
+
+def _has(*instructions: str) -> bool:
+    """Return whether the CPU has one of these sets of instructions."""
     known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    return any(known.get(name) for name in instructions)
 
 
 def set_up_backend(deterministic: bool, equal_sizes: bool) -> None:

@@ -83,7 +83,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
-            for line in [*found.warnings, initialised, _greeting(found, state), shared]:
+            for line in [*found.warnings, trainer.precision.remark, initialised, _greeting(found, state), shared]:
                 if line:
                     reporter.message(line)
         if state is not None:

@@ -49,7 +49,7 @@ class Translator:
         route: the direction in which it translates, of those the method has: `AtoB` or `BtoA`, or empty.
         noisy: whether the picture varies with the seed of a call.
         features: how many numbers a style gives each object; 0 where the model takes no style.
-        dtype: what the networks compute in: `fp32`, `bf16`, `fp16` or `fp64`.
+        dtype: what the networks compute in: `fp32`, `bf16`, `fp16` or `fp64`; `precision` knows what that takes.
 
     Example: `Translator.load("runs/city")(cv2.imread("map.png", cv2.IMREAD_UNCHANGED))`.
     """
@@ -76,8 +76,8 @@ class Translator:
         self.classes = None if state["classes"] is None else ClassTable.from_dict(state["classes"])
         self._sees = self.recipe.method.reads(self.recipe.data) - {"photo"}
         self.reads = asked_for(self.recipe.data, self._sees)
-        self._precision = choose_precision(dtype, self.device)
-        self.dtype = self._precision.name
+        self.precision = choose_precision(dtype, self.device)
+        self.dtype = self.precision.name
         networks, self.method = _restore(self.recipe, state, averaged)
         self.route, self.noisy = _route(route or state.get("route", ""), self.method), self.method.noisy
         if state.get("route", "") not in ("", self.route):
@@ -91,7 +91,7 @@ class Translator:
             what = f" in the direction {self.route}" if self.route else ""
             raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
         if "module" not in state:
-            self._precision.prepare(self.module, self.device)
+            self.precision.prepare(self.module, self.device)
         self.features = self.method.features
         self._encoder = self._find_encoder(networks) if self.features else None
         self._find_styles = lambda: state["styles"] if published else Styles.load(checkpoint, self.weights)
@@ -242,9 +242,9 @@ class Translator:
         _check_seed(seed)
         assert not self.features or all("features" in inputs for inputs in batch), "inputs without a style"
         if self._to_lay_out and not self.compiled:
-            lay_out(self.module, self._precision.compute)
+            lay_out(self.module, self.precision.compute)
             self._to_lay_out, self._laid_out = False, True
-        with torch.inference_mode(), self._precision.full() if self._laid_out else self._precision.autocast():
+        with torch.inference_mode(), self.precision.full() if self._laid_out else self.precision.autocast():
             yield
 
     def _make(self, batch: Sequence[Mapping[str, Map]], seed: int | None, bits: int) -> list[torch.Tensor]:
@@ -303,7 +303,7 @@ class Translator:
         if picture.shape[:2] != ids.shape:
             told = f"the picture {picture.shape[1]}x{picture.shape[0]}, its map {ids.shape[1]}x{ids.shape[0]}"
             raise UserError(f"a picture that gives a style and its map have different sizes: {told}")
-        with torch.inference_mode(), self._precision.full():
+        with torch.inference_mode(), self.precision.full():
             tensors = (as_tensor(name, array).to(self.device) for name, array in (("photo", picture), ("ids", ids)))
             pooled = self.encoder(*tensors)[0].cpu().numpy()
         objects = self.objects(maps)
@@ -333,7 +333,7 @@ class Translator:
         encoder = self.method.encoder(networks).eval().requires_grad_(False)
         if any(weight.is_meta for weight in encoder.parameters()):
             return None
-        self._precision.prepare(encoder, self.device)
+        self.precision.prepare(encoder, self.device)
         return encoder
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -49,10 +49,10 @@ class LaidOut(nn.Module):
 def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
     """Bring the float32 weights of a module's convolutions to where it computes in `dtype`, without autocast.
 
-    On the CPU, where this torch has what it takes, the convolutions are replaced by such as oneDNN lays out, those of
-    labels and to few channels by quicker ones. Elsewhere their weights get the type. Norms keep theirs.
+    On the CPU, where torch and the CPU have what it takes, the convolutions are replaced by such as oneDNN lays out,
+    those of labels and to few channels by quicker ones. Elsewhere their weights get the type. Norms keep theirs.
     """
-    if next(module.parameters()).device.type != "cpu" or not _can():
+    if next(module.parameters()).device.type != "cpu" or not _can(dtype):
         for child in module.modules():
             if isinstance(child, nn.Conv2d | nn.ConvTranspose2d):
                 child.to(dtype)
@@ -86,10 +86,17 @@ def _replace_ends(segment: Segment, conditions: Sequence[Condition], compute: Co
         segment.pad = Pad(0, "zero")
 
 
-def _can() -> bool:
-    names = ("_convolution_pointwise", "_convolution_transpose_pointwise", "_reorder_convolution_transpose_weight")
+def _can(dtype: torch.dtype) -> bool:
+    names = [
+        "_convolution_pointwise",
+        "_convolution_transpose_pointwise",
+        "_reorder_convolution_transpose_weight",
+        "_is_mkldnn_bf16_supported",
+    ]
     known = all(hasattr(torch.ops.mkldnn, name) for name in names)
-    return torch.backends.mkldnn.is_available() and known and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")
+    if not (torch.backends.mkldnn.is_available() and known and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")):
+        return False
+    return dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _is_plain(convolution: nn.Conv2d | nn.ConvTranspose2d) -> bool:

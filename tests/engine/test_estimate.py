@@ -14,6 +14,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import GPU_SIZES, Cost, count_step, describe, largest_batches
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
+from tests.conftest import needs_bf16
 from tests.methods.small import street_batch
 
 
@@ -145,8 +146,8 @@ def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any
         ("fp32", {"recompute": True}, {}),
         ("fp32", {"norm": "batch"}, {}),
         ("fp32", {}, FEATURES),
-        ("bf16", {}, {}),
-        ("bf16", {"recompute": True}, {}),
+        pytest.param("bf16", {}, {}, marks=needs_bf16),
+        pytest.param("bf16", {"recompute": True}, {}, marks=needs_bf16),
     ],
 )
 def test_the_estimate_is_what_a_real_step_takes(
@@ -156,7 +157,7 @@ def test_the_estimate_is_what_a_real_step_takes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(("size", "batch_size"), [("256x128", 1), ("256x128", 2), ("512x256", 1)])
 def test_the_estimate_at_larger_sizes(size: str, batch_size: int, recompute: bool, precision: str) -> None:

@@ -55,6 +55,13 @@ def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], 
     assert computes_bf16(CPU) is wanted
 
 
+def test_a_user_is_told_of_a_type_that_the_cpu_has_no_instructions_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_fp16": True}, raising=False)
+    assert "bf16: this CPU has no instructions for it" in Precision("bf16", "cpu").remark
+    others = [Precision("bf16", "cuda"), *(Precision(name, "cpu") for name in ("fp16", "fp32", "fp64"))]
+    assert not any(other.remark for other in others)
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_half_precision_is_laid_out_channels_last(device: str) -> None:
     for name, wanted in (("bf16", True), ("fp16", True), ("fp32", False), ("fp64", False)):

@@ -234,7 +234,7 @@ def test_the_gradient_penalty_of_a_critic(monkeypatch: pytest.MonkeyPatch, dtype
     assert calls == 2
     monkeypatch.setattr(blocks, "fused_instance_norm", lambda x, activation, *_: exact_norm(x, activation))
     for a, b in zip(found, penalty(torch.float64), strict=True):
-        assert (a - b).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5) * (float(b.abs().max()) + 1e-3)
+        assert (a - b).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5) * (float(b.abs().max()) + 1e-2)
 
 
 def blocks_with_dropout(recompute: bool) -> nn.Module:
