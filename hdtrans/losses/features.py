@@ -1,5 +1,6 @@
 """Losses that compare the features of two pictures: feature matching and the perceptual loss."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -33,8 +34,7 @@ def perceptual_loss(
     """Return the weighted L1 distance of the features of a fixed network (Johnson et al., 2016).
 
     A network as VGG19 makes more of a picture than all others together. So the gradient is taken at once, of as many
-    pictures as have two million pixels: it is all that stays, as large as `fake`. (Not in fp16, where it would vanish
-    without the scale of the losses.)
+    pictures as have two million pixels: it is all that stays, as large as `fake`.
 
     Args:
         features: of pictures, one for each weight; what it makes of one does not depend on others. They are asked for
@@ -42,7 +42,7 @@ def perceptual_loss(
         fake, real: (B, C, H, W), of which `real` gets no gradient.
         weights: what each counts.
     """
-    if fake.dtype == torch.float16 or not fake.requires_grad:
+    if not fake.requires_grad:
         return _distance_at_depths(features, fake, real, weights)
     made: Tensor = _WithGradient.apply(features, fake, real.detach(), weights)
     return made
@@ -59,13 +59,16 @@ class _WithGradient(torch.autograd.Function):
         real: Tensor,
         weights: Sequence[float],
     ) -> Tensor:
-        at_once = max(1, _PIXELS // (fake.shape[-2] * fake.shape[-1]))
+        pixels = fake.shape[-2] * fake.shape[-1]
+        at_once = max(1, _PIXELS // pixels)
+        # In fp16 the gradient of a mean over so many values would vanish; VGG19's deepest have twice as many as pixels.
+        context.scale = 2.0 ** math.floor(math.log2(pixels * len(fake)) - 3) if fake.dtype == torch.float16 else 1.0
         values, gradients = [], []
         for a, b in zip(fake.split(at_once), real.split(at_once), strict=True):
             with torch.enable_grad():
                 leaf = a.detach().requires_grad_()
                 value = len(a) / len(fake) * _distance_at_depths(features, leaf, b, weights)
-            gradients += torch.autograd.grad(value, leaf)
+                gradients += torch.autograd.grad(context.scale * value, leaf)
             values.append(value.detach())
             del value, leaf
         context.save_for_backward(torch.cat(gradients))
@@ -75,7 +78,7 @@ class _WithGradient(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
         (own,) = context.saved_tensors
-        return None, own * gradient, None, None
+        return None, own * (gradient / context.scale), None, None
 
 
 def _distance_at_depths(
