@@ -15,7 +15,8 @@ class LaidOut(nn.Module):
     """A convolution for inference on a CPU, plain or transposed, whose weights oneDNN has laid out.
 
     It computes what torch's own does, but for the order of its sums; the input is converted to the type of the weights.
-    Dilations and groups are 1.
+    Dilations and groups are 1. In bfloat16 one layout suits all inputs; in float32 each shape has its own, and with
+    that of another a convolution takes up to ten times as long: weights are laid out anew where the shape changes.
 
     Args:
         convolution: with float32 weights.
@@ -32,6 +33,7 @@ class LaidOut(nn.Module):
         self.how = [list(pair) for pair in _how(convolution)]
         # Not a buffer: torch cannot copy or save what is laid out.
         self.weight = _lay_out(weight, self.transposed, self.how)
+        self.shape: torch.Size | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         compute = (
@@ -39,6 +41,8 @@ class LaidOut(nn.Module):
             if self.transposed
             else torch.ops.mkldnn._convolution_pointwise
         )
+        if self.dtype == torch.float32 and not self.transposed and x.shape != self.shape:
+            self.weight, self.shape = _lay_out(self.weight.to_dense(), False, self.how, x.shape), x.shape
         made: Tensor = compute(x.to(self.dtype), self.weight, self.bias, *self.how, 1, "none", [], "")
         return made
 
@@ -113,10 +117,10 @@ def _how(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[Any]:
     return [*padding, convolution.stride, convolution.dilation]
 
 
-def _lay_out(weight: Tensor, transposed: bool, how: list[list[int]]) -> Tensor:
+def _lay_out(weight: Tensor, transposed: bool, how: list[list[int]], shape: torch.Size | None = None) -> Tensor:
     laid_out: Tensor
     if transposed:
         laid_out = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *how, 1, None)
     else:
-        laid_out = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *how, 1, None)
+        laid_out = torch.ops.aten.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *how, 1, shape)
     return laid_out
