@@ -31,9 +31,10 @@ class LaidOut(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
         self.transposed = isinstance(convolution, nn.ConvTranspose2d)
         self.how = [list(pair) for pair in _how(convolution)]
-        # Not a buffer: torch cannot copy or save what is laid out.
-        self.weight = _lay_out(weight, self.transposed, self.how)
+        self.by_shape = dtype == torch.float32 and not self.transposed
         self.shape: torch.Size | None = None
+        # Not a buffer: torch cannot copy or save what is laid out.
+        self.weight = weight if self.by_shape else _lay_out(weight, self.transposed, self.how)
 
     def forward(self, x: Tensor) -> Tensor:
         compute = (
@@ -41,7 +42,7 @@ class LaidOut(nn.Module):
             if self.transposed
             else torch.ops.mkldnn._convolution_pointwise
         )
-        if self.dtype == torch.float32 and not self.transposed and x.shape != self.shape:
+        if self.by_shape and x.shape != self.shape:
             self.weight, self.shape = _lay_out(self.weight.to_dense(), False, self.how, x.shape), x.shape
         made: Tensor = compute(x.to(self.dtype), self.weight, self.bias, *self.how, 1, "none", [], "")
         return made
