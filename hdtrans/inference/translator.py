@@ -242,7 +242,7 @@ class Translator:
         _check_seed(seed)
         assert not self.features or all("features" in inputs for inputs in batch), "inputs without a style"
         if self._to_lay_out and not self.compiled:
-            lay_out(self.module, self.precision.compute)
+            lay_out(self.module, self.precision.compute, by_shape=self.max_memory is None)
             self._to_lay_out, self._laid_out = False, True
         with torch.inference_mode(), self.precision.full() if self._laid_out else self.precision.autocast():
             yield

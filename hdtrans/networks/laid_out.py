@@ -21,9 +21,10 @@ class LaidOut(nn.Module):
     Args:
         convolution: with float32 weights.
         dtype: to compute in.
+        by_shape: whether to; while they are laid out anew, they are there three times.
     """
 
-    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype, by_shape: bool = True) -> None:
         super().__init__()
         self.dtype = dtype
         weight, bias = convolution.weight.detach().to(dtype), convolution.bias
@@ -31,7 +32,7 @@ class LaidOut(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype), requires_grad=False)
         self.transposed = isinstance(convolution, nn.ConvTranspose2d)
         self.how = [list(pair) for pair in _how(convolution)]
-        self.by_shape = dtype == torch.float32 and not self.transposed
+        self.by_shape = by_shape and dtype == torch.float32 and not self.transposed
         self.shape: torch.Size | None = None
         # Not a buffer: torch cannot copy or save what is laid out.
         self.weight = weight if self.by_shape else _lay_out(weight, self.transposed, self.how)
@@ -51,11 +52,12 @@ class LaidOut(nn.Module):
         return f"{tuple(self.weight.shape)}, {self.dtype}, transposed={self.transposed}"
 
 
-def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
+def lay_out(module: nn.Module, dtype: torch.dtype, by_shape: bool = True) -> None:
     """Bring the float32 weights of a module's convolutions to where it computes in `dtype`, without autocast.
 
     On the CPU, where torch and the CPU have what it takes, the convolutions are replaced by such as oneDNN lays out,
     those of labels and to few channels by quicker ones. Elsewhere their weights get the type. Norms keep theirs.
+    Where memory is short, float32 weights are best not laid out `by_shape`; see `LaidOut`.
     """
     if next(module.parameters()).device.type != "cpu" or not _can(dtype):
         for child in module.modules():
@@ -64,7 +66,7 @@ def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
         return
 
     def compute(convolution: nn.Conv2d) -> nn.Module:
-        return LaidOut(convolution, dtype)
+        return LaidOut(convolution, dtype, by_shape)
 
     conditions = [child for child in module.modules() if isinstance(child, Condition)]
     for segment in [child for child in module.modules() if isinstance(child, Segment)]:
@@ -72,7 +74,7 @@ def lay_out(module: nn.Module, dtype: torch.dtype) -> None:
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d | nn.ConvTranspose2d) and _is_plain(child):
-                setattr(parent, name, LaidOut(child, dtype))
+                setattr(parent, name, LaidOut(child, dtype, by_shape))
 
 
 def _replace_ends(segment: Segment, conditions: Sequence[Condition], compute: Compute) -> None:
