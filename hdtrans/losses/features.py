@@ -61,8 +61,10 @@ class _WithGradient(torch.autograd.Function):
     ) -> Tensor:
         pixels = fake.shape[-2] * fake.shape[-1]
         at_once = max(1, _PIXELS // pixels)
-        # In fp16 the gradient of a mean over so many values would vanish; VGG19's deepest have twice as many as pixels.
-        context.scale = 2.0 ** math.floor(math.log2(pixels * len(fake)) - 3) if fake.dtype == torch.float16 else 1.0
+        context.scale = 1.0
+        if fake.dtype == torch.float16:
+            # The gradient of a mean over so many values would vanish; VGG19's deepest have twice as many as pixels.
+            context.scale = 2.0 ** math.floor(math.log2(pixels * len(fake) / max(weights)) - 3)
         values, gradients = [], []
         for a, b in zip(fake.split(at_once), real.split(at_once), strict=True):
             with torch.enable_grad():

@@ -224,7 +224,7 @@ class Shared:
     Attributes:
         condition: (B, C, H, W), what the discriminators see of the input: no features of the encoder.
         fake: (B, 3, H, W) in [-1, 1], the generated picture, with its graph.
-        perceptual: the perceptual loss, not yet weighted; None without.
+        perceptual: the perceptual loss, weighted; None without.
         real_features: what the discriminators make of the true picture, with their graph.
     """
 
@@ -342,7 +342,8 @@ class Pix2pixHD(Method):
         perceptual = None
         if "perceptual" in self.helpers:
             network = cast(PerceptualNetwork, self.helpers["perceptual"])
-            perceptual = perceptual_loss(network.depths, fake, photo, network.weights)
+            weights = [self.config.perceptual.weight * weight for weight in network.weights]
+            perceptual = perceptual_loss(network.depths, fake, photo, weights)
         return Shared(condition, fake, perceptual, self._discriminate(nets, condition, photo))
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
@@ -358,9 +359,7 @@ class Pix2pixHD(Method):
             losses["feature_matching"] = config.feature_matching.weight * feature_matching_loss(
                 features, shared.real_features
             )
-        if shared.perceptual is not None:
-            losses["perceptual"] = config.perceptual.weight * shared.perceptual
-        return losses
+        return losses if shared.perceptual is None else {**losses, "perceptual": shared.perceptual}
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
         """Return half the sum of the losses on true and on generated pictures."""

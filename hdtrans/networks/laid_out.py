@@ -21,7 +21,7 @@ class LaidOut(nn.Module):
     Args:
         convolution: with float32 weights.
         dtype: to compute in.
-        by_shape: whether to; while they are laid out anew, they are there three times.
+        by_shape: lay float32 weights out for each shape that comes, being there three times meanwhile; else once.
     """
 
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype, by_shape: bool = True) -> None:
@@ -57,7 +57,7 @@ def lay_out(module: nn.Module, dtype: torch.dtype, by_shape: bool = True) -> Non
 
     On the CPU, where torch and the CPU have what it takes, the convolutions are replaced by such as oneDNN lays out,
     those of labels and to few channels by quicker ones. Elsewhere their weights get the type. Norms keep theirs.
-    Where memory is short, float32 weights are best not laid out `by_shape`; see `LaidOut`.
+    Without `by_shape`, float32 weights are laid out once and never take more memory; see `LaidOut`.
     """
     if next(module.parameters()).device.type != "cpu" or not _can(dtype):
         for child in module.modules():

@@ -56,6 +56,15 @@ def test_float32_is_laid_out_anew_where_the_shape_changes_and_only_there() -> No
         assert torch.equal(laid_out.to_dense(), plain.weight)
 
 
+def test_where_memory_is_short_float32_is_laid_out_once(tmp_path: Path) -> None:
+    method = {"kind": "pix2pixhd", "generator": {"width": 2, "downsamples": 1, "blocks": 1}, "perceptual": NONE}
+    file = made_checkpoint(tmp_path / "model.pt", {"kind": "label_maps", "root": ".", "labels": 5}, method)
+    for most, wanted in ((None, {True, False}), (2**36, {False})):
+        translator = Translator.load(file, "cpu", "fp32", max_memory=most)
+        translator(np.random.default_rng(0).integers(0, 5, (9, 12), dtype=np.uint8))
+        assert {m.by_shape for m in translator.module.modules() if isinstance(m, LaidOut)} == wanted
+
+
 def test_what_is_not_plain_is_left_alone() -> None:
     plain, grouped = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2)
     module = nn.Sequential(plain, nn.Sequential(grouped, nn.Conv2d(4, 4, 3, dilation=2)))
