@@ -10,11 +10,11 @@ import yaml
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
-from hdtrans.config import LabelMaps, check_recipe, method_module
-from hdtrans.data.toycity import CLASS_NAMES, write_dataset
+from hdtrans.config.recipe import LabelMaps, check_recipe, method_module
 from hdtrans.engine import checkpoint
 from hdtrans.engine.run import train
 from hdtrans.inference.translator import Translator
+from hdtrans.toycity.scenes import CLASS_NAMES, write_dataset
 
 
 def small_recipe(root: Path, out: Path, **changes: Any) -> dict[str, Any]:

@@ -22,18 +22,20 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "common": (),
     "config": ("common",),
-    "networks": ("common",),
+    "toycity": ("common",),
+    "networks": ("config.networks", "common"),
     "losses": ("common",),
     "data": ("config", "common"),
     "methods": ("networks", "losses", "methods.base", "config", "data.batch", "common"),
     "engine": ("methods.base", "data", "config", "common"),
     "inference": (
-        "networks.laid_out",
+        "networks.kernels.prepacked",
         "engine.checkpoint",
         "engine.precision",
         "engine.distributed",
         "methods.base",
         "data",
+        "toycity",
         "config",
         "common",
     ),
@@ -47,13 +49,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "common",
     ),
     "prepare": ("data", "config", "common"),
-    "benchmark": ("engine", "inference", "prepare", "methods.base", "data", "config", "common"),
+    "benchmark": ("engine", "inference", "prepare", "methods.base", "data", "toycity", "config", "common"),
     "cli": (
         "common",
         "config",
         "networks",
         "losses",
         "data",
+        "toycity",
         "methods",
         "engine",
         "inference",
@@ -82,14 +85,17 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "torch.cuda.amp": ("hdtrans/engine/precision.py",),
     "GradScaler": ("hdtrans/engine/precision.py",),
     # evaluation does not import networks, and needs other ones: Inception and those of LPIPS
-    "torchvision": ("hdtrans/networks/perceptual.py", "hdtrans/evaluation/features.py"),
-    "triton": ("hdtrans/networks/fused_norm_kernels.py", "hdtrans/networks/fused_pad_kernels.py"),
+    "torchvision": ("hdtrans/networks/perceptual.py", "hdtrans/evaluation/judges/features.py"),
+    "triton": ("hdtrans/networks/kernels/fused_norm_kernels.py", "hdtrans/networks/kernels/fused_pad_kernels.py"),
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
-    "importlib.import_module": ("hdtrans/config.py", "hdtrans/cli/__init__.py"),  # the one place per kind of name
+    "importlib.import_module": (
+        "hdtrans/config/recipe.py",
+        "hdtrans/cli/__init__.py",
+    ),  # the one place per kind of name
 }
 # Imported inside functions.
-ONLY_LATE = ("torchvision", "hdtrans.networks.fused_norm_kernels", "hdtrans.networks.fused_pad_kernels")
+ONLY_LATE = ("torchvision", "hdtrans.networks.kernels.fused_norm_kernels", "hdtrans.networks.kernels.fused_pad_kernels")
 
 FORBIDDEN_IMPORTS = ("pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle", "joblib")
 FORBIDDEN_CALLS = (
@@ -257,7 +263,7 @@ def _dotted_names(tree: ast.Module) -> Iterator[Import]:
 
 
 def _room(file: str) -> str:
-    """Return the room of a file of the package (of `hdtrans/config.py` too: config), else ''."""
+    """Return the room of a file of the package (of `hdtrans/config/recipe.py` too: config), else ''."""
     parts = file.removesuffix(".py").split("/")
     return parts[1] if parts[0] == "hdtrans" else ""
 
@@ -301,6 +307,15 @@ def test_rooms_without_torch_do_not_reach_it() -> None:
     assert not any(ways), "\n".join(["", *(" -> ".join(way) for way in ways if way)])
 
 
+def test_no_basename_stands_twice_in_a_room() -> None:
+    """A file's name tells it from all others of its room, whatever sub-folder it lies in."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for file in FILES:
+        if _room(file) and not file.endswith("__init__.py"):
+            seen.setdefault((_room(file), Path(file).name), []).append(file)
+    assert not [files for files in seen.values() if len(files) > 1]
+
+
 def test_the_wheel_has_every_room() -> None:
     """`setup.cfg` lists the folders of the package; it cannot find them, for the recipes lie outside."""
     settings = ConfigParser()
@@ -319,11 +334,15 @@ DOC = '"""What it is."""\n'
         ("hdtrans/common/x.py", "import torch", "common does not import torch"),
         (
             "hdtrans/common/x.py",
-            "from hdtrans.config import Size",
-            "common imports no other room, not hdtrans.config.Size",
+            "from hdtrans.config.recipe import Size",
+            "common imports no other room, not hdtrans.config.recipe.Size",
         ),
-        ("hdtrans/config.py", "from torch import nn", "config does not import torch"),
-        ("hdtrans/config.py", "from hdtrans.methods import base", "config imports common, not hdtrans.methods.base"),
+        ("hdtrans/config/recipe.py", "from torch import nn", "config does not import torch"),
+        (
+            "hdtrans/config/recipe.py",
+            "from hdtrans.methods import base",
+            "config imports common, not hdtrans.methods.base",
+        ),
         ("hdtrans/prepare/x.py", "def _f():\n    import torch.nn", "prepare does not import torch"),
         ("hdtrans/engine/trainer.py", "from hdtrans import networks", "not hdtrans.networks"),
         ("hdtrans/engine/trainer.py", "from ..methods.pix2pixhd import Config", "not hdtrans.methods.pix2pixhd.Config"),
@@ -332,9 +351,13 @@ DOC = '"""What it is."""\n'
         ("hdtrans/engine/trainer.py", "if kind == 'pix2pixhd': pass", "the engine knows no method, not 'pix2pixhd'"),
         ("hdtrans/methods/a.py", "from hdtrans.methods.b import Config", "not hdtrans.methods.b.Config"),
         ("hdtrans/methods/a.py", "from . import b", "not hdtrans.methods.b"),
-        ("hdtrans/methods/a.py", "from hdtrans.data.read import read_label", "not hdtrans.data.read.read_label"),
+        ("hdtrans/methods/a.py", "from hdtrans.data.io.read import read_label", "not hdtrans.data.io.read.read_label"),
         ("hdtrans/inference/x.py", "import hdtrans.engine.trainer", "not hdtrans.engine.trainer"),
-        ("hdtrans/networks/x.py", "from hdtrans.losses import gan", "networks imports common, not hdtrans.losses.gan"),
+        (
+            "hdtrans/networks/x.py",
+            "from hdtrans.losses import gan",
+            "networks imports config.networks, common, not hdtrans.losses.gan",
+        ),
         ("hdtrans/losses/x.py", "import pydantic", "losses imports torch and no other package, not pydantic"),
         ("hdtrans/shed/x.py", "import hdtrans.common", "there is no room shed"),
         ("hdtrans/engine/x.py", "import torch.distributed as dist", "torch.distributed stands in"),
@@ -352,8 +375,8 @@ DOC = '"""What it is."""\n'
         ("hdtrans/losses/x.py", "def _f():\n    import triton.language", "triton stands in"),
         (
             "hdtrans/networks/x.py",
-            "from hdtrans.networks import fused_norm_kernels",
-            "hdtrans.networks.fused_norm_kernels is imported inside the function",
+            "from hdtrans.networks.kernels import fused_norm_kernels",
+            "hdtrans.networks.kernels.fused_norm_kernels is imported inside the function",
         ),
         ("hdtrans/data/x.py", "import yaml\nyaml.safe_load('')", "yaml.safe_load stands in"),
         (

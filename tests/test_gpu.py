@@ -12,9 +12,9 @@ import torch
 from hdtrans.benchmark.plan import Plan
 from hdtrans.benchmark.run import benchmark
 from hdtrans.cli import run_tool
-from hdtrans.config import Recipe, Size, check_recipe, method_module
+from hdtrans.config.recipe import Recipe, Size, check_recipe, method_module
 from hdtrans.data.batch import collate
-from hdtrans.data.read import read_instance, read_label
+from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.estimate import count_step

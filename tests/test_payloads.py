@@ -20,7 +20,7 @@ from hdtrans import Translator
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.engine.checkpoint import digest, digest_file, styles_file
-from hdtrans.evaluation.set_distances import RealFeatures
+from hdtrans.evaluation.metrics.set_distances import RealFeatures
 from tests.bars import Figure
 from tests.small_runs import made_checkpoint, small_recipe, toy_data, write_recipe
 

@@ -7,7 +7,7 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config import Recipe, check_recipe, load_recipe, method_kinds, packaged_recipes
+from hdtrans.config.recipe import Recipe, check_recipe, load_recipe, method_kinds, packaged_recipes
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 FILES = sorted(OPTIONS.glob("*.yaml"))

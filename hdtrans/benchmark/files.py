@@ -13,13 +13,13 @@ import numpy as np
 from hdtrans.benchmark.plan import ALONE, ORIGINAL, OURS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
-from hdtrans.config import LabelMaps
+from hdtrans.config.recipe import LabelMaps
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry
-from hdtrans.prepare.folder import FolderSource
-from hdtrans.prepare.making import MapsMaker
+from hdtrans.prepare.formats.folder import FolderSource
 from hdtrans.prepare.options import Options
+from hdtrans.prepare.writing.making import MapsMaker
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdtrans.config import Recipe, Size, load_recipe
+from hdtrans.config.recipe import Recipe, Size, load_recipe
 
 SUBJECTS = ("inference", "training", "reading", "preparing")
 OURS, ORIGINAL, ALONE = "hdtrans", "original", "decoding alone"

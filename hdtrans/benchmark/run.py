@@ -24,13 +24,13 @@ from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config import LabelMaps, Size
+from hdtrans.config.recipe import LabelMaps, Size
 from hdtrans.data.dataset import StillSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
-from hdtrans.data.toycity import write_dataset
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision, computes_bf16
+from hdtrans.toycity.scenes import write_dataset
 
 _FIELDS = ("label", "instance", "photo")
 _MOST_FILES = 8

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from hdtrans.evaluation.comparison import write_comparison
+from hdtrans.evaluation.report.comparison import write_comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
 
     from hdtrans.common.errors import UserError
-    from hdtrans.inference.convert import export_original, import_original
+    from hdtrans.inference.originals.convert import export_original, import_original
 
     if given.out is not None:
         lines = import_original(given.model, given.out, given.overrides)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from hdtrans.engine.checkpoint import find_checkpoint
     from hdtrans.engine.distributed import start_processes
-    from hdtrans.inference.encode_styles import Options, encode_styles
+    from hdtrans.inference.styles.encode import Options, encode_styles
     from hdtrans.inference.translator import Translator
 
     checkpoint = find_checkpoint(given.model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdtrans.common.classes import ClassTable
-    from hdtrans.evaluation.places import Places
+    from hdtrans.evaluation.pairs import Places
 
 Known = tuple["Places", "ClassTable | None", dict[str, Any], Callable[[], None]]
 
@@ -16,7 +16,7 @@ Known = tuple["Places", "ClassTable | None", dict[str, Any], Callable[[], None]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score; return 1 if some pictures could not be scored, else 0."""
     from hdtrans.evaluation.options import add_options, folder_places, make_metrics, read_size
-    from hdtrans.evaluation.report import report, report_text, write_report
+    from hdtrans.evaluation.report.scores import report, report_text, write_report
     from hdtrans.evaluation.scoring import score
 
     parser = argparse.ArgumentParser(
@@ -57,8 +57,8 @@ def _of_run(given: Any) -> Known:
     """Return what to score, the classes, what is known of the model, and what makes the pictures."""
     from hdtrans.engine.checkpoint import find_checkpoint
     from hdtrans.evaluation.run_files import run_files
-    from hdtrans.inference.files import Folders
-    from hdtrans.inference.folder import translate_folder
+    from hdtrans.inference.folder.files import Folders
+    from hdtrans.inference.folder.translate import translate_folder
     from hdtrans.inference.translator import Translator
 
     checkpoint = find_checkpoint(given.target)

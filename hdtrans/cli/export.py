@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", default="2048x1024", metavar="WxH", help="to compare at (default: %(default)s)")
     given = parser.parse_args(arguments)
 
-    from hdtrans.inference.export import export, read_compared_size
+    from hdtrans.inference.publish.export import export, read_compared_size
 
     how = given.dtype, not given.no_ema, given.direction, given.input, given.instances
     lines, well = export(given.model, given.out, read_compared_size(given.size), *how)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hdtrans.inference.options import add_options
+from hdtrans.inference.folder.options import add_options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from hdtrans.common.sizes import read_bytes
     from hdtrans.engine.distributed import start_processes
-    from hdtrans.inference.files import Folders, find_inputs
-    from hdtrans.inference.folder import translate_folder
+    from hdtrans.inference.folder.files import Folders, find_inputs
+    from hdtrans.inference.folder.translate import translate_folder
     from hdtrans.inference.translator import Translator
 
     folders = Folders(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.data.toycity import write_dataset
+from hdtrans.toycity.scenes import write_dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hdtrans.common.sizes import read_bytes
-from hdtrans.prepare.formats import FORMATS, prepare
 from hdtrans.prepare.options import add_common_options
-from hdtrans.prepare.shards import write_shards
+from hdtrans.prepare.registry import FORMATS, prepare
+from hdtrans.prepare.writing.shards import write_shards
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

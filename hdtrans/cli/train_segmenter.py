@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps
+from hdtrans.config.recipe import LabelMaps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0 < given.held_back < 1 or given.steps < 1 or not 1 <= (given.labels or 1) <= 65535:
         parser.error("--held-back is a share between 0 and 1, --steps and --labels are 1 or more")
 
+    from hdtrans.evaluation.judges.train_segmenter import SegmenterTraining, describe, train_segmenter
     from hdtrans.evaluation.options import read_size
-    from hdtrans.evaluation.train_segmenter import SegmenterTraining, describe, train_segmenter
 
     table = ClassTable.read(given.data / "dataset.json") if (given.data / "dataset.json").is_file() else None
     if given.labels is None and table is None:

@@ -1,1 +1,1 @@
-"""Reading pictures and maps, one random geometry per sample, the resumable order of samples, the toy street scenes."""
+"""Training data: reading, kinds of data, pairing by name, geometry, the resumable order of samples."""

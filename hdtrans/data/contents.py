@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, Lab, Photos, PhotosToMaps, Pictures, SideBySide
+from hdtrans.config.recipe import Data, Lab, Photos, PhotosToMaps, Pictures, SideBySide
 from hdtrans.data import derived
 from hdtrans.data.batch import as_bytes, as_words
-from hdtrans.data.header import shown
+from hdtrans.data.io.header import shown
+from hdtrans.data.io.read import read_instance, read_label, read_picture, with_channels
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.layouts import classes_wanted, file_channels, makes_instances, odd_width
-from hdtrans.data.read import read_instance, read_label, read_picture, with_channels
 
 Array = npt.NDArray[Any]
 

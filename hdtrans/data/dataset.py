@@ -18,12 +18,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config import Data, Unpaired
+from hdtrans.config.recipe import Data, Unpaired
 from hdtrans.data.batch import FIELDS, Batch, Sample, collate
 from hdtrans.data.contents import make_fields, read_files
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.header import shown
+from hdtrans.data.io.header import shown
 from hdtrans.data.layouts import files_for
 from hdtrans.data.order import sample_index, sample_random
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.config import Edges, Grey, Lab, LowResolution, Photos
-from hdtrans.data.read import with_channels
+from hdtrans.config.recipe import Edges, Grey, Lab, LowResolution, Photos
+from hdtrans.data.io.read import with_channels
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]

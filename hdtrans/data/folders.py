@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config import Data, LabelMaps, Photos, PicturePairs, Unpaired
-from hdtrans.data.header import EXTENSIONS, FilePath, shown
+from hdtrans.config.recipe import Data, LabelMaps, Photos, PicturePairs, Unpaired
+from hdtrans.data.io.header import EXTENSIONS, FilePath, shown
+from hdtrans.data.io.shards import is_folder, shard_files, shard_folders
 from hdtrans.data.layouts import files_for, folder_names
 from hdtrans.data.pairing import natural, pair
-from hdtrans.data.shards import is_folder, shard_files, shard_folders
 
 _MOST_SHOWN = 10
 _MOST_COMPARED = 1000  # names, when looking for the nearest one

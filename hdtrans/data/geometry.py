@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import GeometryKind, Size, Stage
+from hdtrans.config.recipe import GeometryKind, Size, Stage
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a file gets to the size that the networks see; the fields are those of a stage (`hdtrans.config.Stage`).
+    """Scaling and cropping from a file's size to the size that networks see, as a stage of the recipe says.
 
     Only the width of `load` counts for `scale_width_and_crop`.
     """

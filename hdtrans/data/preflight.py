@@ -9,13 +9,13 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, SideBySide, Stage, Unpaired
+from hdtrans.config.recipe import Data, SideBySide, Stage, Unpaired
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.header import Header, probe, shown
+from hdtrans.data.io.header import Header, probe, shown
+from hdtrans.data.io.read import instance_problem, label_problem, picture_problem, read_label
 from hdtrans.data.label_ids import LabelIdError, advice, check_label_ids
 from hdtrans.data.layouts import classes_wanted, file_channels, files_for, odd_width
-from hdtrans.data.read import instance_problem, label_problem, picture_problem, read_label
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500

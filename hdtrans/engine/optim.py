@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdtrans.config import Adam, Stage
+from hdtrans.config.recipe import Adam, Stage
 
 
 def make_adam(parameters: Iterable[Tensor], config: Adam, learning_rate: float) -> torch.optim.Adam:

@@ -14,19 +14,19 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.freed_memory import keep_freed_memory
-from hdtrans.config import Data, Recipe, Stage, Validate, method_module
+from hdtrans.config.recipe import Data, Recipe, Stage, Validate, method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.holdout import hold_back
 from hdtrans.data.layouts import files_for
 from hdtrans.data.preflight import BadFiles, class_table, preflight
-from hdtrans.data.validation import hold_back
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.optim import stage_images
-from hdtrans.engine.report import Reporter
+from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import claim
 from hdtrans.engine.trainer import Trainer
 from hdtrans.engine.validation import Judge, Validation

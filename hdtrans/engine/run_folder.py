@@ -7,7 +7,7 @@ from typing import Any
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml, yaml_text
-from hdtrans.config import Recipe, check_recipe
+from hdtrans.config.recipe import Recipe, check_recipe
 
 # What may change when a run is continued, besides a longer last stage and what is validated. A batch_size may change
 # with the number of processes: the trainer holds their product.

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import NonFiniteError, Stopped, UserError
-from hdtrans.config import Stage, Training
+from hdtrans.config.recipe import Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
@@ -33,8 +33,8 @@ from hdtrans.engine.non_finite import evidence, save_evidence, sentence
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
 from hdtrans.engine.prefetch import moved
-from hdtrans.engine.report import Reporter
-from hdtrans.engine.samples import Viewable, sample_pictures
+from hdtrans.engine.report.previews import Viewable, sample_pictures
+from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.validation import Validation
 from hdtrans.methods.base import Method

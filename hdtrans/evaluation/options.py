@@ -9,16 +9,16 @@ from typing import Any
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.common.validation_section import FIGURES, SET_METRICS
-from hdtrans.config import Size
+from hdtrans.config.recipe import Size
+from hdtrans.config.validation import FIGURES, SET_METRICS
 from hdtrans.engine.distributed import choose_device
-from hdtrans.evaluation.metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
-from hdtrans.evaluation.network_metrics import KeptFeatures, lpips_metric, set_distances
-from hdtrans.evaluation.places import RESULTS, Places, files_of
-from hdtrans.evaluation.segmentation import PROTOCOLS, SegmentationMetric
-from hdtrans.evaluation.segmenters import INPUTS, load_segmenter
-from hdtrans.evaluation.set_distances import RealFeatures, cache_folder
-from hdtrans.evaluation.weights import WeightFiles
+from hdtrans.evaluation.judges.segmenters import INPUTS, load_segmenter
+from hdtrans.evaluation.judges.weights import WeightFiles
+from hdtrans.evaluation.metrics.folder_metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
+from hdtrans.evaluation.metrics.network_metrics import KeptFeatures, lpips_metric, set_distances
+from hdtrans.evaluation.metrics.segmentation import PROTOCOLS, SegmentationMetric
+from hdtrans.evaluation.metrics.set_distances import RealFeatures, cache_folder
+from hdtrans.evaluation.pairs import RESULTS, Places, files_of
 
 METRICS: tuple[str, ...] = tuple(FIGURES)
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import SampleFiles
-from hdtrans.evaluation.metrics import Metric, Summary
-from hdtrans.evaluation.places import Item, Places
+from hdtrans.evaluation.metrics.folder_metrics import Metric, Summary
+from hdtrans.evaluation.pairs import Item, Places
 
 _THREADS = 2  # that read and measure
 _FAILURES = (UserError, OSError, MemoryError)

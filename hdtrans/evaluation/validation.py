@@ -10,15 +10,15 @@ from torch import Tensor
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, PhotosToMaps, Validate
+from hdtrans.config.recipe import Data, PhotosToMaps, Validate
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.data.contents import result_of
-from hdtrans.evaluation.metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
-from hdtrans.evaluation.network_metrics import lpips_metric, set_distances
-from hdtrans.evaluation.places import Item
-from hdtrans.evaluation.segmentation import SegmentationMetric
-from hdtrans.evaluation.segmenters import load_segmenter
-from hdtrans.evaluation.weights import WeightFiles
+from hdtrans.evaluation.judges.segmenters import load_segmenter
+from hdtrans.evaluation.judges.weights import WeightFiles
+from hdtrans.evaluation.metrics.folder_metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
+from hdtrans.evaluation.metrics.network_metrics import lpips_metric, set_distances
+from hdtrans.evaluation.metrics.segmentation import SegmentationMetric
+from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, Lab, LabelMaps, Photos, Pictures
+from hdtrans.config.recipe import Data, Lab, LabelMaps, Photos, Pictures
 from hdtrans.data.contents import make_fields, ready_source
+from hdtrans.data.io.read import LARGEST_ID, as_picture
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.layouts import makes_instances
-from hdtrans.data.read import LARGEST_ID, as_picture
 
 Array = npt.NDArray[Any]
 

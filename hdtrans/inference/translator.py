@@ -14,23 +14,23 @@ from torch import nn
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import PictureWarning, UserError
-from hdtrans.config import Recipe, check_recipe, method_module
+from hdtrans.config.recipe import Recipe, check_recipe, method_module
 from hdtrans.data.contents import for_host, from_host, result_channels, result_of
-from hdtrans.data.read import as_picture
+from hdtrans.data.io.read import as_picture
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
 from hdtrans.inference import tiles
+from hdtrans.inference.folder.results import ODDITIES, oddity
 from hdtrans.inference.inputs import as_tensor, asked_for, check_ids, check_inputs
 from hdtrans.inference.memory import Memory
-from hdtrans.inference.objects import Objects
-from hdtrans.inference.published import FORMS, read_published
-from hdtrans.inference.results import ODDITIES, oddity
-from hdtrans.inference.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
-from hdtrans.inference.styles import Styles
+from hdtrans.inference.publish.published import FORMS, read_published
+from hdtrans.inference.styles.clusters import Styles
+from hdtrans.inference.styles.objects import Objects
+from hdtrans.inference.styles.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
 from hdtrans.inference.transfers import Transfers
 from hdtrans.methods.base import Method
-from hdtrans.networks.laid_out import lay_out
+from hdtrans.networks.kernels.prepacked import lay_out
 
 Map = npt.NDArray[Any]
 Picture = npt.NDArray[Any]

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
-from hdtrans.common.network_sections import (
+from hdtrans.config.networks import (
     Norm,
     PatchSection,
     PixelSection,
@@ -23,7 +23,7 @@ from hdtrans.common.network_sections import (
     refuse_batch_norm,
     refuse_residual,
 )
-from hdtrans.config import Data, Lab, LabelMaps, MethodSection, Photos, PhotosToMaps, Section, Stage
+from hdtrans.config.recipe import Data, Lab, LabelMaps, MethodSection, Photos, PhotosToMaps, Section, Stage
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
-from hdtrans.common.network_sections import (
+from hdtrans.config.networks import (
     PatchSection,
     PixelSection,
     ResNetSection,
@@ -22,7 +22,7 @@ from hdtrans.common.network_sections import (
     refuse_batch_norm,
     refuse_residual,
 )
-from hdtrans.config import Data, LabelMaps, MethodSection, Section, Stage, Unpaired
+from hdtrans.config.recipe import Data, LabelMaps, MethodSection, Section, Stage, Unpaired
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss

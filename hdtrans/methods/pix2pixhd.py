@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, PositiveInt, field_serializer, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config import Data, LabelMaps, MethodSection, Pictures, Section, Stage, Unpaired
+from hdtrans.config.recipe import Data, LabelMaps, MethodSection, Pictures, Section, Stage, Unpaired
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss

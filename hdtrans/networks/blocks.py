@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hdtrans.networks.fused import suits
-from hdtrans.networks.fused_norm import fused_instance_norm
-from hdtrans.networks.fused_pad import fused_reflection_pad
+from hdtrans.networks.kernels.fused import suits
+from hdtrans.networks.kernels.fused_norm import fused_instance_norm
+from hdtrans.networks.kernels.fused_pad import fused_reflection_pad
 from hdtrans.networks.parts import Features, locally
 
 NormKind = Literal["instance", "batch", "none"]

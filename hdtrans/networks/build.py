@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hdtrans.common.network_sections import PatchSection, PixelSection, ResNetSection, UNetSection
+from hdtrans.config.networks import PatchSection, PixelSection, ResNetSection, UNetSection
 from hdtrans.networks.discriminators import PatchDiscriminator, PixelDiscriminator
 from hdtrans.networks.resnet import ResNet
 from hdtrans.networks.unet import UNet

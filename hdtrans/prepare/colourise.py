@@ -12,9 +12,9 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.data.folders import partners_of
-from hdtrans.data.read import read_label
-from hdtrans.prepare.journal import TABLE
-from hdtrans.prepare.pictures import encode_png
+from hdtrans.data.io.read import read_label
+from hdtrans.prepare.writing.manifest import TABLE
+from hdtrans.prepare.writing.pictures import encode_png
 
 LEGEND = "legend.png"
 

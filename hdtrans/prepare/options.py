@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError
-from hdtrans.data.header import LARGEST_PIXELS
+from hdtrans.data.io.header import LARGEST_PIXELS
 
 SPLITS = ("train", "val", "test")
 

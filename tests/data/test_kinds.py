@@ -9,15 +9,15 @@ import torch
 from pydantic import TypeAdapter
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data, PhotosToMaps, Size, Stage
+from hdtrans.config.recipe import Data, PhotosToMaps, Size, Stage
 from hdtrans.data import derived
 from hdtrans.data.contents import read_source, result_channels, result_of, viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.holdout import hold_back
 from hdtrans.data.order import BatchOrder
 from hdtrans.data.preflight import class_table, preflight
-from hdtrans.data.validation import hold_back
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 BOTH = ("source", "photo")

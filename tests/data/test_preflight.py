@@ -6,7 +6,7 @@ import pytest
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config import LabelMaps, PicturePairs, Stage
+from hdtrans.config.recipe import LabelMaps, PicturePairs, Stage
 from hdtrans.data.folders import find_samples
 from hdtrans.data.preflight import class_table, preflight
 

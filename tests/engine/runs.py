@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config import Adam, Ema, PicturePairs, Size, Stage, Training
+from hdtrans.config.recipe import Adam, Ema, PicturePairs, Size, Stage, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints

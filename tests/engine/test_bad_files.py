@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import check_recipe
+from hdtrans.config.recipe import check_recipe
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from hdtrans.common.planned import planned_for_gpu
-from hdtrans.config import Recipe, check_recipe, load_recipe, method_module
+from hdtrans.config.recipe import Recipe, check_recipe, load_recipe, method_module
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import GPU_SIZES, Cost, count_step, describe, largest_batches
 from hdtrans.engine.precision import Precision

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hdtrans.common.errors import UserError
-from hdtrans.config import Recipe, check_recipe
+from hdtrans.config.recipe import Recipe, check_recipe
 from hdtrans.engine.run_folder import claim, differences
 from tests.small_runs import small_recipe
 

@@ -10,8 +10,8 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
-from hdtrans.evaluation import set_distances
-from hdtrans.evaluation.places import Places
+from hdtrans.evaluation.metrics import set_distances
+from hdtrans.evaluation.pairs import Places
 from hdtrans.evaluation.scoring import score
 from tests.small_runs import small_recipe, toy_data, train_values
 

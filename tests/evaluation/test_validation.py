@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from hdtrans.cli import run_tool
-from hdtrans.config import PhotosToMaps
+from hdtrans.config.recipe import PhotosToMaps
 from hdtrans.data.batch import Batch
 from hdtrans.data.contents import make_fields
-from hdtrans.evaluation.metrics import LabelMetric
+from hdtrans.evaluation.metrics.folder_metrics import LabelMetric
 from hdtrans.evaluation.validation import PictureJudge
 from tests.inference.test_kinds import folders, recipe
 from tests.small_runs import small_recipe, toy_data, write_recipe

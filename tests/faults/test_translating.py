@@ -152,7 +152,7 @@ def test_many_files_take_no_more_memory(place: Path, tmp_path: Path, figure: Fig
 
 KEEPING = """
 import os
-from hdtrans.inference.folder import _Job
+from hdtrans.inference.folder.translate import _Job
 write, kept = _Job._write, []
 def keeping(self, *given):
     kept.append(b"x" * 800_000)  # as much as eight results

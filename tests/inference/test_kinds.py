@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config import Data
+from hdtrans.config.recipe import Data
 from hdtrans.data.contents import result_of
 from hdtrans.data.derived import lab_of
 from hdtrans.engine.checkpoint import find_checkpoint, load
-from hdtrans.inference.results import file_ending
+from hdtrans.inference.folder.results import file_ending
 from hdtrans.inference.translator import Translator
 from tests.small_runs import small_recipe, train_values
 

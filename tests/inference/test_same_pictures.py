@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.cli import run_tool
-from hdtrans.config import check_recipe
+from hdtrans.config.recipe import check_recipe
 from hdtrans.data.batch import Batch
-from hdtrans.data.read import read_instance, read_label
+from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.engine.run import train
 from hdtrans.inference import translator as translators
-from hdtrans.inference.results import write_result
+from hdtrans.inference.folder.results import write_result
 from hdtrans.inference.translator import Translator
 from tests.bars import Figure
 from tests.small_runs import small_recipe, toy_data

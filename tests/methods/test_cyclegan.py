@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config import Data, Lab, LabelMaps, Photos, PhotosToMaps, Size, Stage, Unpaired
+from hdtrans.config.recipe import Data, Lab, LabelMaps, Photos, PhotosToMaps, Size, Stage, Unpaired
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

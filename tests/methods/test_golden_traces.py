@@ -7,11 +7,11 @@ import pytest
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config import Adam, LabelMaps, PicturePairs, Stage, Training
+from hdtrans.config.recipe import Adam, LabelMaps, PicturePairs, Stage, Training
 from hdtrans.data.batch import Sample
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
-from hdtrans.inference.original_keys import (
+from hdtrans.inference.originals.keys import (
     Keys,
     discriminator,
     pix2pixhd_discriminator,

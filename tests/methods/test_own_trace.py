@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.config import Adam, LabelMaps, Stage, Training
+from hdtrans.config.recipe import Adam, LabelMaps, Stage, Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

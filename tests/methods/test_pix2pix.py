@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config import Data, LabelMaps, PicturePairs, Size, Stage, Unpaired, load_recipe
+from hdtrans.config.recipe import Data, LabelMaps, PicturePairs, Size, Stage, Unpaired, load_recipe
 from hdtrans.data.batch import Batch, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import describe

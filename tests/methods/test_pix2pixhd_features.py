@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config import LabelMaps, PicturePairs, Stage, check_recipe
+from hdtrans.config.recipe import LabelMaps, PicturePairs, Stage, check_recipe
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

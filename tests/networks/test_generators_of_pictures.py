@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdtrans.common.network_sections import PatchSection, PixelSection, ResNetSection, UNetSection
+from hdtrans.config.networks import PatchSection, PixelSection, ResNetSection, UNetSection
 from hdtrans.networks.blocks import Dropout, Norm
 from hdtrans.networks.build import build_discriminator, build_generator
 from hdtrans.networks.initialise import initialise

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.inference.original_keys import (
+from hdtrans.inference.originals.keys import (
     Keys,
     discriminator,
     pix2pixhd_discriminator,

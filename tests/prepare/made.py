@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from hdtrans.cli import run_tool
-from hdtrans.data.read import read_label
+from hdtrans.data.io.read import read_label
 
 
 def put(path: Path, array) -> Path:

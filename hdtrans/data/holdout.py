@@ -1,0 +1,51 @@
+"""Hold back a share of the training files: the same ones whatever else lies in the folder."""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+
+from hdtrans.common.errors import UserError
+from hdtrans.config.recipe import Data, Unpaired
+from hdtrans.data.folders import SampleFiles, find_samples, side_paths, side_samples
+
+Split = tuple[list[SampleFiles], list[SampleFiles]]
+
+
+def hold_back(data: Data, files: Sequence[SampleFiles], fields: Collection[str]) -> Split:
+    """Return the samples to train on and those that validate: what `data.validation` says.
+
+    A share holds back those samples whose name's hash (SHA-256, as a fraction of its range) is below it, and at least
+    one. So a file stays on its side when others are added or removed. Unpaired files are split on each side.
+
+    Args:
+        data: its `validation` is a share of the samples, the name of a folder (whose samples are found), or None.
+        files: the training samples, as `find_samples` gives them.
+        fields: that will be read; `photo` may be missing in a folder that validates.
+
+    Raises:
+        UserError: nothing is left to train on, or the folder cannot be used.
+    """
+    if data.validation is None:
+        return list(files), []
+    if isinstance(data.validation, str):
+        inputs = [field for field in fields if field != "photo"]
+        return list(files), find_samples(data, data.validation, inputs, optional=["photo"])
+    if not isinstance(data, Unpaired):
+        return _split(files, data.validation)
+    sides = [[SampleFiles(_stem(path), {side: path}) for path in side_paths(files, side)] for side in files[0].paths]
+    parts = [_split(side, data.validation) for side in sides]
+    return side_samples([train for train, _ in parts]), side_samples([held for _, held in parts])
+
+
+def _split(files: Sequence[SampleFiles], share: float) -> Split:
+    hashes = [int.from_bytes(hashlib.sha256(os.fsencode(s.name)).digest()[:8], "big") / 2**64 for s in files]
+    held = [sample for sample, place in zip(files, hashes, strict=True) if place < share or place == min(hashes)]
+    names = {sample.name for sample in held}
+    train = [sample for sample in files if sample.name not in names]
+    if not train:
+        raise UserError(f"data.validation: {share:g} of {len(files)} sample(s) leaves none to train on")
+    return train, held
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]

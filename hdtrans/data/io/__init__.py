@@ -1,0 +1,1 @@
+"""Bytes to arrays: headers, readers and tar shards."""

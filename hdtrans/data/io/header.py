@@ -1,0 +1,279 @@
+"""What a picture file says of itself: its format, size and kind, read from its first bytes without decoding it."""
+
+import ast
+import io
+import os
+import re
+import stat
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.Image import DecompressionBombError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from hdtrans.common.errors import UserError
+from hdtrans.common.errors import shown as shown
+from hdtrans.data.io.shards import open_member
+from hdtrans.data.io.tiff import Tags, tiff_tags
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
+"""How the names of pictures and maps may end, in upper or lower case. The format itself is told by the first bytes."""
+
+LARGEST_PIXELS = 200_000_000
+"""A header that promises more pixels is refused before anything is decoded."""
+
+DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
+    *(MemoryError, RecursionError, Warning, DecompressionBombError),
+)
+"""What decoders raise about damaged bytes (warnings too, where they are made errors)."""
+
+FilePath = str | os.PathLike[str]
+
+_FORMATS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+    (b"P2", "PNM"),
+    (b"P3", "PNM"),
+    (b"P5", "PNM"),
+    (b"P6", "PNM"),
+    (b"RIFF", "WEBP"),
+    (b"\x93NUMPY", "npy"),
+)
+_PNM = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
+_PNM_LONGEST_HEADER = 4096  # bytes, comments included
+_NPY_LONGEST_HEADER = 10_000
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type: channels
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size and kind of a picture file, as its header tells.
+
+    Attributes:
+        height, width: in pixels, as the picture is shown: after the EXIF orientation.
+        channels: samples a pixel in the file, alpha included; 1 for a palette.
+        bits: of one sample.
+        palette: whether the samples are places in a table of colours.
+        cmyk: whether the samples are inks.
+        floating: whether the samples are floating point numbers.
+        format: PNG, JPEG, TIFF, BMP, PNM, WEBP or npy.
+        orientation: EXIF's, 1 to 8, that is still to be applied to the decoded pixels.
+    """
+
+    height: int
+    width: int
+    channels: int
+    bits: int
+    palette: bool
+    cmyk: bool = False
+    floating: bool = False
+    format: str = "PNG"
+    orientation: int = 1
+
+
+def probe(path: FilePath) -> Header:
+    """Read the header of a picture or map.
+
+    Raises:
+        UserError: naming the file and its size in bytes: it cannot be opened, is empty, is no regular file (a folder,
+            a pipe), is in no format that is read here, or has more than 200 million pixels.
+    """
+    file, size = open_regular(path)
+    with file:
+        return read_header(file, path, size)
+
+
+def damaged(path: FilePath, size: int, words: object) -> UserError:
+    """Return the error for a file of `size` bytes that cannot be decoded, with the decoder's words."""
+    return UserError(f"{shown(path)}: cannot be read as a picture ({size} bytes): {words}")
+
+
+def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
+    """Open a file that is not empty and no folder, pipe or device, without ever waiting; return it and its size.
+
+    The path may lead into a shard (`train-000000.tar/train_label/a.png`).
+
+    Raises:
+        UserError: naming the file and what is wrong with it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        if (member := open_member(os.fspath(path))) and member[1]:
+            return member
+        if member:
+            member[0].close()
+            raise UserError(f"{shown(path)}: is empty (0 bytes); write the file again") from None
+        link = f"; it is a link to {os.readlink(path)!r}" if os.path.islink(path) else ""
+        raise UserError(f"{shown(path)}: cannot be opened: {error.strerror or error}{link}") from error
+    state = os.fstat(descriptor)
+    if stat.S_ISREG(state.st_mode) and state.st_size:
+        return os.fdopen(descriptor, "rb"), state.st_size
+    os.close(descriptor)
+    if stat.S_ISREG(state.st_mode):
+        raise UserError(f"{shown(path)}: is empty (0 bytes); write the file again")
+    kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe, socket or device"
+    raise UserError(f"{shown(path)}: is {kind}, not a picture file")
+
+
+def read_header(file: BinaryIO, path: FilePath, size: int) -> Header:
+    """Read the header from an open file (or bytes in memory) of `size` bytes; raise UserError naming `path`."""
+    start = file.read(12)
+    name = next((name for magic, name in _FORMATS if start.startswith(magic)), "")
+    if not name or (name == "WEBP" and start[8:] != b"WEBP"):
+        raise damaged(path, size, f"starts with {start!r}, which is no {', '.join(_READERS)} file")
+    file.seek(0)
+    try:
+        header = _READERS[name](file)
+    except DECODER_ERRORS as error:
+        raise damaged(path, size, f"{name}: {error}") from error
+    if header.height < 1 or header.width < 1:
+        raise damaged(path, size, f"{name}: a picture of {header.width}x{header.height}")
+    if header.height * header.width > LARGEST_PIXELS:
+        raise UserError(
+            f"{shown(path)}: {header.width}x{header.height} in {size} bytes; a picture may have at most "
+            f"{LARGEST_PIXELS} pixels; cut it into parts"
+        )
+    if header.orientation in _TURNED:
+        header = replace(header, height=header.width, width=header.height)
+    return header if name != "TIFF" else replace(header, orientation=1)  # decoders turn TIFF by themselves
+
+
+def _png(file: BinaryIO) -> Header:
+    head = file.read(33)
+    length, name, width, height, bits, colour = struct.unpack_from(">I4sIIBB", head, 8)
+    if len(head) < 33 or name != b"IHDR" or length != 13 or colour not in _PNG_CHANNELS:
+        raise ValueError("its first chunk is no valid IHDR")
+    orientation = _png_orientation(file)
+    return Header(height, width, _PNG_CHANNELS[colour], bits, colour == 3, format="PNG", orientation=orientation)
+
+
+def _png_orientation(file: BinaryIO) -> int:
+    """Return what an eXIf chunk before the pixels says."""
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name in (b"IDAT", b"IEND"):
+            return 1
+        if name == b"eXIf":
+            return _exif_orientation(file.read(min(length, 1 << 16)))
+        file.seek(length + 4, io.SEEK_CUR)
+    return 1
+
+
+def _jpeg(file: BinaryIO) -> Header:
+    picture = JpegImageFile(file)
+    channels = {"L": 1, "RGB": 3, "CMYK": 4}[picture.mode]
+    orientation = _exif_orientation(picture.info.get("exif"))
+    cmyk = channels == 4
+    return Header(picture.height, picture.width, channels, 8, False, cmyk, format="JPEG", orientation=orientation)
+
+
+def _webp(file: BinaryIO) -> Header:
+    picture = WebPImageFile(file)
+    channels = 4 if picture.mode == "RGBA" else 3
+    orientation = _exif_orientation(picture.info.get("exif"))
+    return Header(picture.height, picture.width, channels, 8, False, format="WEBP", orientation=orientation)
+
+
+def _bmp(file: BinaryIO) -> Header:
+    picture = BmpImageFile(file)
+    channels = {"1": 1, "L": 1, "P": 1, "RGB": 3, "RGBA": 4}[picture.mode]
+    bits = 1 if picture.mode == "1" else 8
+    return Header(picture.height, picture.width, channels, bits, picture.mode == "P", format="BMP")
+
+
+def _pnm(file: BinaryIO) -> Header:
+    kind, width, height, largest, _ = pnm_header(file.read(_PNM_LONGEST_HEADER))
+    return Header(height, width, 3 if kind in (3, 6) else 1, 8 if largest < 256 else 16, False, format="PNM")
+
+
+def pnm_header(data: bytes) -> tuple[int, int, int, int, int]:
+    """Return the digit of the magic, width, height, the value of white, and where the pixels start."""
+    match = _PNM.match(data[:_PNM_LONGEST_HEADER])
+    if not match:
+        raise ValueError("its header is not P2, P3, P5 or P6 with width, height and the largest value")
+    kind, width, height, largest = (int(group) for group in match.groups())
+    if not 0 < largest < 65536:
+        raise ValueError(f"its largest value is {largest}, allowed is 1 to 65535")
+    return kind, width, height, largest, match.end()
+
+
+def _npy(file: BinaryIO) -> Header:
+    shape, _, dtype = npy_header(file)
+    if len(shape) not in (2, 3) or dtype.kind not in "biuf":
+        raise ValueError(
+            f"holds {dtype} of shape {shape}; a map is (H, W) integers, a picture (H, W) or (H, W, C) numbers"
+        )
+    channels = shape[2] if len(shape) == 3 else 1
+    return Header(shape[0], shape[1], channels, 8 * dtype.itemsize, False, floating=dtype.kind == "f", format="npy")
+
+
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether in Fortran order, and dtype of a .npy file; afterwards the file stands at its numbers.
+
+    numpy's own reader warns and raises all sorts of things on damaged headers.
+    """
+    start = file.read(8)
+    length = struct.unpack("<H", file.read(2)) if start[6:7] == b"\1" else struct.unpack("<I", file.read(4))
+    if length[0] > _NPY_LONGEST_HEADER:
+        raise ValueError(f"its header has {length[0]} bytes")
+    values = ast.literal_eval(file.read(length[0]).decode("latin-1").strip())
+    shape, fortran, dtype = values["shape"], values["fortran_order"], np.dtype(str(values["descr"]))
+    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, bool(fortran), dtype
+
+
+def _tiff(file: BinaryIO) -> Header:
+    tags, _ = tiff_tags(file)
+    if 256 not in tags or 257 not in tags:
+        raise ValueError("its first directory has no width and height")
+    return Header(
+        height=_first(tags, 257, 0),
+        width=_first(tags, 256, 0),
+        channels=_first(tags, 277, 1),
+        bits=_first(tags, 258, 1),
+        palette=_first(tags, 262, 1) == 3,
+        cmyk=_first(tags, 262, 1) == 5,
+        floating=_first(tags, 339, 1) == 3,
+        format="TIFF",
+        orientation=_first(tags, 274, 1),
+    )
+
+
+def _exif_orientation(exif: object) -> int:
+    """Return EXIF's orientation; 1, as it is, where it says nothing that can be understood."""
+    if not isinstance(exif, bytes):
+        return 1
+    try:
+        orientation = _first(tiff_tags(io.BytesIO(exif.removeprefix(b"Exif\0\0")))[0], 274, 1)
+    except (ValueError, struct.error):
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _first(tags: Tags, tag: int, otherwise: int) -> int:
+    return tags.get(tag, (otherwise,))[0]
+
+
+_READERS: dict[str, Callable[[BinaryIO], Header]] = {
+    "PNG": _png,
+    "JPEG": _jpeg,
+    "TIFF": _tiff,
+    "BMP": _bmp,
+    "PNM": _pnm,
+    "WEBP": _webp,
+    "npy": _npy,
+}

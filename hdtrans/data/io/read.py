@@ -1,0 +1,372 @@
+"""Read label maps, instance maps and pictures from files: every id exactly as it is stored, every picture whole.
+
+OpenCV decodes what it decodes rightly. Pillow decodes palettes (as places in the table, where OpenCV gives colours)
+and CMYK; grey and colour maps in the netpbm formats and .npy are read here. An EXIF orientation is applied to whatever
+carries one, so that a file is read as viewers show it.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from hdtrans.common.errors import UserError
+from hdtrans.data.io.header import (
+    DECODER_ERRORS,
+    EXTENSIONS,
+    FilePath,
+    Header,
+    damaged,
+    npy_header,
+    open_regular,
+    pnm_header,
+    probe,
+    read_header,
+    shown,
+)
+from hdtrans.data.io.tiff import read_tiff
+
+__all__ = [
+    "EXTENSIONS",
+    "Header",
+    "Loaded",
+    "as_picture",
+    "load",
+    "probe",
+    "read_instance",
+    "read_label",
+    "read_picture",
+    "with_channels",
+]
+
+Array = npt.NDArray[Any]
+
+Loaded = tuple[bytes, Header]
+"""The bytes of a file, and what its header tells."""
+
+LARGEST_ID = 2**31 - 1
+
+# What OpenCV would print about a damaged file is raised here, with the file's name.
+(cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)  # OpenCV 4 and 5
+
+_PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "TIFF": TiffImageFile,
+    "BMP": BmpImageFile,
+    "WEBP": WebPImageFile,
+}
+_MOST_OF_OPENCV = 4  # channels
+_PICTURE_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64")  # of arrays that a caller gives
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends the coded pixels: no stuffing, fill or restart
+
+
+def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
+    """Read a label map: (H, W) uint8, or int32 where the file has more than 8 bits.
+
+    Grey PNG, TIFF, BMP and PGM give their values, a 1-bit file 0 and 1; palette files give the places in the palette;
+    .npy holds integers. `loaded` is what `load` gave, where the file was read already.
+
+    Raises:
+        UserError: naming the file: a colour picture, a JPEG or WEBP (their ids are not exact), floating point numbers,
+            an id outside [0, 2^31 - 1], or a file that `probe` or the decoder refuses.
+    """
+    data, header = loaded or load(path)
+    if problem := label_problem(header):
+        raise UserError(f"{shown(path)}: {problem}")
+    label = _ids(path, header, _decode(path, data, header, as_ids=True))
+    return label if label.dtype == np.uint8 else label.astype(np.int32, copy=False)
+
+
+def label_problem(header: Header) -> str:
+    """Say why a file with this header cannot be a label map, or ''."""
+    if header.format in ("JPEG", "WEBP"):
+        return (
+            f"a label map is expected, but this is a {header.format}, which changes ids; "
+            "write label maps as PNG, TIFF, PGM or .npy"
+        )
+    if header.channels > 1:
+        return (
+            f"a label map (one id a pixel) is expected, but this is a picture of {header.channels} channels; if its "
+            "colours stand for classes, convert it to ids with a colour table first (hdtrans prepare)"
+        )
+    if header.floating:
+        return "a label map is expected, but this holds floating point numbers; write its ids as integers"
+    return ""
+
+
+def read_instance(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.int32]:
+    """Read an instance map: (H, W) int32 opaque ids in [0, 2^31 - 1].
+
+    An RGB file is a COCO panoptic map, whose id is R + 256 G + 65536 B; all others are read as label maps.
+
+    Raises:
+        UserError: as `read_label`.
+    """
+    data, header = loaded or load(path)
+    if problem := instance_problem(header):
+        raise UserError(f"{shown(path)}: {problem}")
+    array = _decode(path, data, header, as_ids=True)
+    if array.ndim == 2:
+        return _ids(path, header, array).astype(np.int32, copy=False)
+    weights = np.array([1, 256, 65536], np.int32)
+    return np.asarray(array[..., :3].astype(np.int32) @ weights, np.int32)
+
+
+def instance_problem(header: Header) -> str:
+    """Say why a file with this header cannot be an instance map, or ''."""
+    if header.channels == 3 and header.bits == 8 and header.format not in ("JPEG", "WEBP", "npy"):
+        return ""
+    return label_problem(header).replace("a label map", "an instance map").replace("label map", "instance map")
+
+
+def read_picture(
+    path: FilePath, channels: int = 3, loaded: Loaded | None = None
+) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+    """Read a picture: (H, W, C) in RGB order.
+
+    8-bit files give uint8 in [0, 255], 16-bit files int32 in [0, 65535], floating point files float32; these must
+    hold values in [-1, 1] already. Alpha is dropped where it is not asked for, grey repeated to 3 channels, colour
+    turned to grey for 1 channel (0.299 R + 0.587 G + 0.114 B), CMYK and palettes converted to RGB.
+
+    Raises:
+        UserError: naming the file: another number of channels, values out of range or not finite, a file that
+            `probe` or the decoder refuses.
+    """
+    data, header = loaded or load(path)
+    if problem := picture_problem(header, channels):
+        raise UserError(f"{shown(path)}: {problem}")
+    picture = _decode(path, data, header, as_ids=False)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    return _in_range(shown(path), with_channels(picture, channels))
+
+
+def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+    """Return an array as `read_picture` returns a file: (H, W) or (H, W, C), uint8, uint16, int32 or floats.
+
+    Raises:
+        UserError: naming `where`: another type or number of channels, values out of range or not finite.
+    """
+    if array.ndim not in (2, 3) or not array.size or array.dtype.name not in _PICTURE_TYPES:
+        raise UserError(
+            f"{where}: has shape {array.shape} and type {array.dtype}; a picture is (H, W) or (H, W, C), and uint8, "
+            "uint16, int32 from 0 to 65535, or floating point in [-1, 1]"
+        )
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+    picture = array[..., None] if array.ndim == 2 else array
+    if problem := channels_problem(picture.shape[2], channels):
+        raise UserError(f"{where}: {problem}")
+    return _in_range(where, with_channels(picture, channels))
+
+
+def picture_problem(header: Header, channels: int) -> str:
+    """Say why a file with this header cannot be a picture of so many channels, or ''."""
+    return channels_problem(3 if header.palette else header.channels, channels)
+
+
+def channels_problem(found: int, channels: int) -> str:
+    """Say why a picture of `found` channels cannot be one of `channels`, or ''."""
+    if found == channels or (channels in (1, 3) and found in (1, 2, 3, 4)):
+        return ""
+    return (
+        f"has {found} channel(s), but {channels} are wanted (data.source_channels for the pictures that go in, "
+        "data.photo_channels for those that come out)"
+    )
+
+
+def load(path: FilePath) -> Loaded:
+    """Return a file's bytes and its header; raise UserError as `probe`."""
+    file, size = open_regular(path)
+    with file:
+        try:
+            data = file.read()
+        except OSError as error:
+            raise UserError(f"{shown(path)}: cannot be read ({size} bytes): {error.strerror or error}") from error
+    return data, read_header(io.BytesIO(data), path, len(data))
+
+
+def _decode(path: FilePath, data: bytes, header: Header, as_ids: bool) -> Array:
+    """Return the pixels: (H, W), or (H, W, C) in RGB order; palettes as places where `as_ids`, else as colours."""
+    try:
+        if header.format == "npy":
+            array = _decode_npy(data)
+        elif header.format == "PNM":
+            array = _decode_pnm(data, as_ids)
+        elif header.format == "TIFF" and header.channels > _MOST_OF_OPENCV and not header.cmyk:
+            array = read_tiff(data)
+        elif (as_ids and (header.palette or header.format == "BMP")) or header.cmyk:
+            array = _decode_pillow(data, header, as_ids)
+        else:
+            array = _decode_opencv(data, header)
+            if as_ids and header.bits < 8 and not header.palette:
+                array //= np.uint8(255 // (2**header.bits - 1))  # OpenCV spreads 1, 2 and 4 bits over [0, 255]
+    except (*DECODER_ERRORS, cv2.error) as error:
+        raise damaged(path, len(data), f"{header.format}: {error}") from error
+    array = _turn(array, header.orientation)
+    if array.shape[:2] != (header.height, header.width):
+        size = f"{array.shape[1]}x{array.shape[0]}"
+        raise damaged(path, len(data), f"its header tells {header.width}x{header.height}, but it decodes to {size}")
+    if as_ids and header.channels == 1 and array.ndim == 3:
+        array = array[..., 0]  # grey with a transparent value, which OpenCV gives as four channels
+    return array
+
+
+def _decode_opencv(data: bytes, header: Header) -> Array:
+    if header.format == "PNG":
+        _check_png(data)
+    elif header.format == "JPEG":
+        _check_jpeg(data)
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None:
+        if header.format != "TIFF":  # of which Pillow only warns
+            # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
+            _PILLOW[header.format](io.BytesIO(data)).load()
+        elif header.bits == 32 and not header.floating:
+            return read_tiff(data)  # OpenCV 4 reads no uint32
+        raise ValueError("is cut off, damaged or of an unusual kind; write it again, for instance as PNG")
+    if array.dtype == np.float64:
+        array = array.astype(np.float32)
+    if array.ndim == 3 and array.shape[2] == 3:
+        array = array[..., ::-1] if array.dtype.kind == "i" else cv2.cvtColor(array, cv2.COLOR_BGR2RGB, array)
+    elif array.ndim == 3 and array.shape[2] == 4:
+        array = array[..., [2, 1, 0, 3]]
+    return np.asarray(array)
+
+
+def _decode_pillow(data: bytes, header: Header, as_ids: bool) -> Array:
+    picture = _PILLOW[header.format](io.BytesIO(data))
+    picture.load()
+    return np.array(picture if as_ids else picture.convert("RGB"))  # a copy, which can be written to
+
+
+def _decode_npy(data: bytes) -> Array:
+    file = io.BytesIO(data)
+    shape, fortran, dtype = npy_header(file)
+    start, size = file.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(data) - start < size:
+        raise ValueError(f"is cut off: {len(data) - start} bytes of numbers, {dtype} of shape {shape} has {size}")
+    array = np.frombuffer(data, dtype, count=size // dtype.itemsize, offset=start)
+    array = array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    return array.astype(dtype.newbyteorder("="))
+
+
+def _decode_pnm(data: bytes, as_ids: bool) -> Array:
+    """Read P2, P3, P5 and P6; a picture is scaled so that its white is 255 or 65535, ids are left as they are."""
+    kind, width, height, largest, start = pnm_header(data)
+    shape = (height, width, 3) if kind in (3, 6) else (height, width)
+    dtype = np.dtype(np.uint8 if largest < 256 else np.uint16)
+    count = int(np.prod(shape))
+    if kind in (2, 3):
+        array = np.array(data[start:].split()[:count], dtype=np.int64)
+    else:
+        array = np.frombuffer(data[start : start + count * dtype.itemsize], dtype.newbyteorder(">")).astype(np.int64)
+    if array.size < count:
+        raise ValueError(f"is cut off: {array.size} of {count} values")
+    if array.min() < 0 or array.max() > largest:
+        raise ValueError(f"has a value outside 0 to {largest}, which its header calls white")
+    white = 255 if largest < 256 else 65535
+    if not as_ids and largest != white:
+        array = (array * white + largest // 2) // largest
+    return array.astype(dtype).reshape(shape)
+
+
+def _check_png(data: bytes) -> None:
+    """Go from chunk to chunk: every one must be there in full, up to IEND."""
+    place = 8
+    while place + 12 <= len(data):
+        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += length + 12
+        if name == b"IEND" and place <= len(data):
+            return
+    raise ValueError("is cut off: its last chunk is missing")
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Go from segment to segment: there must be coded pixels, and the end marker after them."""
+    place, scans = 2, 0
+    while marker := _JPEG_MARKER.search(data, place):
+        code, place = data[marker.start() + 1], marker.end()
+        if code == 0xD9 and scans:
+            return
+        scans += code == 0xDA
+        place += int.from_bytes(data[place : place + 2], "big")
+    raise ValueError("is cut off: its end marker is missing")
+
+
+def _turn(array: Array, orientation: int) -> Array:
+    """Apply an EXIF orientation."""
+    if orientation in (2, 7):
+        array = array[:, ::-1]
+    elif orientation in (4, 5):
+        array = array[::-1]
+    quarters = {3: 2, 5: -1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)
+    return np.ascontiguousarray(np.rot90(array, quarters))
+
+
+def _ids(path: FilePath, header: Header, array: Array) -> Array:
+    """Return an (H, W) array of ids after checking their range."""
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    assert array.ndim == 2 and array.dtype.kind in "iu", f"{path}: {array.dtype} {array.shape} from {header}"
+    if array.dtype.itemsize > 2 or array.dtype.kind == "i":
+        lowest, highest = int(array.min()), int(array.max())
+        if lowest < 0 or highest > LARGEST_ID:
+            bad = lowest if lowest < 0 else highest
+            row, column = (int(place[0]) for place in np.nonzero(array == bad))
+            raise UserError(
+                f"{shown(path)}: holds the id {bad} at row {row}, column {column}; allowed are 0 to {LARGEST_ID}. "
+                "Give pixels without a class the id of data.ignore"
+            )
+    return array.astype(np.uint8) if array.dtype == np.int8 else array
+
+
+def with_channels(picture: Array, channels: int) -> Array:
+    """Return an (H, W, C) picture with the number of channels that is asked for, by the rules of `read_picture`."""
+    found = picture.shape[2]
+    if found in (2, 4) and channels in (1, 3):
+        picture = picture[..., : found - 1]
+    if picture.shape[2] == 1 and channels == 3:
+        picture = np.repeat(picture, 3, axis=2)
+    elif picture.shape[2] == 3 and channels == 1:
+        if picture.dtype.kind == "i":
+            picture = picture.astype(np.float64) @ (0.299, 0.587, 0.114)
+            picture = np.rint(picture).astype(np.int32)[..., None]
+        else:
+            picture = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)[..., None]
+    return np.ascontiguousarray(picture)
+
+
+def _in_range(where: str, picture: Array) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
+    """Return the picture as uint8, int32 or float32 after checking its values."""
+    if picture.dtype == np.uint8:
+        return picture
+    if picture.dtype == np.uint16:
+        return picture.astype(np.int32)
+    lowest, highest = picture.min(), picture.max()
+    if picture.dtype.kind == "f":
+        if not (lowest >= -1 and highest <= 1):
+            raise UserError(
+                f"{where}: holds floating point values from {lowest:g} to {highest:g}; floating point pictures "
+                "must lie in [-1, 1], where -1 is black and 1 is white. Scale it, or write it with 8 or 16 bits"
+            )
+        return picture.astype(np.float32, copy=False)
+    if picture.dtype == np.bool_ or lowest < 0 or highest > 65535:
+        raise UserError(
+            f"{where}: holds {picture.dtype} values from {lowest} to {highest}; a picture holds 8 bits, 16 bits "
+            "(0 to 65535) or floating point numbers in [-1, 1]"
+        )
+    return picture.astype(np.int32)

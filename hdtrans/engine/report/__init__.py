@@ -1,0 +1,1 @@
+"""A training run for people: page, curves, previews, progress."""

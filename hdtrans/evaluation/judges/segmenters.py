@@ -1,0 +1,203 @@
+"""Segmentation networks that judge pictures: of `train_segmenter`, of torchvision, one's own as ONNX or a program."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError, nearest, reading_failure, shown
+from hdtrans.engine.checkpoint import digest
+from hdtrans.evaluation.judges.features import torchvision_segmenter
+from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
+from hdtrans.evaluation.judges.train_segmenter import FORMAT
+
+INPUTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "imagenet": lambda x: (
+        (x / 255 - x.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+        / x.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    ),
+    "unit": lambda x: x / 255,
+    "symmetric": lambda x: x / 127.5 - 1,
+    "bytes": lambda x: x,
+}
+"""What a user's network takes, made from RGB in [0, 255]: normalised as ImageNet, in [0, 1], in [-1, 1], as it is."""
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmentation network.
+
+    Attributes:
+        run: (B, 3, H, W) float32 RGB in [0, 255] -> (B, C, H', W') scores, or (B, H', W') ids.
+        told: what it is, for the protocol.
+        size: (height, width) that it sees pictures at; None for their own.
+        classes: of its ids, where that is known.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    told: Mapping[str, Any]
+    size: tuple[int, int] | None = None
+    classes: ClassTable | None = None
+
+    def __call__(self, pictures: Tensor, size: tuple[int, int]) -> tuple[Tensor, int | None]:
+        """Return the class of each pixel, (B, H, W) int64 on the CPU, and how many classes there are.
+
+        Pictures are brought to the network's size (bicubic, antialiased), scores to `size` (bilinear) before the best
+        class is taken; ids are brought there by their nearest neighbours. The number is None where ids come out.
+
+        Args:
+            pictures: (B, 3, H, W) uint8 RGB in [0, 255].
+            size: (height, width) of the result.
+        """
+        seen = pictures.float()
+        if self.size and tuple(seen.shape[2:]) != self.size:
+            seen = F.interpolate(seen, self.size, mode="bicubic", antialias=True).clamp(0, 255)
+        found = self.run(seen)
+        if found.ndim == 4 and found.shape[1] == 1:
+            found = found[:, 0]
+        if found.ndim not in (3, 4) or len(found) != len(pictures):
+            raise UserError(
+                f"--segmenter {self.told['file']}: gives {tuple(found.shape)} for {tuple(seen.shape)}; wanted are "
+                "scores (B, classes, H, W) or ids (B, H, W)"
+            )
+        if found.ndim == 3:
+            ids = found[:, None].double()
+            ids = ids if tuple(found.shape[1:]) == size else F.interpolate(ids, size, mode="nearest-exact")
+            return ids[:, 0].long().cpu(), None
+        scores = found.float()
+        if tuple(scores.shape[2:]) != size:
+            scores = F.interpolate(scores, size, mode="bilinear")
+        return scores.argmax(1).cpu(), found.shape[1]
+
+
+def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", trust: bool = False) -> Segmenter:
+    """Load a segmentation network.
+
+    Args:
+        file: of `hdtrans train_segmenter`, weights of a segmentation network of torchvision, an ONNX file, a
+            TorchScript archive, or a file of `torch.export`.
+        device: where it computes; ONNX computes on the CPU.
+        takes: a key of `INPUTS`; what a network of one's own takes.
+        trust: load TorchScript and torch.export, which can run code that stands in the file.
+
+    Raises:
+        UserError: there is no such file, it cannot be used, or it is not trusted.
+    """
+    if not file.is_file():
+        there = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise UserError(f"--segmenter {shown(file)}: there is no such file.{nearest(file.name, there)}")
+    told = {"file": str(file), "sha256": digest(file)}
+    if file.suffix == ".onnx":
+        return _onnx(file, takes, told)
+    program = _program(file)
+    if not program:
+        return _weights(file, device, takes, told)
+    if not trust:
+        raise UserError(
+            f"--segmenter {shown(file)}: is a {program} file, which can run code when it is loaded; give --trust "
+            "if you know where it comes from, or export the network as ONNX"
+        )
+    try:
+        if program == "torch.export":
+            module: Any = torch.export.load(file).module().to(device)
+        else:
+            module = torch.jit.load(file, map_location=device).eval()
+    except Exception as error:  # torch raises many kinds for a file that it cannot use
+        raise UserError(f"--segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
+    return Segmenter(_runner(module, device, takes), {**told, "kind": program, "takes": takes})
+
+
+def _runner(module: Callable[[Tensor], Any], device: torch.device, takes: str) -> Callable[[Tensor], Tensor]:
+    """Return what hands pictures to a network of torch as it takes them."""
+
+    def run(pictures: Tensor) -> Tensor:
+        with torch.inference_mode():
+            found = module(INPUTS[takes](pictures.to(device)))
+        return found["out"] if isinstance(found, Mapping) else found
+
+    return run
+
+
+def _program(file: Path) -> str:
+    """Return `torch.export` or `TorchScript` for a file that holds a program, else ''."""
+    if not zipfile.is_zipfile(file):
+        return ""
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    if file.suffix == ".pt2" or any(name.endswith("archive_format") for name in names):
+        return "torch.export"
+    return "TorchScript" if any("/code/" in name for name in names) else ""
+
+
+def _weights(file: Path, device: torch.device, takes: str, told: Mapping[str, Any]) -> Segmenter:
+    """Load a network that is known here, from a file with its weights."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
+        raise UserError(f"--segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
+    if isinstance(state, Mapping) and "hdtrans_segmenter" in state:
+        return _own(file, state, device, told)
+    weights = state.get("model", state) if isinstance(state, Mapping) else None  # "model": of torchvision's training
+    found = torchvision_segmenter(weights) if isinstance(weights, Mapping) else None
+    if found is None:
+        raise UserError(
+            f"--segmenter {shown(file)}: was not made by hdtrans train_segmenter, and holds the weights of no "
+            "segmentation network of torchvision; other networks are given as ONNX"
+        )
+    name, network = found
+    module = network.requires_grad_(False).eval().to(device)
+    return Segmenter(_runner(module, device, takes), {**told, "kind": f"torchvision {name}", "takes": takes})
+
+
+def _own(file: Path, state: Mapping[str, Any], device: torch.device, told: Mapping[str, Any]) -> Segmenter:
+    if state["hdtrans_segmenter"] > FORMAT:
+        raise UserError(f"--segmenter {shown(file)}: was written by a later hdtrans ({state['version']})")
+    classes = ClassTable.from_dict(state["classes"], str(file))
+    network = SegmentationNetwork(len(classes), state["width"])
+    network.load_state_dict(state["weights"])
+    network = network.requires_grad_(False).eval().to(memory_format=torch.channels_last).to(device)
+
+    def run(pictures: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return network(pictures.to(device, memory_format=torch.channels_last))
+
+    height, width = state["size"]
+    more = {"training": state["training"], "held_back": state["held_back"]}
+    return Segmenter(run, {**told, "kind": "hdtrans", "size": f"{width}x{height}", **more}, (height, width), classes)
+
+
+def _onnx(file: Path, takes: str, told: Mapping[str, Any]) -> Segmenter:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f"--segmenter {shown(file)}: needs onnxruntime: pip install hdtrans[export]") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise UserError(f"--segmenter {shown(file)}: cannot be read as ONNX: {reading_failure(error)}") from None
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        raise UserError(
+            f"--segmenter {shown(file)}: has inputs {[x.shape for x in inputs]}; wanted is one (B, 3, H, W)"
+        )
+    height, width = inputs[0].shape[2:]
+    fixed = isinstance(height, int) and isinstance(width, int)
+    one_by_one = inputs[0].shape[0] == 1
+
+    def run(pictures: Tensor) -> Tensor:
+        given = INPUTS[takes](pictures.cpu()).numpy()
+        parts = np.split(given, len(given)) if one_by_one else [given]
+        found = [session.run(None, {inputs[0].name: part})[0] for part in parts]
+        return torch.from_numpy(np.concatenate(found))
+
+    size = (height, width) if fixed else None
+    return Segmenter(run, {**told, "kind": "ONNX", "takes": takes, "onnxruntime": onnxruntime.__version__}, size)

@@ -1,0 +1,1 @@
+"""Metrics: arrays to numbers."""

@@ -1,0 +1,186 @@
+"""Which pictures are scored against what: paired by name, read, and brought to one size where that is asked for."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.config.recipe import Data, PhotosToMaps, Size
+from hdtrans.data import derived
+from hdtrans.data.contents import holds_truth, read_source
+from hdtrans.data.folders import SampleFiles, check_sizes, gather, partners_of
+from hdtrans.data.geometry import Plan
+from hdtrans.data.io.read import read_instance, read_label, read_picture
+from hdtrans.data.io.shards import is_folder
+from hdtrans.data.pairing import natural
+
+Array = npt.NDArray[Any]
+Place = Path | Sequence[Path]
+
+RESULTS = ("pictures", "labels", "boundaries")
+"""What may be scored: photos, label maps, or pictures that are white on boundaries."""
+
+_MOST_SHOWN = 10
+_OPTIONS = {"found": "the pictures", "truth": "--truth", "label": "--labels"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture, as read: (H, W, C) pictures or (H, W) maps of the true and the found, and the label map."""
+
+    name: str
+    found: Array | None = None
+    truth: Array | None = None
+    label: Array | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is scored.
+
+    Attributes:
+        found: a folder, or files.
+        truth: the true pictures (or maps), or None.
+        labels: the label maps that the pictures show, or None.
+        results: what `found` holds, of `RESULTS`.
+        data: of the recipe, where `truth` are files of its training folder; says how they hold the true picture.
+        route: of the model.
+        channels: of pictures.
+        paired: `found` and `truth` belong together by name.
+        resize: what all are scaled to, or None.
+        any_size: `found` and `truth` may differ in size: nothing compares their pixels.
+        label_size: the label map has the size of the picture.
+    """
+
+    found: Place
+    truth: Place | None = None
+    labels: Place | None = None
+    results: str = "pictures"
+    data: Data | None = None
+    route: str = ""
+    channels: int = 3
+    paired: bool = True
+    resize: Size | None = None
+    any_size: bool = False
+    label_size: bool = True
+
+    def samples(self) -> list[SampleFiles]:
+        """Return what belongs together; where nothing is paired, first the found pictures, then the true ones.
+
+        Raises:
+            UserError: a folder is not there or has no pictures, or a file has no partner.
+        """
+        given = {"found": self.found, "truth": self.truth, "label": self.labels}
+        places = {name: files_of(name, place) for name, place in given.items() if place is not None}
+        if not self.paired:
+            alone = {name: partners_of(name, {name: files}) for name, files in places.items()}
+            return [*alone["found"], *alone.get("truth", [])]
+        samples = partners_of("found", places)
+        _check_partners(samples, places)
+        return sorted(samples, key=lambda sample: natural(sample.name))
+
+    def read(self, sample: SampleFiles) -> Item:
+        """Read the files of a sample and bring them to one size; raise UserError where one cannot be used."""
+        arrays: dict[str, Array] = {}
+        if "found" in sample.paths:
+            arrays["found"] = self._read_found(sample.paths["found"])
+        if "truth" in sample.paths:
+            arrays["truth"] = self._read_truth(sample.paths["truth"])
+        if "label" in sample.paths:
+            label = read_label(sample.paths["label"])
+            arrays["label"] = label
+            if self.results == "boundaries":
+                arrays["truth"] = derived.boundaries(label)
+        if self.resize is not None:
+            arrays = {name: self._resized(name, array) for name, array in arrays.items()}
+        self._check_sizes(sample.paths, arrays)
+        return Item(sample.name, **arrays)
+
+    def _read_found(self, path: str) -> Array:
+        if self.results == "labels":
+            return read_label(path)
+        return read_picture(path, 1 if self.results == "boundaries" else self.channels)
+
+    def _read_truth(self, path: str) -> Array:
+        if self.results == "labels":
+            return read_label(path)
+        if self.results == "boundaries":
+            if isinstance(self.data, PhotosToMaps):
+                instances = self.data.target == "instance_boundaries"
+                return derived.boundaries(read_instance(path) if instances else read_label(path))
+            return read_picture(path, 1)
+        if self.data is not None and holds_truth(self.data, False):
+            truth = read_source(self.data, path, self.route)[1]
+            assert truth is not None
+            return truth
+        return read_picture(path, self.channels)
+
+    def _resized(self, name: str, array: Array) -> Array:
+        assert self.resize is not None
+        if name == "label" and not self.label_size:
+            return array
+        plan = Plan(resize=(self.resize.height, self.resize.width))
+        return plan.map(array) if array.ndim == 2 else plan.picture(array)
+
+    def _check_sizes(self, paths: Mapping[str, str], arrays: Mapping[str, Array]) -> None:
+        names = [name for name in arrays if not (name == "label" and not self.label_size)]
+        if self.any_size:
+            names = [name for name in names if name != "truth"]
+        sizes = {name: (arrays[name].shape[0], arrays[name].shape[1]) for name in names}
+        try:
+            check_sizes({name: paths.get(name, paths.get("label", "")) for name in names}, sizes)
+        except UserError as error:
+            raise UserError(f"{str(error).removesuffix('; make them equal')}; give --resize WIDTHxHEIGHT") from None
+
+
+def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:
+    """Return a picture of 1 or 3 channels as (3, H, W) uint8, as networks take it; raise UserError for others."""
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3):
+        raise UserError("networks see pictures of 1 or 3 channels; choose other --metrics")
+    eight = derived.eight_bit(picture)
+    return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)).transpose(2, 0, 1))
+
+
+def files_of(name: str, place: Place) -> Sequence[Path]:
+    """Return the pictures of a folder, but for the thumbnails of its gallery; a list of files as it is."""
+    if not isinstance(place, Path):
+        return place
+    if not is_folder(place):
+        siblings = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
+        what = "" if name == "found" else f"{_OPTIONS[name]} "
+        raise UserError(f"{what}{shown(place)}: there is no such folder.{nearest(place.name, siblings)}")
+    samples = gather({name: place})
+    if (place / "inference.json").is_file():
+        samples = [sample for sample in samples if not sample.name.startswith("thumbnails/")]
+    if not samples:
+        raise UserError(f"{shown(place)}: has no pictures yet")
+    return [Path(sample.paths[name]) for sample in samples]
+
+
+def _check_partners(samples: Sequence[SampleFiles], places: Mapping[str, Sequence[Path]]) -> None:
+    """Raise UserError for pictures without a partner, and for partners without a picture."""
+    lines = []
+    for name in places.keys() - {"found"}:
+        used = {os.path.abspath(sample.paths[name]) for sample in samples if name in sample.paths}
+        lonely = [sample.name for sample in samples if name not in sample.paths]
+        left = [path.name for path in places[name] if os.path.abspath(path) not in used]
+        if lonely:
+            lines.append(f"{_OPTIONS[name]}: nothing belongs to {_listed(lonely)}")
+        if left:
+            lines.append(f"{_OPTIONS[name]}: no picture belongs to {_listed(left)}")
+    if lines:
+        raise UserError(
+            "\n  ".join(["pictures are paired by sub-folder and name; some have no partner:", *sorted(lines)])
+            + "\nMove away what is not to be scored"
+            + (", or give --unpaired for distances between sets alone" if "truth" in places else "")
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return f"{len(names)} file(s): {', '.join(shown(name) for name in names[:_MOST_SHOWN])}{more}"

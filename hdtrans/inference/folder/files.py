@@ -1,0 +1,208 @@
+"""Which files are translated: a folder, some files, a pattern, a list, or names that come in on standard input."""
+
+import glob
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.config.recipe import Pictures, Recipe
+from hdtrans.data.folders import SampleFiles, partners_of
+from hdtrans.data.io.shards import is_folder
+from hdtrans.data.layouts import LABEL_FOLDERS
+from hdtrans.data.pairing import natural
+from hdtrans.inference.styles.style import OTHERS
+
+REFERENCE = "reference"
+"""What the file is called, among those of a sample, that the style comes from."""
+MAPS = frozenset({"label", "instance"})
+"""The files of a sample that are maps."""
+
+
+def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
+    """Return the folder, or the files in their order, that `--input` names.
+
+    Args:
+        given: one folder; or any number of files, patterns (`maps/*.png`, with `**` for sub-folders; in natural order),
+            lists (`@FILE`: one name a line) and `-` for a list on standard input.
+        standard_input: where `-` reads.
+
+    Raises:
+        UserError: something is not there, a pattern matches nothing, or a folder is one of several.
+    """
+    if len(given) == 1 and is_folder(Path(given[0])):
+        return Path(given[0])
+    files = [Path(name) for entry in given for name in _expanded(entry, standard_input)]
+    for file in files:
+        if not file.exists():
+            raise UserError(f"--input {file}: there is no such file or folder")
+        if file.is_dir():
+            raise UserError(f"--input {file}: is a folder; give one folder alone, or files ({file}/* are those in it)")
+    if not files:
+        raise UserError(f"--input {' '.join(given)}: names no file")
+    return list(dict.fromkeys(files))
+
+
+def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
+    """Yield the names that one argument stands for."""
+    if entry == "-":
+        yield from _lines(standard_input)
+    elif entry.startswith("@") and not Path(entry).exists():
+        try:
+            with open(entry[1:], encoding="utf-8") as file:
+                yield from _lines(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--input {entry}: cannot be read as a list of file names: {error}") from error
+    elif any(sign in entry for sign in "*?[") and not Path(entry).exists():
+        found = sorted(glob.glob(entry, recursive=True), key=natural)
+        if not found:
+            raise UserError(f"--input {entry}: no file matches")
+        yield from found
+    else:
+        yield entry
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    return (line for line in map(str.strip, file) if line)
+
+
+def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> None:
+    """Raise UserError where a file of a result would lie outside `out`, or be that of another result.
+
+    Args:
+        out: the folder of the results; it may be a link itself.
+        results: the name of each input, and the files that would be written for it.
+    """
+    inside = os.path.join(os.path.realpath(out), "")
+    folders: dict[Path, str] = {}
+    taken: dict[str, str] = {}
+    for name, paths in results:
+        for path in paths:
+            if "\0" in str(path):
+                raise UserError(f"--input {name}: has a name that no file can have; rename it")
+            if path.parent not in folders:
+                folders[path.parent] = os.path.realpath(path.parent)
+            real = os.path.join(folders[path.parent], path.name)
+            if not real.startswith(inside):
+                raise UserError(
+                    f"--input {name}: its result would lie outside --out {out}, as {shown(real)}; rename the input, or "
+                    "remove the link that leads there"
+                )
+            if taken.setdefault(real, name) != name:
+                raise UserError(
+                    f"--input: {taken[real]} and {name} would both be written as {shown(path)}; rename one of them"
+                )
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where inputs are and results go.
+
+    Attributes:
+        inputs: label maps, or pictures: a folder, or files in their order.
+        instances: their instance maps; None looks beside `*_label` for `*_inst`, where the model needs them.
+        truth: true pictures to show beside the results, or None.
+        out: the folder of the results.
+        seed: of the noise, where the model has some, and of the style `sample`.
+        ready: the inputs are what goes into the network, where the training folder holds what that is made from.
+        ending: of the results' names, `png` or `jpg`.
+        bits: of each of their channels, 8 or 16.
+        style: `sample`, `mean`, `from=PICTURE`, `from=FOLDER` or `file=JSON`; None is the model's own default.
+        num_samples: pictures of each input; the first has the seed, and each of the others the next one.
+    """
+
+    inputs: Path | list[Path]
+    instances: Path | None
+    truth: Path | None
+    out: Path
+    seed: int = 0
+    ready: bool = False
+    ending: str = "png"
+    bits: int = 8
+    style: str | None = None
+    num_samples: int = 1
+
+    @property
+    def reference(self) -> Path | None:
+        """The picture that the style comes from, or a folder of them."""
+        return self._named_by_style("from=")
+
+    @property
+    def style_file(self) -> Path | None:
+        """The JSON that says the style."""
+        return self._named_by_style("file=")
+
+    def _named_by_style(self, start: str) -> Path | None:
+        return Path(self.style.removeprefix(start)) if self.style and self.style.startswith(start) else None
+
+    def check(self) -> None:
+        """Raise UserError if an input is not there, a style is none, or a result would overwrite an input."""
+        folder = self.inputs if isinstance(self.inputs, Path) else None
+        named = {"--input": folder, "--instances": self.instances, "--truth": self.truth}
+        named |= {"--style": self.reference or self.style_file}
+        if self.style is not None and not (self.reference or self.style_file) and self.style not in OTHERS:
+            raise UserError(
+                f"--style {self.style}: is none; there are {', '.join(OTHERS)}, from=PICTURE, from=FOLDER and file=JSON"
+                f".{nearest(self.style, OTHERS)}"
+            )
+        for option, path in named.items():
+            if path is not None and not path.exists() and not is_folder(path):
+                raise UserError(f"{option} {path}: there is no such file or folder")
+            if path is not None and path.resolve() == self.out.resolve():
+                raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
+        if not 0 <= self.seed <= 2**63 - self.num_samples:
+            last = ", and so is that of the last sample" if self.num_samples > 1 else ""
+            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1{last}")
+        if self.bits == 16 and self.ending == "jpg":
+            raise UserError("--format jpg: has no 16 bits; leave it out")
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out}: is a file; give a folder")
+
+    def samples(self, recipe: Recipe, reads: frozenset[str]) -> list[SampleFiles]:
+        """Return the inputs, each with its instance map, true picture, and reference, paired by name.
+
+        A reference is `reference`, and its maps, where they lie beside it, are `reference_label`, ...
+
+        Args:
+            recipe: of the model.
+            reads: what the model needs of a sample.
+        """
+        name = "source" if isinstance(recipe.data, Pictures) else "label"
+        folders: dict[str, Path | list[Path]] = {name: self.inputs}
+        if "instance" in reads:
+            folders["instance"] = self._instances()
+        if self.truth is not None:
+            folders["photo"] = self.truth
+        if self.reference is None:
+            return partners_of(name, folders)
+        references = _with_maps(self.reference, reads)
+        if is_folder(self.reference):
+            return partners_of(name, folders | references)
+        paths = partners_of(REFERENCE, references)[0].paths
+        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(name, folders)]
+
+    def _instances(self) -> Path:
+        if self.instances is not None:
+            return self.instances
+        folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
+        beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
+        if folder.name.endswith("_label") and is_folder(beside):
+            return beside
+        looked = f"there is no {beside.name}/ beside {folder.name}/"
+        if not folder.name.endswith("_label"):
+            looked = f"only those of a folder named ..._label are found by themselves, and this is {folder.name}/"
+        raise UserError(f"this model was trained with instance maps and needs them: give --instances FOLDER ({looked})")
+
+
+def _with_maps(reference: Path, reads: Collection[str]) -> dict[str, Path | list[Path]]:
+    """Return a picture, or a folder, with the folders of all its maps (`x_label` of `x_img`) where they are there."""
+    folder = reference if is_folder(reference) else reference.parent
+    start = folder.name.removesuffix("_img")
+    places: dict[str, Path | list[Path]] = {REFERENCE: reference if is_folder(reference) else [reference]}
+    beside = {field: folder.with_name(start + LABEL_FOLDERS[field]) for field in MAPS.intersection(reads)}
+    if start != folder.name and all(map(is_folder, beside.values())):
+        places |= {f"{REFERENCE}_{field}": place for field, place in beside.items()}
+    return places

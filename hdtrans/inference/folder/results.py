@@ -1,0 +1,96 @@
+"""Results as files and as something to look at, whatever their channels."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.common.files import write_bytes
+from hdtrans.common.pages import THUMBNAIL_SIDE
+from hdtrans.config.recipe import Data, PhotosToMaps
+from hdtrans.data.derived import eight_bit
+
+Array = npt.NDArray[Any]
+
+ODDITIES = {
+    "of one colour": "all pixels are the same; the input may be empty, or the weights spoilt",
+    "nearly all black and white": "right for drawings and masks; a photo has not what the model knows from training",
+}
+"""What may be odd about a result, and what it may mean."""
+
+_SATURATED = 0.99  # the share of values that are 0 or 255
+
+
+def file_ending(channels: int, ending: str) -> str:
+    """Return how the names of results end: as asked for with 1 or 3 channels, `png` with 4, else `npy`.
+
+    Args:
+        channels: of the results; 0 for maps of class ids.
+        ending: `png` or `jpg`, as asked for.
+
+    Raises:
+        UserError: class ids or 4 channels are asked for as JPEG.
+    """
+    if channels in (1, 3):
+        return ending
+    if channels in (0, 4) and ending == "jpg":
+        raise UserError(f"--format jpg: {'changes class ids' if channels == 0 else 'has no 4 channels'}; leave it out")
+    return "png" if channels in (0, 4) else "npy"
+
+
+def write_result(target: Path, result: Array) -> None:
+    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) pictures as such or, if named so, `.npy`.
+
+    A file that holds these very bytes is left untouched.
+    """
+    data = _encoded(target, result)
+    if not target.is_file() or target.read_bytes() != data:
+        write_bytes(target, data)
+
+
+def _encoded(target: Path, result: Array) -> bytes:
+    if target.suffix == ".npy":
+        file = io.BytesIO()
+        np.save(file, result)
+        return file.getvalue()
+    if result.ndim == 2 and result.dtype != np.uint8:
+        result = result.astype(np.uint16)
+    elif result.ndim == 3 and result.shape[2] >= 3:
+        result = np.ascontiguousarray(result[..., [2, 1, 0, 3][: result.shape[2]]])  # blue first, for OpenCV
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    done, data = cv2.imencode(target.suffix, result, options)
+    assert done, f"the encoder refused {result.dtype} {result.shape}"
+    return data.tobytes()
+
+
+def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[np.uint8]:
+    """Return a map of ids in its colours, or a picture of any type and channels, as (H, W, 3) uint8 RGB."""
+    if array.ndim == 2:
+        return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
+    picture = eight_bit(array)
+    if picture.shape[2] < 3:
+        return np.repeat(picture[..., :1], 3, 2)
+    return np.ascontiguousarray(picture[..., :3])
+
+
+def thinned(array: Array) -> Array:
+    """Return a map or picture with rows and columns left out, but enough for a thumbnail of averages."""
+    step = max(1, max(array.shape[:2]) // (4 * THUMBNAIL_SIDE))
+    return array[::step, ::step]
+
+
+def oddity(data: Data, result: Array) -> str:
+    """Say what is odd about a result that shows nothing: a key of `ODDITIES`, or ''."""
+    if result.shape[0] * result.shape[1] == 1:
+        return ""
+    if (result[0] == result[0, 0]).all() and (result == result[0, 0]).all():
+        return "of one colour"
+    if result.dtype != np.uint8 or isinstance(data, PhotosToMaps):
+        return ""
+    extreme = np.count_nonzero(result + np.uint8(1) < 2)  # 255 wraps around to 0
+    return "nearly all black and white" if extreme > _SATURATED * result.size else ""

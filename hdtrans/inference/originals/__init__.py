@@ -1,0 +1,1 @@
+"""Checkpoints of the original programs, converted both ways."""

@@ -1,0 +1,192 @@
+"""Publish a model: write it as .safetensors, .onnx or .pt2, run it back, and compare it with the checkpoint's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.fx.experimental._config as shape_config
+from pydantic import ValidationError
+from torch import Tensor
+
+import hdtrans
+from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.files import whole_file
+from hdtrans.config.recipe import Size
+from hdtrans.data.batch import as_floats
+from hdtrans.inference.publish.published import FORMS, IN_PROGRAM, as_graph_inputs, need, to_metadata
+from hdtrans.inference.publish.trial_inputs import Samples
+from hdtrans.inference.translator import Translator
+
+OPSET = 18
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+WRITERS = {".safetensors": ("safetensors",), ".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
+LEVEL = 1.0  # of 255, the most by which a published model may differ
+
+
+def export(
+    model: Path,
+    out: Path,
+    size: Size,
+    dtype: str = "fp32",
+    averaged: bool = True,
+    route: str = "",
+    given: Path | None = None,
+    instances: Path | None = None,
+) -> tuple[list[str], bool]:
+    """Write a published form of a model, if it makes the same pictures.
+
+    Args:
+        model: a run folder or checkpoint.
+        out: the file; its ending says the form.
+        size: of the first comparison; the second is at another multiple of the network's stride, the third is odd.
+        dtype: of the weights in a .safetensors.
+        averaged: publish the averaged weights where there are some.
+        route: the direction; a .safetensors without one holds all.
+        given, instances: what to compare on: see `Samples`.
+
+    Returns:
+        Lines that say what was compared, and whether all is well; if not, there is no file.
+
+    Raises:
+        UserError: the model, the ending, the type, or the direction is none; or `out` is there; or a package is not.
+    """
+    if out.suffix not in FORMS:
+        raise UserError(f"--out {out}: ends in none of {', '.join(FORMS)}.{nearest(out.suffix, FORMS)}")
+    if dtype != "fp32" and out.suffix != ".safetensors":
+        raise UserError(f"--dtype {dtype}: is for .safetensors; {out.suffix} holds fp32")
+    if model.suffix in FORMS:
+        raise UserError(f"{model}: is published already; give the run folder or the checkpoint that it is of")
+    if out.exists():
+        raise UserError(f"--out {out}: is there already; remove it or choose another name")
+    need(WRITERS[out.suffix], f"{out}: writing it")
+    own = Translator.load(model, "cpu", "fp32", averaged, route)
+    samples = Samples(own, given, instances)
+    lines = _round(own, samples, size, dtype)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}.", dir=out.parent) as folder:
+        file = Path(folder) / out.name
+        _write(own, file, DTYPES[dtype], every=not route)
+        read_back = Translator.load(file, "cpu", "fp32", route=own.route if own.route else "", trust=True)
+        told, well = _compare(own, read_back, samples, size)
+        if well:
+            with file.open("rb") as source, whole_file(out) as target:
+                shutil.copyfileobj(source, target, 1 << 24)
+    end = f"{out}: {out.stat().st_size / 2**20:.1f} MiB" if well else f"{out}: was not written: it makes other pictures"
+    return [*lines, *told, end], well
+
+
+def _round(own: Translator, samples: Samples, size: Size, dtype: str) -> list[str]:
+    """Round the weights as the file will hold them, and say how much that changes a picture."""
+    if dtype == "fp32":
+        return []
+    inputs = samples.inputs(size.height, size.width)
+    before = _picture(own, inputs)
+    for weight in own.module.parameters():
+        weight.data = weight.data.to(DTYPES[dtype]).float()
+    apart = float((_picture(own, inputs) - before).abs().max())
+    return [f"{dtype}: rounding the weights changes a picture by up to {apart:.1f} levels of 255"]
+
+
+def _write(own: Translator, file: Path, dtype: torch.dtype, every: bool) -> None:
+    state = {
+        "version": hdtrans.__version__,
+        "recipe": own.recipe.model_dump(mode="json"),
+        "classes": None if own.classes is None else own.classes.to_dict(),
+        "images_seen": own.images_seen,
+        "stage": own.stage,
+        "route": own.route,
+        "styles": None if own.styles is None else own.styles.to_dict(),
+    }
+    if file.suffix == ".safetensors":
+        _write_safetensors(own, file, dtype, {**state, "route": "" if every else own.route}, every)
+        return
+    # Two pictures of a size that is no multiple of the stride, so that nothing about it is taken for granted.
+    stride = _stride(own)
+    inputs = as_graph_inputs(Samples(own).inputs(3 * stride - 1, 4 * stride - 3, batch=2))
+    some = torch.export.Dim.DYNAMIC
+    sizes = {
+        name: dict.fromkeys((0, x.ndim - 2, x.ndim - 1) if x.ndim > 1 else (0,), some) for name, x in inputs.items()
+    }
+    # Or a graph would hold for networks whose smallest features are larger than one pixel alone.
+    with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        program = torch.export.export(own.module, (), inputs, dynamic_shapes=sizes)
+    if file.suffix == ".pt2":
+        torch.export.save(program, str(file), extra_files={IN_PROGRAM: json.dumps(to_metadata(state))})
+    else:
+        _write_onnx(program, inputs, file, to_metadata(state))
+
+
+def _stride(own: Translator) -> int:
+    stride: Any = own.module.stride
+    return int(stride if isinstance(stride, int) else stride[0])
+
+
+def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: Mapping[str, Any], every: bool) -> None:
+    from safetensors.torch import save_file
+
+    method = own.method
+    modules = [method.translator(method.networks, route) for route in (method.routes if every else (own.route,))]
+    modules += [method.encoder(method.networks)] if method.features else []
+    used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
+    weights = {
+        name: (x.detach().to(dtype) if x.is_floating_point() else x).contiguous()
+        for name, x in method.networks.state_dict(keep_vars=True).items()
+        if id(x) in used
+    }
+    save_file(weights, str(file), to_metadata(state))
+
+
+def _write_onnx(program: Any, inputs: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
+    import onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own parts, about one another
+        made = torch.onnx.export(
+            program, (), kwargs=dict(inputs), dynamo=True, opset_version=OPSET, output_names=["picture"], verbose=False
+        )
+    assert made is not None
+    proto = made.model_proto
+    del proto.graph.value_info[:]  # sizes inside the graph, under names that are about to change
+    for value in (*proto.graph.input, *proto.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        names = {0: "batch"} if len(dims) == 1 else {0: "batch", len(dims) - 2: "height", len(dims) - 1: "width"}
+        for place, name in names.items():
+            dims[place].dim_param = name
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    onnx.save_model(proto, str(file))
+
+
+def _compare(own: Translator, other: Translator, samples: Samples, size: Size) -> tuple[list[str], bool]:
+    """Translate at three sizes with both; return what was found, and whether they agree."""
+    stride = _stride(own)
+    height, width = (max(stride, length // stride * 3 // 4 * stride) for length in (size.height, size.width))
+    odd = size.height * 5 // 8 | 1, size.width * 5 // 8 | 1
+    lines, worst = [], 0.0
+    for h, w in ((size.height, size.width), (height, width), odd):
+        inputs = samples.inputs(h, w)
+        apart = float((_picture(own, inputs) - _picture(other, inputs)).abs().max())
+        worst = max(worst, apart if apart == apart else float("inf"))
+        lines.append(f"{w}x{h}: at most {apart:.4f} levels of 255 from the checkpoint's picture")
+    return lines, worst <= LEVEL
+
+
+@torch.inference_mode()
+def _picture(translator: Translator, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return (B, C, H, W) in levels of 255."""
+    return (as_floats(translator.module(**inputs), torch.float32) + 1) * 127.5
+
+
+def read_compared_size(text: str) -> Size:
+    """Return the size that is written as 2048x1024; raise UserError where it is none."""
+    try:
+        return Size.model_validate(text)
+    except ValidationError:
+        raise UserError(f"--size {text}: is no size; give width x height in pixels, as in 2048x1024") from None

@@ -1,0 +1,147 @@
+"""Models in the forms in which they are published: .safetensors, .onnx, .pt2, each with all that is known of it.
+
+What a checkpoint says of its model (version, recipe, classes with their palette, images seen) stands in the file's
+metadata as JSON, under the checkpoint's own keys.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hdtrans.common.errors import UserError, reading_failure
+from hdtrans.data.batch import as_floats
+from hdtrans.inference.styles.clusters import Styles
+
+FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # with what reads them
+KEYS = ("version", "recipe", "classes", "images_seen", "stage", "route")
+STYLES = "styles"  # in files of models that have some
+_PREFIX = "hdtrans."
+IN_PROGRAM = _PREFIX + "json"  # in a .pt2
+
+
+def to_metadata(state: Mapping[str, Any]) -> dict[str, str]:
+    """Return what stands in the metadata of a published file, from a state with `KEYS` and perhaps `STYLES`."""
+    keys = [*KEYS, *([STYLES] if state.get(STYLES) is not None else [])]
+    return {_PREFIX + key: json.dumps(state[key], ensure_ascii=False) for key in keys}
+
+
+def need(packages: tuple[str, ...], what: str) -> None:
+    """Raise UserError, with the command that installs them, where one of these packages is missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{what} needs {' and '.join(missing)}: pip install 'hdtrans[export]'")
+
+
+def read_published(path: Path, device: torch.device, trust: bool = False) -> dict[str, Any]:
+    """Read a published model as the state of a checkpoint; of .onnx and .pt2 with the `module` that translates.
+
+    Args:
+        path: a file that ends in one of `FORMS`.
+        device: where the module is to run.
+        trust: whether a .pt2 may be loaded.
+
+    Raises:
+        UserError: the file is damaged, or none of ours, or not trusted, or what reads it is not installed.
+    """
+    need(FORMS[path.suffix], f"{path}: reading it")
+    if path.suffix == ".pt2" and not trust:
+        raise UserError(
+            f"{path}: a .pt2 can run code of its maker when it is loaded; give --trust if it is yours or you trust "
+            "who made it, or take the .safetensors or .onnx of the same model, which cannot"
+        )
+    read = {".safetensors": _read_safetensors, ".onnx": _read_onnx, ".pt2": _read_pt2}[path.suffix]
+    try:
+        metadata, found = read(path, device)
+    except Exception as error:  # each reader has kinds of its own for a file that it cannot read
+        reason = reading_failure(error)
+        size = f"{path.stat().st_size:,} bytes"
+        raise UserError(f"{path}: cannot be read ({reason}); it has {size} and may be cut off") from None
+    missing = [key for key in KEYS if _PREFIX + key not in metadata]
+    if missing:
+        raise UserError(f"{path}: is no model that hdtrans published (its metadata lack {', '.join(missing)})")
+    state = {key: json.loads(metadata[_PREFIX + key]) for key in KEYS}
+    return {"networks": {}, "ema": None, STYLES: _styles(metadata, path), **state, **found}
+
+
+def _styles(metadata: Mapping[str, str], path: Path) -> Styles | None:
+    """Return the styles in a file's metadata; None where there are none."""
+    if _PREFIX + STYLES not in metadata:
+        return None
+    try:
+        return Styles.from_dict(json.loads(metadata[_PREFIX + STYLES]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: the styles in its metadata cannot be read: {error}") from None
+
+
+def _read_safetensors(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), "pt") as file:
+        return file.metadata() or {}, {"networks": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+
+
+def _read_onnx(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:
+    import onnxruntime
+
+    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
+    there = onnxruntime.get_available_providers()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = torch.get_num_threads()
+    providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in there]
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    return session.get_modelmeta().custom_metadata_map, {"module": _Onnx(session)}
+
+
+def _read_pt2(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:
+    from torch.export.passes import move_to_device_pass
+
+    extra = {IN_PROGRAM: ""}
+    program = torch.export.load(str(path), extra_files=extra)
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    return json.loads(extra[IN_PROGRAM] or "{}"), {"module": _Program(program.module())}
+
+
+def as_graph_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return inputs as exported graphs take them: maps int32, pictures float32 in [-1, 1], seeds int64."""
+    types = {"label": torch.int32, "instance": torch.int32, "seeds": torch.int64}
+    return {name: x.to(types[name]) if name in types else as_floats(x, torch.float32) for name, x in inputs.items()}
+
+
+class _Onnx(nn.Module):
+    """A session of onnxruntime, called as a method's translator is."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        arrays = {name: x.cpu().numpy() for name, x in as_graph_inputs(inputs).items()}
+        return torch.from_numpy(self.session.run(None, arrays)[0])
+
+
+class _Program(nn.Module):
+    """An exported program, called as a method's translator is."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        return self.program(**as_graph_inputs(inputs))
+
+    def eval(self) -> _Program:
+        """Return itself: it was exported for translating, and PyTorch refuses to switch it."""
+        return self
+
+    def train(self, mode: bool = True) -> _Program:
+        """Return itself, as `eval`."""
+        return self

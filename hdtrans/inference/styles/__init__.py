@@ -1,0 +1,1 @@
+"""Per-instance styles: clusters, sampling, and the page that shows them."""

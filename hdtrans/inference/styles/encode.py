@@ -1,0 +1,235 @@
+"""Encode the objects of the training pictures, and cluster what they look like, class by class (section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from hdtrans.common.errors import UserError
+from hdtrans.config.recipe import Data
+from hdtrans.data.dataset import StillSamples
+from hdtrans.data.folders import SampleFiles, find_samples
+from hdtrans.data.geometry import Geometry
+from hdtrans.data.holdout import hold_back
+from hdtrans.engine.distributed import Processes
+from hdtrans.inference.publish.published import FORMS
+from hdtrans.inference.styles.clustering import assigned, k_means
+from hdtrans.inference.styles.clusters import Clusters, Styles
+from hdtrans.inference.styles.objects import Objects
+from hdtrans.inference.styles.page import Patch, write_page
+from hdtrans.inference.translator import Translator
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is counted and how it is clustered.
+
+    Attributes:
+        clusters: of a class, at most.
+        min_area: the share of its picture that an object covers at least; the original's default. Of a class without
+            such objects all are counted.
+        seed: of the clustering.
+    """
+
+    clusters: int = 10
+    min_area: float = 1 / 64
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise UserError where a number is out of its range."""
+        if self.clusters < 1:
+            raise UserError(f"--clusters {self.clusters}: is 1 at least")
+        if not 0 <= self.min_area < 1:
+            raise UserError(f"--min-area {self.min_area}: is a share of the picture, from 0 to below 1")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class Table:
+    """All objects of all pictures, a row each.
+
+    Attributes:
+        pictures: (N,) int64, the number of the picture.
+        ids: (N,) int64 in it.
+        classes: (N,) int64.
+        shares: (N,) float64, of the picture that it covers.
+        features: (N, F) float64.
+    """
+
+    pictures: Array
+    ids: Array
+    classes: Array
+    shares: Array
+    features: Array
+
+    @classmethod
+    def joined(cls, tables: Sequence[Table]) -> Table:
+        """Return the rows of tables as one, in the order of the pictures and ids."""
+        columns = [np.concatenate([getattr(t, name) for t in tables]) for name in cls.__dataclass_fields__]
+        order = np.lexsort((columns[1], columns[0]))
+        return cls(*(column[order] for column in columns))
+
+    def rows(self, which: Array) -> Table:
+        """Return some of the rows."""
+        return Table(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def encode_styles(
+    translator: Translator,
+    checkpoint: Path,
+    options: Options,
+    root: Path | None = None,
+    processes: Processes | None = None,
+) -> list[str]:
+    """Write the styles of a model beside its checkpoint, and a page that shows them; return lines about both.
+
+    The pictures are those it was trained on, at the size and in the geometry of its stage, neither mirrored nor cropped
+    at random.
+
+    Args:
+        translator: the model.
+        checkpoint: its file.
+        options: what is counted.
+        root: of the training folder, where that is elsewhere than the recipe says.
+        processes: that share the pictures; the first one writes.
+
+    Raises:
+        UserError: the model was trained without features, its training files cannot be read, or the disk refuses.
+    """
+    options.check()
+    if checkpoint.suffix in FORMS:
+        raise UserError(f"{checkpoint}: is published; make styles of the run or checkpoint, and publish it with them")
+    if not translator.features:
+        raise UserError(f"{checkpoint}: was trained without features (method.features), so there are no styles of it")
+    processes = processes or Processes()
+    data = translator.recipe.data
+    data = data if root is None else data.model_copy(update={"root": root})
+    files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
+    samples = _samples(translator, data, files)
+    numbers = range(processes.rank, len(files), processes.world)
+    quiet = None if processes.first else True
+    parts = processes.agree(
+        lambda: [_encoded(translator, samples, n) for n in tqdm(numbers, unit=" pictures", disable=quiet)]
+    )
+    gathered = processes.gather(parts)
+    lines = processes.on_first(lambda: _write(translator, checkpoint, options, samples, gathered))
+    return list(lines)
+
+
+def _training_files(translator: Translator, data: Data) -> list[SampleFiles]:
+    fields = translator.recipe.method.reads(data)
+    return hold_back(data, find_samples(data, data.train, fields), fields)[0]
+
+
+def _samples(translator: Translator, data: Data, files: Sequence[SampleFiles]) -> StillSamples:
+    fields = translator.recipe.method.reads(data)
+    return StillSamples(files, fields, data, Geometry.of(translator.recipe.stages[translator.stage]))
+
+
+def read_maps(samples: StillSamples, number: int) -> tuple[Array, dict[str, Array]]:
+    """Return a training photo, (H, W, C), and its maps by name."""
+    sample = samples[number]
+    maps = {name: field.numpy() for name in ("label", "instance") if (field := getattr(sample, name)) is not None}
+    assert sample.photo is not None
+    return sample.photo.permute(1, 2, 0).numpy(), maps
+
+
+def _encoded(translator: Translator, samples: StillSamples, number: int) -> Table | str:
+    """Return the objects of one picture, or what is wrong with it where training left out such."""
+    try:
+        photo, maps = read_maps(samples, number)
+    except UserError as error:
+        if translator.recipe.training.bad_files != "skip":
+            raise
+        return str(error)
+    look = translator.look(photo, maps)
+    objects = look.objects
+    shares = objects.areas / objects.places.size
+    return Table(np.full(len(objects), number), objects.ids, objects.classes, shares, look.features)
+
+
+def cluster(table: Table, options: Options) -> tuple[dict[int, Clusters], dict[int, list[tuple[int, int]]]]:
+    """Cluster the objects of each class.
+
+    Returns:
+        By class its clusters, and for each of them the picture and id of the object nearest to its centre.
+    """
+    clusters, nearest = {}, {}
+    for label in np.unique(table.classes).tolist():
+        there = table.rows(table.classes == label)
+        large = there.shares >= options.min_area
+        there = there.rows(large) if large.any() else there
+        centres = k_means(there.features, there.shares, options.clusters, options.seed)
+        which = assigned(there.features, centres)
+        areas = np.bincount(which, there.shares, len(centres))
+        order = np.argsort(-areas, kind="stable")
+        groups = [there.rows(which == number) for number in order]
+        clusters[label] = Clusters(
+            centres[order].astype(np.float32),
+            np.stack([_spread(group) for group in groups]).astype(np.float32),
+            np.array([len(group.ids) for group in groups]),
+            areas[order].astype(np.float32),
+        )
+        nearest[label] = [_nearest(group) for group in groups]
+    return clusters, nearest
+
+
+def _spread(group: Table) -> Array:
+    mean = np.average(group.features, 0, group.shares)
+    return np.sqrt(np.average((group.features - mean) ** 2, 0, group.shares))
+
+
+def _nearest(group: Table) -> tuple[int, int]:
+    mean = np.average(group.features, 0, group.shares)
+    place = int(((group.features - mean) ** 2).sum(1).argmin())
+    return int(group.pictures[place]), int(group.ids[place])
+
+
+def _write(
+    translator: Translator,
+    checkpoint: Path,
+    options: Options,
+    samples: StillSamples,
+    parts: Sequence[Sequence[Table | str]],
+) -> list[str]:
+    tables = [table for part in parts for table in part if isinstance(table, Table)]
+    bad = [problem for part in parts for problem in part if isinstance(problem, str)]
+    if not tables:
+        raise UserError(f"no training picture can be used; the first: {bad[0]}")
+    table = Table.joined(tables)
+    clusters, nearest = cluster(table, options)
+    made = {"clusters": options.clusters, "min_area": options.min_area, "seed": options.seed, "pictures": len(tables)}
+    styles = Styles(translator.features, translator.weights, made, clusters)
+    patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
+    name = f"{translator.recipe.name}, {checkpoint.stem}"
+    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
+    file = styles.save(checkpoint)
+    counted, total = sum(int(one.counts.sum()) for one in clusters.values()), sum(map(len, clusters.values()))
+    return [
+        *(f"left out: {problem}" for problem in bad),
+        f"{len(tables)} pictures with {len(table.ids)} objects; {counted} of them make {total} clusters of "
+        f"{len(clusters)} classes",
+        f"styles: {file}",
+        f"page: {page}",
+    ]
+
+
+def _patch(translator: Translator, samples: StillSamples, number: int, object_id: int) -> Patch:
+    photo, maps = read_maps(samples, number)
+    objects = Objects.of(maps[translator.method.pools])
+    return Patch(photo, objects.places == np.searchsorted(objects.ids, object_id))
+
+
+def page_folder(checkpoint: Path) -> Path:
+    """Return where the page goes: `styles/` in the run folder, or beside a checkpoint that lies in none."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return run / "styles"

@@ -1,0 +1,142 @@
+"""A contact sheet for the eye: random samples with the boundaries of their maps drawn over the photo."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common import pages
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError, shown
+from hdtrans.common.files import write_bytes, write_text
+from hdtrans.config.recipe import SideBySide
+from hdtrans.data import derived
+from hdtrans.data.io.read import read_instance, read_label, read_picture, with_channels
+from hdtrans.data.layouts import file_channels
+from hdtrans.prepare.check.findings import Facts
+from hdtrans.prepare.check.samples import SampleFacts
+
+SAMPLES = 16
+
+_SIDE = 384  # of a picture, in pixels
+_LINE = (255, 40, 40)
+_CAPTION = 18  # pixels
+_ROWS_PER_LINE = 2  # samples beside each other in a PNG
+_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+
+Array = npt.NDArray[Any]
+Colours = npt.NDArray[np.uint8]
+
+
+def check_sheet_path(path: Path) -> None:
+    """Raise UserError if a contact sheet cannot be written under this name."""
+    if path.suffix.lower() not in (".html", ".png"):
+        raise UserError(f"--sheet {shown(path)}: ends in {path.suffix or 'nothing'}; a contact sheet is .html or .png")
+
+
+def write_sheet(facts: Facts, path: Path, seed: int = 0) -> int:
+    """Write 16 random training samples as one HTML file or PNG; return how many there are.
+
+    Each sample shows its maps in the colours of the classes, or its input, and the photo with the boundaries of the
+    instances (else of the labels) drawn over it. Samples that cannot be read are left out.
+
+    Args:
+        facts: what was read.
+        path: whose ending says which.
+        seed: of the choice.
+
+    Raises:
+        UserError: another ending, nothing that can be shown, or the disk refuses.
+    """
+    check_sheet_path(path)
+    sound = [s for s in facts.of(facts.data.train) if s.size and not any(f.problem for f in s.files.values())]
+    if not sound:
+        raise UserError(f"--sheet {shown(path)}: no sample of {facts.data.train} can be read")
+    chosen = np.random.default_rng(seed).permutation(len(sound))[:SAMPLES]
+    samples = [sound[place] for place in sorted(chosen.tolist())]
+    rows = [(sample.name, np.hstack(_pictures(facts, sample))) for sample in samples]
+    if path.suffix.lower() == ".html":
+        write_text(path, _page(f"{facts.data.root}: {len(rows)} of {len(sound)} samples", rows))
+    else:
+        done, data = cv2.imencode(".png", cv2.cvtColor(_grid(rows), cv2.COLOR_RGB2BGR))
+        assert done, "the PNG encoder refused a uint8 picture"
+        write_bytes(path, data.tobytes())
+    return len(rows)
+
+
+def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
+    """Return what is shown of a sample: pictures of one height."""
+    paths = {name: file.path for name, file in sample.files.items()}
+    shown_pictures, lines = [], None
+    for name in ("label", "instance"):
+        if name in paths:
+            array = read_label(paths[name]) if name == "label" else read_instance(paths[name])
+            lines = derived.boundaries(array)[..., 0] > 0
+            shown_pictures.append(_small(_painted(array, facts.classes if name == "label" else None)))
+    for name in ("source", "photo", "pair"):
+        if name in paths:
+            picture = _bytes(read_picture(paths[name], file_channels(facts.data, name)))
+            halves = np.split(picture, 2, axis=1) if isinstance(facts.data, SideBySide) else [picture]
+            shown_pictures += [_small(half) for half in halves]
+            if lines is not None:
+                shown_pictures.append(_drawn(shown_pictures[-1], lines))
+    return shown_pictures
+
+
+def _painted(array: Array, classes: ClassTable | None) -> Colours:
+    """Return a map in the colours of its classes; ids without a table in colours of their own."""
+    if classes is not None:
+        return classes.colourise(array)
+    _, place = np.unique(array, return_inverse=True)
+    return ClassTable.generic(int(place.max()) + 1, None).colourise(place.reshape(array.shape))
+
+
+def _bytes(picture: Array) -> Colours:
+    """Return an (H, W, C) picture of any kind as (H, W, 3) uint8."""
+    if picture.dtype == np.int32:
+        picture = (picture // 257).astype(np.uint8)
+    elif picture.dtype.kind == "f":
+        picture = np.rint((picture + 1) * 127.5).astype(np.uint8)
+    channels = picture.shape[2]
+    return np.asarray(with_channels(picture if channels in (1, 3, 4) else picture[..., :1], 3), np.uint8)
+
+
+def _small(picture: Colours) -> Colours:
+    return pages.shrink(picture, _SIDE)
+
+
+def _drawn(picture: Colours, lines: Array) -> Colours:
+    """Draw boundaries of the full size over a picture that may be smaller; each stays at least a pixel wide."""
+    height, width = picture.shape[:2]
+    share = cv2.resize(lines.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    strong = np.clip(share * (2 * lines.shape[1] / width), 0, 1)[..., None]
+    return np.rint(picture * (1 - strong) + np.array(_LINE) * strong).astype(np.uint8)
+
+
+def _page(title: str, rows: Sequence[tuple[str, Colours]]) -> str:
+    cards = []
+    for name, picture in rows:
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _QUALITY)
+        source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+        image = f'<img src="{source}" alt="{pages.escape(name)}">'
+        cards.append(f'<article class="card">\n<h3>{pages.escape(name)}</h3>\n{image}\n</article>')
+    inside = "\n".join(cards)
+    return pages.page(title, f'<div class="gallery" style="--card-width: 560px">\n{inside}\n</div>')
+
+
+def _grid(rows: Sequence[tuple[str, Colours]]) -> Colours:
+    """Return all rows on one white sheet, each under its name."""
+    height = max(picture.shape[0] for _, picture in rows) + _CAPTION + 6
+    width = max(picture.shape[1] for _, picture in rows) + 6
+    lines = -(-len(rows) // _ROWS_PER_LINE)
+    sheet = np.full((lines * height, min(len(rows), _ROWS_PER_LINE) * width, 3), 255, np.uint8)
+    for place, (name, picture) in enumerate(rows):
+        top, left = place // _ROWS_PER_LINE * height, place % _ROWS_PER_LINE * width
+        told = name.encode("ascii", "replace").decode()
+        cv2.putText(sheet, told, (left + 4, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+        sheet[top + _CAPTION : top + _CAPTION + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet

@@ -1,0 +1,352 @@
+"""From what was read of all files to findings: what training would refuse, what is likely a mistake, what to know."""
+
+import difflib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import shown
+from hdtrans.config.recipe import Data, Recipe, Stage
+from hdtrans.data.geometry import Geometry, plan
+from hdtrans.data.label_ids import advice
+from hdtrans.data.layouts import folder_names
+from hdtrans.data.preflight import class_problems, geometry_problems
+from hdtrans.prepare.check.samples import FileFacts, SampleFacts
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+"""Training would refuse it; it is likely a mistake; it is good to know. Notes leave a folder clean."""
+
+_BITS_OF_PICTURES = 8
+_MOST_CLASSES = 1000  # that nobody wonders about
+_MOST_IDS = 20  # told in words
+_LIKE = 0.85  # how much names must have in common: numbers of one length are no misspelling
+_MOST_COMPARED = 500  # names, when looking for the nearest one
+_CHANGE_OF_ASPECT = 1.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        kind: a short name of it, such as `unpaired`.
+        level: `ERROR`, `WARNING` or `NOTE`.
+        words: what it is, and what to do.
+        places: the files (or samples, or stages) that have it, each with a detail or ''.
+    """
+
+    kind: str
+    level: str
+    words: str
+    places: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was read.
+
+    Attributes:
+        data: the section of the recipe, with the number of classes.
+        recipe: None where a bare folder is checked.
+        classes: of the label maps, or None.
+        wanted: of each split, which files every sample must have.
+        samples: of all splits.
+        left: files beside others of the same name, of all splits.
+    """
+
+    data: Data
+    recipe: Recipe | None
+    classes: ClassTable | None
+    wanted: Mapping[str, Sequence[str]]
+    samples: Sequence[SampleFacts]
+    left: Sequence[str]
+
+    def of(self, split: str) -> list[SampleFacts]:
+        """Return the samples of a split."""
+        return [sample for sample in self.samples if sample.split == split]
+
+    def files(self) -> Iterator[tuple[SampleFacts, str, FileFacts]]:
+        """Yield all files with their sample and what they are."""
+        for sample in self.samples:
+            for name, file in sample.files.items():
+                yield sample, name, file
+
+
+def find_all(facts: Facts) -> list[Finding]:
+    """Return all findings, errors first."""
+    looks: Iterable[Callable[[Facts], Iterable[Finding]]] = (
+        _of_folders,
+        _of_pairs,
+        _of_files,
+        _of_sizes,
+        _of_ids,
+        _of_classes,
+        _of_instances,
+        _of_constants,
+        _of_bits,
+        _of_copies,
+        _of_stages,
+    )
+    found = [finding for look in looks for finding in look(facts)]
+    return sorted(found, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
+
+
+def _of_folders(facts: Facts) -> Iterator[Finding]:
+    """Find folders without a picture, and a class table that does not fit."""
+    for split, wanted in facts.wanted.items():
+        there = {name for sample in facts.of(split) for name in sample.files}
+        names = folder_names(facts.data, split)
+        for name in wanted:
+            if name not in there:
+                words = f"{split}: there are no pictures in {names[name]}/, which hold {name} of every sample"
+                level = ERROR if split == facts.data.train else WARNING  # training does without the others
+                yield Finding("missing folder", level, words, ((os.fspath(facts.data.root / names[name]), ""),))
+    if facts.classes is not None or facts.recipe is not None:
+        for place, words in class_problems(facts.data):
+            yield Finding("class table", ERROR, f"{place}: {words}")
+
+
+def _of_pairs(facts: Facts) -> Iterator[Finding]:
+    for split in facts.wanted:
+        samples = facts.of(split)
+        if facts.data.kind != "unpaired" and samples:
+            names = folder_names(facts.data, split)
+            wanted = [n for n in names if any(n in sample.files for sample in samples)]
+            for name in wanted:
+                lacking = [sample for sample in samples if name not in sample.files]
+                spare = [s.name for s in samples if name in s.files and len(s.files) < len(wanted)][:_MOST_COMPARED]
+                if lacking:
+                    words = f"{len(lacking)} of {len(samples)} samples of {split} have no file in {names[name]}/"
+                    level = ERROR if name in facts.wanted[split] else WARNING
+                    yield Finding("unpaired", level, words, tuple(_with_nearest(lacking, spare)))
+    if facts.left:
+        words = "files beside another of the same name in the same folder; keep one of each"
+        yield Finding("same name", ERROR, words, tuple((path, "") for path in facts.left))
+
+
+def _with_nearest(lacking: Sequence[SampleFacts], spare: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for place, sample in enumerate(lacking):
+        close = difflib.get_close_matches(sample.name, spare, n=1, cutoff=_LIKE) if place < _MOST_IDS else []
+        yield next(iter(sample.files.values())).path, f"nearest: {shown(close[0])}" if close else ""
+
+
+def _of_files(facts: Facts) -> Iterator[Finding]:
+    """Find files that cannot be read, and those that are sound but of a wrong kind."""
+    broken = [(f.path, f.problem) for _, _, f in facts.files() if f.problem and not f.wrong_kind]
+    if broken:
+        yield Finding("unreadable", ERROR, "files that cannot be read as what they should be", tuple(broken))
+    for name in ("label", "instance", "source", "photo", "pair"):
+        wrong = [(f.path, f.problem) for _, n, f in facts.files() if n == name and f.wrong_kind]
+        if wrong:
+            yield Finding("wrong kind", ERROR, f"files of {name} that are of another kind", tuple(wrong))
+
+
+def _of_sizes(facts: Facts) -> Iterator[Finding]:
+    differ = [(next(iter(s.files.values())).path, s.size_problem) for s in facts.samples if s.size_problem]
+    if differ:
+        yield Finding("sizes differ", ERROR, "samples whose files differ in size", tuple(differ))
+
+
+def _of_ids(facts: Facts) -> Iterator[Finding]:
+    """Find ids that are no class, and label maps that are masks of 0 and 255."""
+    if facts.classes is None:
+        return
+    wrong: Counter[int] = Counter()
+    images: Counter[int] = Counter()
+    places = []
+    for sample in facts.samples:
+        ids = {n: c for n, c in sample.pixels.items() if n >= len(facts.classes) and n != facts.data.ignore}
+        if ids:
+            wrong.update(ids)
+            images.update(ids.keys())
+            told = [f"{number} ({count} pixels)" for number, count in sorted(ids.items())[:_MOST_IDS]]
+            places.append((sample.files["label"].path, ", ".join(told) + (", ..." if len(ids) > _MOST_IDS else "")))
+    if wrong:
+        table = [f"{n} ({wrong[n]} pixels in {images[n]} maps)" for n in sorted(wrong)[:_MOST_IDS]]
+        more = f" and {len(wrong) - _MOST_IDS} more, up to {max(wrong)}" if len(wrong) > _MOST_IDS else ""
+        words = f"ids that are no class: {', '.join(table)}{more}; classes are 0 to {len(facts.classes) - 1}. "
+        yield Finding("ids", ERROR, words + advice(sorted(wrong)), tuple(places))
+    if facts.recipe is None and len(facts.classes) > _MOST_CLASSES:
+        words = f"ids of label maps go up to {len(facts.classes) - 1}; are they instance maps (class*1000 + number)?"
+        yield Finding("ids", WARNING, words)
+    used = {number for sample in facts.samples for number in sample.pixels}
+    if used == {0, 255} and facts.data.ignore == 255:
+        words = "label maps hold 0 and 255 alone, and 255 is ignored; if they are masks of two classes, write 0 and 1"
+        yield Finding("ids", WARNING, words)
+
+
+def _of_classes(facts: Facts) -> Iterator[Finding]:
+    """Find classes that nothing is learned of."""
+    if facts.classes is None:
+        return
+    train, others = _present(facts.of(facts.data.train)), _present(facts.samples)
+    names = facts.classes.names
+    wanted = set(range(len(names))) - {facts.data.ignore}
+    if unseen := sorted(wanted & others - train) if train else []:
+        words = f"classes of other splits that are never in {facts.data.train}: {_ranges(unseen)}"
+        yield Finding("untrained classes", WARNING, words, tuple((f"{n} {names[n]}", "") for n in unseen))
+    if absent := sorted(wanted - others) if train else []:
+        words = f"classes that are never present, of {len(names)}: {_ranges(absent)}"
+        yield Finding("absent classes", WARNING, words, tuple((f"{n} {names[n]}", "") for n in absent))
+
+
+def _present(samples: Iterable[SampleFacts]) -> set[int]:
+    return {number for sample in samples for number in sample.pixels}
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return sorted numbers with neighbours drawn together: `1, 4-7`."""
+    runs = [list(run) for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
+    texts = [str(run[0][1]) if len(run) == 1 else f"{run[0][1]}-{run[-1][1]}" for run in runs]
+    return ", ".join(texts[:_MOST_IDS]) + (f" and more, up to {numbers[-1]}" if len(texts) > _MOST_IDS else "")
+
+
+def _of_instances(facts: Facts) -> Iterator[Finding]:
+    """Find instance maps that disagree with the label maps, or say nothing that these do not."""
+    with_both = [s for s in facts.samples if s.pixels and "instance" in s.files and s.size and s.instances]
+    if not with_both:
+        return
+    total = sum(sum(sample.pixels.values()) for sample in with_both)
+    torn = [(s, sum(s.torn.values())) for s in with_both if s.torn]
+    if torn:
+        share = sum(count for _, count in torn) / total
+        words = (
+            f"instances that cover several classes: {share:.2%} of the pixels lie outside the class that their "
+            "instance has most of; the boundaries of such maps are wrong there"
+        )
+        details = [
+            (s.files["instance"].path, f"{count} pixels, ids {_ranges(sorted(s.torn))}")
+            for s, count in sorted(torn, key=lambda pair: -pair[1])
+        ]
+        yield Finding("instances", WARNING, words, tuple(details))
+    if background := [s for s in with_both if s.torn_background]:
+        share = sum(s.torn_background for s in background) / total
+        words = (
+            f"instance 0 covers several classes in {len(background)} of {len(with_both)} samples ({share:.1%} of the "
+            "pixels lie outside its largest class): instance maps have no boundaries between those classes"
+        )
+        yield Finding("instances", NOTE, words)
+    if all(sample.instances <= len(sample.pixels) for sample in with_both):
+        words = "instance maps have no more ids than there are classes: they tell nothing that label maps do not"
+        yield Finding("instances", NOTE, words)
+
+
+def _of_constants(facts: Facts) -> Iterator[Finding]:
+    for name in ("label", "instance", "source", "photo", "pair"):
+        places = [(f.path, "") for _, n, f in facts.files() if n == name and f.constant]
+        if places:
+            what = "maps" if name in ("label", "instance") else "pictures, or a side of them,"
+            words = f"{name}: {what} whose pixels are all equal"
+            yield Finding("constant", NOTE if name == "instance" else WARNING, words, tuple(places))
+
+
+def _of_bits(facts: Facts) -> Iterator[Finding]:
+    """Find pictures that differ in bits or channels, and 16-bit pictures that do not use their range."""
+    for name in ("source", "photo", "pair"):
+        files = [f for _, n, f in facts.files() if n == name and f.header and not f.problem]
+        for what in ("bits", "channels"):
+            groups: dict[int, list[str]] = defaultdict(list)
+            for file in files:
+                assert file.header is not None
+                groups[3 if what == "channels" and file.header.palette else getattr(file.header, what)].append(
+                    file.path
+                )
+            if len(groups) > 1:
+                most = max(groups, key=lambda number: len(groups[number]))
+                counts = ", ".join(f"{len(group)} with {number}" for number, group in sorted(groups.items()))
+                level = WARNING if what == "bits" else NOTE
+                words = f"{name}: files differ in {what} ({counts}); these have others than {most}"
+                others = [(path, str(number)) for number, group in groups.items() for path in group if number != most]
+                yield Finding(f"mixed {what}", level, words, tuple(others))
+        highest = max((f.highest for f in files if f.highest is not None), default=65535)
+        if highest < 65536 // 2:
+            words = (
+                f"{name}: 16-bit pictures hold no value above {highest}; white is 65535, so they are read as dark "
+                f"pictures ({highest.bit_length()} bits in 16?). Scale their values, or write {_BITS_OF_PICTURES} bits"
+            )
+            places = tuple((f.path, "") for f in files if f.highest is not None)
+            yield Finding("bit depth", WARNING, words, places)
+
+
+def _of_copies(facts: Facts) -> Iterator[Finding]:
+    """Find files of the same content: within a split, in training and another split, and within a sample."""
+    owners: dict[tuple[str, bytes], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for sample, name, file in facts.files():
+        if file.digest and name != "instance" and not file.constant and not file.problem:
+            owners[name, file.digest][sample.split].append(file.path)
+    copies: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    overlap: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for (name, _), splits in owners.items():
+        for split, paths in splits.items():
+            copies[split, name] += [(path, f"is {shown(paths[0])}") for path in paths[1:]]
+            if split != facts.data.train and facts.data.train in splits:
+                overlap[split, name] += [(path, f"is {shown(splits[facts.data.train][0])}") for path in paths]
+    for (split, name), places in copies.items():
+        if places:
+            words = f"{name}: {_many(places)} of {split} with the content of another"
+            yield Finding("duplicates", WARNING, words, tuple(places))
+    for (split, name), places in overlap.items():
+        words = f"{name}: {_many(places)} of {split} with the content of one of {facts.data.train}"
+        yield Finding("overlap", WARNING, words, tuple(places))
+    for one, other, level in (("label", "instance", NOTE), ("source", "photo", WARNING)):
+        pairs = [s.files for s in facts.samples if {one, other} <= s.files.keys() and s.files[one].digest]
+        same = [(files[one].path, "") for files in pairs if files[one].digest == files[other].digest]
+        if same:
+            yield Finding("same file", level, f"{one} and {other} of a sample are the same file", tuple(same))
+
+
+def _many(places: Sequence[object]) -> str:
+    return f"{len(places)} file{'s' * (len(places) != 1)}"
+
+
+def _of_stages(facts: Facts) -> Iterator[Finding]:
+    """Find crops that do not fit, and what happens to sizes on their way through the networks."""
+    if facts.recipe is None:
+        return
+    sizes: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for sample in facts.of(facts.data.train):
+        if sample.size:
+            sizes[sample.size].append(next(iter(sample.files.values())).path)
+    for stage in facts.recipe.stages:
+        where = f"stages.{stage.name}"
+        wrong = {size: next(geometry_problems([stage], *size), "").removeprefix(f"{where}: ") for size in sizes}
+        places = tuple((path, wrong[size]) for size, paths in sizes.items() if wrong[size] for path in paths)
+        if places:
+            yield Finding("crop", ERROR, f"{where}: files that do not fit its geometry", places)
+        seen = {size: _seen(stage, *size) for size in sizes if not wrong[size]}
+        yield from _of_stride(where, facts.recipe.method.stride(stage), set(seen.values()))
+        small = tuple((p, "") for s, out in seen.items() if out[0] > s[0] and out[1] > s[1] for p in sizes[s])
+        if small and stage.geometry in ("resize", "scale_width"):
+            yield Finding("enlarged", NOTE, f"{where}: {_many(small)} smaller than {stage.size}", small)
+        bent = {s for s, out in seen.items() if _bend(s, out) > _CHANGE_OF_ASPECT}
+        if bent and stage.geometry == "resize":
+            words = f"{where}: geometry: resize changes the aspect; scale_width_and_crop keeps it"
+            yield Finding("aspect", NOTE, words, tuple((p, f"{s[1]}x{s[0]}") for s in bent for p in sizes[s]))
+
+
+def _seen(stage: Stage, height: int, width: int) -> tuple[int, int]:
+    """Return the (height, width) that the networks see of a file."""
+    drawn = plan(Geometry.of(stage), height, width, False, None)
+    return drawn.crop[2:] if drawn.crop else drawn.resize or (height, width)
+
+
+def _bend(before: tuple[int, int], after: tuple[int, int]) -> float:
+    change = before[0] * after[1] / (before[1] * after[0])
+    return max(change, 1 / change)
+
+
+def _of_stride(where: str, stride: int, sizes: Iterable[tuple[int, int]]) -> Iterator[Finding]:
+    odd = sorted(size for size in sizes if size[0] % stride or size[1] % stride)
+    if odd:
+        height, width = odd[0]
+        padded = [int(np.ceil(side / stride)) * stride for side in (width, height)]
+        words = (
+            f"{where}: the network's stride is {stride}; {len(odd)} size(s), such as {width}x{height}, are no multiple "
+            f"of it and are filled up inside (to {padded[0]}x{padded[1]}): a size of multiples is cheaper"
+        )
+        yield Finding("stride", NOTE, words)

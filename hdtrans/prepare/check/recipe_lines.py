@@ -1,0 +1,128 @@
+"""The recipe lines that would fit the data."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.common.yaml_text import yaml_text
+from hdtrans.config.data import Section
+from hdtrans.config.recipe import LabelMaps, PhotosToMaps, Recipe, Stage
+from hdtrans.data.preflight import geometry_problems
+from hdtrans.prepare.check.findings import Facts
+from hdtrans.prepare.check.samples import SampleFacts
+
+LARGEST_WIDTH = 1024  # of what a first training on label maps sees
+MULTIPLE = 32  # of sizes: the stride of pix2pixHD with one enhancer
+
+_FILLED = ("output", "train")  # by the method, where a stage does not say them
+_SAME_ASPECT = 0.03
+_AS_IN_THE_PAPER = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
+_METHODS = {"label_maps": "pix2pixhd", "picture_pairs": "pix2pixhd", "unpaired": "cyclegan"}
+
+
+def class_file(root: Path) -> ClassTable | None:
+    """Return the classes that dataset.json tells, or None where it is missing or cannot be read."""
+    try:
+        return ClassTable.read(root / "dataset.json")
+    except UserError:
+        return None
+
+
+def fitting_recipe(facts: Facts) -> str:
+    """Return YAML with data, method and stages that fit what was read.
+
+    Number of classes, size, crop and the use of instance maps follow from the data; a recipe that was given keeps all
+    that fits.
+    """
+    sizes = sorted({sample.size for sample in facts.of(facts.data.train) if sample.size})
+    method = _method(facts)
+    return yaml_text({"data": _data(facts, method), "method": method, "stages": _stages(facts, sizes)})
+
+
+def _given(section: Section) -> dict[str, Any]:
+    """Return what was given, `kind` first."""
+    values = _without_nothing(section.model_dump(mode="json", exclude_unset=True))
+    kind = getattr(section, "kind", None)
+    return values if kind is None else {"kind": kind, **values}
+
+
+def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out keys without a value, but for `ignore`, where it means something."""
+    kept = {key: value for key, value in values.items() if value is not None or key == "ignore"}
+    return {key: _without_nothing(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def _data(facts: Facts, method: dict[str, Any]) -> dict[str, Any]:
+    """Return the section `data` for what `method` reads of it."""
+    data = facts.data
+    values = _given(data)
+    values["root"] = os.fspath(data.root)
+    if isinstance(data, LabelMaps | PhotosToMaps) and data.labels is not None:
+        ids = {number for sample in facts.samples for number in sample.pixels} - {data.ignore}
+        table = class_file(data.root)
+        known = len(facts.classes) if facts.classes else 0
+        values["labels"] = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
+        if isinstance(data, PhotosToMaps):
+            values.pop("photo_channels", None)  # follow from labels
+    if isinstance(data, LabelMaps) and facts.recipe and not _have_instances(facts.of(data.train)):
+        reads = type(facts.recipe.method).model_validate(method).reads(data)
+        values |= {"instances": "components"} if "instance" in reads else {}
+    return values
+
+
+def _method(facts: Facts) -> dict[str, Any]:
+    recipe = facts.recipe
+    values: dict[str, Any] = _given(recipe.method) if recipe else {"kind": _METHODS.get(facts.data.kind, "pix2pix")}
+    if isinstance(facts.data, LabelMaps):
+        boundary = "instance" if _instances_help(facts.of(facts.data.train)) else "labels"
+        values["condition"] = values.get("condition", {}) | {"boundary": boundary}
+    if facts.data.kind == "photos_to_maps" and recipe is None:
+        values["generator"] = {"kind": "unet", "dropout": False}
+    return values
+
+
+def _instances_help(samples: Sequence[SampleFacts]) -> bool:
+    """Say whether most samples have an instance map, and some of these tell more than the labels."""
+    tell_more = any(sample.instances > len(sample.pixels) for sample in samples if sample.pixels)
+    return _have_instances(samples) and tell_more
+
+
+def _have_instances(samples: Sequence[SampleFacts]) -> bool:
+    """Say whether most samples have an instance map."""
+    return 2 * sum(bool(sample.instances and sample.pixels) for sample in samples) > len(samples)
+
+
+def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    small = facts.data.kind not in ("label_maps", "picture_pairs")
+    fitting = _AS_IN_THE_PAPER if small or not sizes else _geometry(sizes)
+    if facts.recipe is None:
+        return [{**fitting, "epochs": 100, "decay_epochs": 100}]
+    return [_stage(facts.recipe, stage, fitting, sizes) for stage in facts.recipe.stages]
+
+
+def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Return a stage as it was given; with a size that fits where its own does not."""
+    usual = recipe.method.complete(stage.model_copy(update={"output": None, "train": None}))
+    filled = {key for key in _FILLED if getattr(stage, key) == getattr(usual, key)}
+    values = {key: value for key, value in _given(stage).items() if key not in filled}
+    wrong = any(next(geometry_problems([stage], *size), "") for size in sizes)
+    return {k: v for k, v in values.items() if k not in ("size", "geometry", "load")} | fitting if wrong else values
+
+
+def _geometry(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Return size and geometry for files of these (height, width): all of the picture where they have one shape."""
+    widths = sorted(width for _, width in sizes)
+    width = _multiple(min(LARGEST_WIDTH, widths[len(widths) // 2]))
+    heights = [round(height * width / w) for height, w in sizes]
+    height = _multiple(min(heights))
+    if all(abs(height / scaled - 1) <= _SAME_ASPECT for scaled in heights):
+        return {"size": f"{width}x{height}"}
+    return {"size": f"{width}x{height}", "geometry": "scale_width_and_crop", "load": f"{width}x{height}"}
+
+
+def _multiple(side: int) -> int:
+    """Round down, where little is lost by it; any size can be trained."""
+    return side // MULTIPLE * MULTIPLE if side >= 8 * MULTIPLE else side

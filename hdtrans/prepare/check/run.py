@@ -1,0 +1,122 @@
+"""The data check: read everything once, in parallel, and tell all that is wrong, and what recipe would fit."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hdtrans.common.classes import CITYSCAPES, ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.config.recipe import Data, LabelMaps, Recipe
+from hdtrans.data.folders import SampleFiles, find_everything, folders_in
+from hdtrans.data.layouts import classes_wanted, files_for, folder_names
+from hdtrans.data.preflight import class_table
+from hdtrans.prepare.check.findings import Facts, find_all
+from hdtrans.prepare.check.guess import guess
+from hdtrans.prepare.check.recipe_lines import class_file, fitting_recipe
+from hdtrans.prepare.check.report import Report
+from hdtrans.prepare.check.samples import SampleFacts, read_sample
+
+_CITYSCAPES_NAME = "_labelIds"  # of files with the 35 ids
+_AHEAD = 4  # samples that wait for each thread
+
+
+def check_data(given: Recipe | Path, workers: int = 4) -> Report:
+    """Read every file of a recipe's data, or of a training folder whose kind is guessed, and report on all of it.
+
+    Args:
+        given: a recipe, or a folder.
+        workers: threads that read.
+
+    Raises:
+        UserError: there is no such folder, nothing in it that looks like training data, or none of it for training.
+    """
+    recipe = given if isinstance(given, Recipe) else None
+    data = recipe.data if recipe else guess(Path(str(given)))
+    fields = recipe.method.reads(data) if recipe else frozenset(_guessed_fields(data))
+    wanted, jobs, left = {}, [], []
+    for split in _splits(data):
+        samples, more = find_everything(data, split, data.fields)
+        if split == data.train and not samples:
+            raise UserError(_nothing(data))
+        if samples:
+            needed = fields if split == data.train else fields - {"photo"}
+            wanted[split] = files_for(data, needed)
+            jobs += [(sample, split) for sample in samples]
+            left += more
+    facts = _read(jobs, data, workers)
+    if recipe is None and isinstance(data, LabelMaps):
+        data = _with_labels(data, facts)
+    everything = Facts(data, recipe, _classes(data), wanted, facts, left)
+    return Report(everything, tuple(find_all(everything)), fitting_recipe(everything))
+
+
+def _guessed_fields(data: Data) -> list[str]:
+    """Return what every sample must have: all, but for instance maps."""
+    return [field for field in data.fields if field != "instance"]
+
+
+def _splits(data: Data) -> list[str]:
+    named = [data.train, data.test, *([data.validation] if isinstance(data.validation, str) else [])]
+    return list(dict.fromkeys(named))
+
+
+def _nothing(data: Data) -> str:
+    folders = ", ".join(f"{name}/" for name in folder_names(data, data.train).values())
+    there = ", ".join(f"{name}/" for name in folders_in(data.root)) or "no folder"
+    return (
+        f"data.root {data.root}: no pictures to train on; data.kind: {data.kind} with the split {data.train!r} "
+        f"(data.train) reads {folders}; there is {there}"
+    )
+
+
+def _read(jobs: Sequence[tuple[SampleFiles, str]], data: Data, workers: int) -> list[SampleFacts]:
+    """Read all samples, in their order; few at a time, so that Ctrl-C does not wait for the rest."""
+    threads = ThreadPoolExecutor(workers)
+    try:
+        rest = iter(jobs)
+        tasks = [threads.submit(read_sample, *job, data) for job in islice(rest, _AHEAD * workers)]
+        facts = []
+        with tqdm(total=len(jobs), unit=" samples", disable=None) as bar:
+            for place in range(len(jobs)):
+                facts.append(tasks[place].result())
+                tasks += [threads.submit(read_sample, *job, data) for job in islice(rest, 1)]
+                bar.update()
+        return facts
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
+    """Return the section with the number of classes that dataset.json tells, or the names of files, or the ids."""
+    if table := class_file(data.root):
+        return _labels(data, len(table), table)
+    ids = {number for sample in facts for number in sample.pixels}
+    highest = max(ids - {255}, default=0)
+    names = (sample.files["label"].path for sample in facts if "label" in sample.files)
+    if highest < len(CITYSCAPES) and any(_CITYSCAPES_NAME in Path(name).stem for name in names):
+        return _labels(data, len(CITYSCAPES))
+    return _labels(data, min(highest + 1, 65535))
+
+
+def _labels(data: LabelMaps, labels: int, table: ClassTable | None = None) -> LabelMaps:
+    """Return the section with so many classes; keys that are as usual are left out of the recipe lines."""
+    values = {"root": data.root, "labels": labels} | ({"test": data.test} if data.test != "test" else {})
+    usual = LabelMaps.model_validate(values)
+    if table is None or table.ignore == usual.ignore:
+        return usual
+    return LabelMaps.model_validate(values | {"ignore": table.ignore})
+
+
+def _classes(data: Data) -> ClassTable | None:
+    """Return the classes; numbered ones where dataset.json cannot be read or has another number of them."""
+    labels = classes_wanted(data)
+    try:
+        table = class_table(data)
+    except UserError:
+        table = None
+    if labels is None or (table is not None and len(table) == labels):
+        return table
+    return ClassTable.generic(labels, data.ignore)

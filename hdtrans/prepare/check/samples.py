@@ -1,0 +1,177 @@
+"""Read the files of one sample, each once, and keep what the data check must know of them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.errors import UserError, shown
+from hdtrans.config.recipe import Data, SideBySide
+from hdtrans.data.folders import SampleFiles, check_sizes
+from hdtrans.data.io.header import Header
+from hdtrans.data.io.read import Loaded, load, read_instance, read_label, read_picture
+from hdtrans.data.layouts import file_channels
+from hdtrans.data.preflight import kind_problem
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file.
+
+    Attributes:
+        path: of the file.
+        digest: SHA-256 of its bytes; empty where they could not be read.
+        header: None where it could not be read.
+        problem: why training would refuse the file, or ''.
+        wrong_kind: the file is sound, but no label map, or no picture of the channels that are wanted.
+        constant: all pixels are equal.
+        highest: the largest value of a picture of integers of more than 8 bits.
+    """
+
+    path: str
+    digest: bytes = b""
+    header: Header | None = None
+    problem: str = ""
+    wrong_kind: bool = False
+    constant: bool = False
+    highest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFacts:
+    """What is known of a sample.
+
+    Attributes:
+        name, split: as `find_everything` gave them.
+        files: by what they are (`label`, `photo`, ...).
+        size: (height, width) of the sample, where its files agree.
+        size_problem: how they differ, or ''.
+        pixels: of each id of the label map.
+        instances: how many different ids the instance map has.
+        torn: of each instance id but 0 that covers several classes, its pixels outside the class that has most.
+        torn_background: the same of id 0.
+    """
+
+    name: str
+    split: str
+    files: Mapping[str, FileFacts]
+    size: tuple[int, int] | None = None
+    size_problem: str = ""
+    pixels: Mapping[int, int] = field(default_factory=dict)
+    instances: int = 0
+    torn: Mapping[int, int] = field(default_factory=dict)
+    torn_background: int = 0
+
+
+def read_sample(sample: SampleFiles, split: str, data: Data) -> SampleFacts:
+    """Read all files of a sample; whatever is wrong with them is told in what is returned."""
+    files, arrays = {}, {}
+    for name, path in sample.paths.items():
+        files[name], array = _read_file(name, path, data)
+        if array is not None:
+            arrays[name] = array
+    sizes = {name: (array.shape[0], array.shape[1] // (2 if name == "pair" else 1)) for name, array in arrays.items()}
+    problem = ""
+    try:
+        check_sizes(sample.paths, sizes)
+    except UserError as error:
+        problem = str(error).partition(": ")[2]
+    size = None if problem or not sizes else next(iter(sizes.values()))
+    if "label" not in arrays and "instance" not in arrays:
+        return SampleFacts(sample.name, split, files, size, problem)
+    together = arrays if size else {name: array for name, array in arrays.items() if name == "label"}
+    return SampleFacts(sample.name, split, files, size, problem, **_of_maps(together, data.ignore))
+
+
+def _read_file(name: str, path: str, data: Data) -> tuple[FileFacts, Array | None]:
+    try:
+        loaded = load(path)
+    except UserError as error:
+        return FileFacts(path, problem=_words(error, path)), None
+    digest, header = hashlib.sha256(loaded[0]).digest(), loaded[1]
+    if problem := kind_problem(name, header, data):
+        if name == "label" and header.channels > 1:
+            problem += _colours(path, loaded)
+        return FileFacts(path, digest, header, problem, wrong_kind=True), None
+    try:
+        if name in ("label", "instance"):
+            array: Array = read_label(path, loaded) if name == "label" else read_instance(path, loaded)
+        else:
+            array = read_picture(path, file_channels(data, name), loaded)
+    except UserError as error:
+        return FileFacts(path, digest, header, _words(error, path)), None
+    halves = np.split(array, 2, axis=1) if isinstance(data, SideBySide) else [array]
+    constant = any(_is_constant(half) for half in halves)
+    highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
+    return FileFacts(path, digest, header, constant=constant, highest=highest), array
+
+
+def _words(error: UserError, path: str) -> str:
+    return str(error).removeprefix(f"{shown(path)}: ")
+
+
+def _is_constant(array: Array) -> bool:
+    few = array[::16, ::16]
+    return bool((few == array[0, 0]).all() and (array == array[0, 0]).all())
+
+
+def _colours(path: str, loaded: Loaded) -> str:
+    """Say how many colours a picture has that stands where a label map is expected."""
+    try:
+        picture = read_picture(path, 3, loaded)
+    except UserError:
+        return ""
+    if (picture == picture[..., :1]).all():
+        return "; all its channels are equal: it may be a label map saved in colour, so write it with one"
+    values, _ = _counts(picture.astype(np.int64) @ (1, 1 << 16, 1 << 32))
+    return f"; it has {len(values)} colours"
+
+
+def _of_maps(arrays: Mapping[str, Array], ignore: int | None) -> dict[str, Any]:
+    """Return what `SampleFacts` says of the maps, (H, W) integers from 0 to 2^31 - 1."""
+    label, instance = arrays.get("label"), arrays.get("instance")
+    if label is None and instance is None:
+        return {}
+    if instance is None:
+        assert label is not None
+        ids, counts = _counts(label)
+        return {"pixels": _dictionary(ids, counts)}
+    both = instance.astype(np.int64) << 32
+    if label is not None:
+        both |= label
+    keys, counts = _counts(both)
+    found: dict[str, Any] = {"instances": len(np.unique(keys >> 32))}
+    if label is None:
+        return found
+    classes = keys & 0xFFFFFFFF
+    known, place = np.unique(classes, return_inverse=True)
+    found["pixels"] = _dictionary(known, np.bincount(place, weights=counts))
+    if ignore is not None:
+        keys, counts = keys[classes != ignore], counts[classes != ignore]
+    owners, first = np.unique(keys >> 32, return_index=True)  # keys are sorted, so those of an instance lie together
+    if owners.size:
+        outside = np.add.reduceat(counts, first) - np.maximum.reduceat(counts, first)
+        torn = _dictionary(owners[outside > 0], outside[outside > 0])
+        found |= {"torn_background": torn.pop(0, 0), "torn": torn}
+    return found
+
+
+def _dictionary(ids: Array, counts: Array) -> dict[int, int]:
+    return dict(zip(ids.tolist(), counts.astype(np.int64).tolist(), strict=True))
+
+
+def _counts(array: Array) -> tuple[Array, Array]:
+    """Return the different values of an array, sorted, and how often each is there.
+
+    Neighbours are mostly equal, so that few values are left to sort.
+    """
+    flat = array.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    lengths = np.diff(np.append(starts, flat.size))
+    values, place = np.unique(flat[starts], return_inverse=True)
+    return values, np.bincount(place, weights=lengths).astype(np.int64)

@@ -1,0 +1,203 @@
+"""Cityscapes: leftImg8bit/ and gtFine/, as label and instance ids or as polygons alone."""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from hdtrans.common.classes import CITYSCAPES, ClassTable
+from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.io.header import LARGEST_PIXELS, shown
+from hdtrans.data.io.read import read_instance, read_label
+from hdtrans.data.pairing import natural
+from hdtrans.prepare.options import SPLITS
+from hdtrans.prepare.sources.documents import read_json
+from hdtrans.prepare.sources.source import UNCOUNTED, Item, Maps
+
+HELP = "Cityscapes: leftImg8bit/ and gtFine/ (label and instance ids, or the polygons alone)"
+
+IGNORED = 255
+COUNTED = range(24, 34)
+"""The ids of classes whose things are counted."""
+
+TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The ids of the 19 classes that are evaluated; their places are the train ids."""
+
+_ENDINGS = {
+    "label": "_gtFine_labelIds.png",
+    "instance": "_gtFine_instanceIds.png",
+    "polygons": "_gtFine_polygons.json",
+}
+_PHOTO = "_leftImg8bit.png"
+_PER_CLASS = 1000  # an instance id is class * 1000 + number
+_GROUP = "group"
+_PLATE = "license plate"  # has the id -1 and is not drawn
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this format."""
+    parser.add_argument(
+        "--ids", type=int, choices=(35, 19), default=35, help="all classes, or the 19 that are evaluated (35)"
+    )
+
+
+def open_source(root: Path, options: argparse.Namespace) -> "CityscapesSource":
+    """Check that the two folders are there."""
+    for name in ("leftImg8bit", "gtFine"):
+        if not (root / name).is_dir():
+            there = sorted(path.name for path in root.iterdir() if path.is_dir())
+            raise UserError(
+                f"--in {root}: there is no {name}/; Cityscapes has leftImg8bit/ and gtFine/ with train/, val/, test/ "
+                f"in each. There is {', '.join(f'{each}/' for each in there[:9]) or 'no folder'}.{nearest(name, there)}"
+            )
+    return CityscapesSource(root, options.ids)
+
+
+@dataclass(frozen=True)
+class CityscapesSource:
+    """Cityscapes with 35 or 19 classes."""
+
+    root: Path
+    ids: int
+
+    @property
+    def classes(self) -> ClassTable:
+        """The 35 ids, or the 19 train ids."""
+        if self.ids == len(CITYSCAPES):
+            return CITYSCAPES
+        names, colours = CITYSCAPES.names, CITYSCAPES.colours
+        return ClassTable(tuple(names[i] for i in TRAIN_IDS), tuple(colours[i] for i in TRAIN_IDS), IGNORED)
+
+    def items(self) -> list[Item]:
+        """Return an item for every photo and every annotation; the sequence is its group."""
+        items = []
+        for split in SPLITS:
+            photos = _by_name(self.root / "leftImg8bit" / split, (_PHOTO,))
+            maps = _by_name(self.root / "gtFine" / split, tuple(_ENDINGS.values()))
+            for key in sorted(photos.keys() | maps.keys(), key=natural):
+                name = key.rpartition("/")[2]
+                photo = photos.get(key, {}).get(_PHOTO, self.root / "leftImg8bit" / split / f"{key}{_PHOTO}")
+                found = maps.get(key, {})
+                label, instance, polygons = (found.get(ending) for ending in _ENDINGS.values())
+                use_polygons = polygons and not (label and instance)
+                files = tuple(path for path in ((polygons,) if use_polygons else (label, instance)) if path)
+                items.append(Item(name, split, name.rpartition("_")[0] or name, photo, files))
+        if not items:
+            raise UserError(f"--in {self.root}: no file in leftImg8bit/ or gtFine/ is named as those of Cityscapes")
+        return items
+
+    def read(self, item: Item) -> Maps:
+        """Read the id maps of an item, or draw its polygons."""
+        if not item.annotations:
+            raise UserError(f"{shown(item.photo or item.name)}: has no annotation in gtFine/ ({item.name}_gtFine_...)")
+        first, last = item.annotations[0], item.annotations[-1]
+        label: npt.NDArray[Any]
+        instance: npt.NDArray[np.int32] | None = None
+        if first.suffix == ".json":
+            label, instance = draw_polygons(read_polygons(first), first)
+        else:
+            if last.name.endswith(_ENDINGS["instance"]):
+                instance = read_instance(last)
+            label = read_label(first) if first != last or instance is None else _classes_of(instance)
+        if self.ids != len(CITYSCAPES):
+            label = _TRAIN_TABLE[_known(label, first)]
+        return Maps(label, None if instance is None else np.where(instance >= _PER_CLASS, instance, UNCOUNTED))
+
+
+def _classes_of(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    return np.where(instance >= _PER_CLASS, instance // _PER_CLASS, instance)
+
+
+def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+    """Return the files below a folder by `city/name`, and by ending."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        for ending in endings:
+            if path.name.endswith(ending) and not path.name.startswith("."):
+                found.setdefault(path.relative_to(folder).as_posix().removesuffix(ending), {})[ending] = path
+    return found
+
+
+def _train_table() -> npt.NDArray[np.uint8]:
+    table = np.full(256, IGNORED, np.uint8)
+    table[list(TRAIN_IDS)] = np.arange(len(TRAIN_IDS))
+    return table
+
+
+_TRAIN_TABLE = _train_table()
+
+
+def _known(label: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    if int(label.max()) >= len(CITYSCAPES) and (wrong := np.setdiff1d(label, [*range(len(CITYSCAPES)), IGNORED])).size:
+        raise UserError(f"{shown(path)}: holds the id {wrong[0]}; Cityscapes has 0 to {len(CITYSCAPES) - 1}")
+    return label
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """The annotation of one photo: its height and width, and what is drawn, in order."""
+
+    height: int
+    width: int
+    objects: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+
+
+def read_polygons(path: Path) -> Polygons:
+    """Read a `_polygons.json`; raise UserError naming the file and the object that is wrong."""
+    values = read_json(path)
+    try:
+        height, width = int(values["imgHeight"]), int(values["imgWidth"])
+        given = [
+            (str(each["label"]), tuple((float(x), float(y)) for x, y in each["polygon"]))
+            for each in values["objects"]
+            if not each.get("deleted")
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"{shown(path)}: is not an annotation of Cityscapes, an object with imgHeight, imgWidth and objects, each "
+            f"with label and polygon ({type(error).__name__}: {error})"
+        ) from error
+    if not 0 < height * width <= LARGEST_PIXELS or height < 0:
+        raise UserError(f"{shown(path)}: its size is {width}x{height}")
+    return Polygons(height, width, tuple(given))
+
+
+def draw_polygons(polygons: Polygons, path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Draw polygons in their order, as the data set's own scripts do; return the label and the instance ids.
+
+    Groups (`cargroup`) are drawn as their class and not counted.
+    """
+    label = Image.new("L", (polygons.width, polygons.height), 0)
+    instance = Image.new("I", label.size, 0)
+    draws = ImageDraw.Draw(label), ImageDraw.Draw(instance)
+    for number, thing, corners in _numbered(polygons, path):
+        if len(corners) > 1:
+            draws[0].polygon(corners, fill=number)
+            draws[1].polygon(corners, fill=thing)
+    return np.array(label), np.array(instance, np.int32)
+
+
+def _numbered(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[tuple[float, float], ...]]]:
+    """Yield the class id, the instance id and the corners of everything that is drawn."""
+    counts: Counter[int] = Counter()
+    for name, corners in polygons.objects:
+        single = name if name in _IDS else name.removesuffix(_GROUP)
+        if single not in _IDS:
+            raise UserError(f"{shown(path)}: there is no class {name!r}.{nearest(name, _IDS)}")
+        if single == _PLATE:
+            continue
+        number = _IDS[single]
+        if number in COUNTED and single == name:
+            yield number, number * _PER_CLASS + counts[number], corners
+            counts[number] += 1
+        else:
+            yield number, number, corners
+
+
+_IDS = {name: place for place, name in enumerate(CITYSCAPES.names)}

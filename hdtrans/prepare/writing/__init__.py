@@ -1,0 +1,1 @@
+"""Writing a prepared folder: files in memory, the writer, the manifest."""

@@ -1,0 +1,76 @@
+"""What a section `validate` may say, and that its tables are those of the metrics."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from hdtrans.config.recipe import Data, LabelMaps, PhotosToMaps, PicturePairs, Unpaired
+from hdtrans.config.validation import FIGURES, Metric, Validate
+
+LABELS = LabelMaps(root=Path("."), labels=5)
+PAIRS = PicturePairs(kind="picture_pairs", root=Path("."))
+UNPAIRED = Unpaired(kind="unpaired", root=Path("."))
+CLASSES = PhotosToMaps(kind="photos_to_maps", root=Path("."), target="labels", labels=5)
+LINES = PhotosToMaps(kind="photos_to_maps", root=Path("."), target="label_boundaries")
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "metrics", "best"),
+    [
+        (LABELS, {}, ("l1", "ssim"), "l1"),
+        (LABELS, {"segmenter": "a.pt"}, ("segmentation", "l1", "ssim"), "segmentation_mean_iou"),
+        (PAIRS, {"metrics": ["psnr"]}, ("psnr",), "psnr"),
+        (UNPAIRED, {"metrics": ["kid", "fid"], "best": "fid"}, ("kid", "fid"), "fid"),
+        (CLASSES, {}, ("labels",), "mean_iou"),
+        (LINES, {}, ("boundaries",), "boundary_f_measure"),
+    ],
+)
+def test_what_is_not_said_follows_from_the_data(
+    data: Data, given: dict[str, Any], metrics: tuple[str, ...], best: str
+) -> None:
+    complete = Validate(**given).complete(data, 512)
+    assert (complete.metrics, complete.best) == (metrics, best)
+    assert Validate.model_validate(complete.model_dump(mode="json")).complete(data, 512) == complete
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "told"),
+    [
+        (UNPAIRED, {}, "validate.metrics: say which, of fid, kid, squeezenet_distance"),
+        (UNPAIRED, {"metrics": ["l1"]}, "validate.metrics: l1 does not fit data of kind unpaired; what fits: fid"),
+        (LABELS, {"metrics": ["labels"]}, "labels does not fit data of kind label_maps"),
+        (PAIRS, {"metrics": ["segmentation"], "segmenter": "a.pt"}, "segmentation does not fit data of kind"),
+        (LABELS, {"metrics": ["segmentation"]}, "segmentation and the key segmenter belong together"),
+        (LABELS, {"metrics": ["l1"], "segmenter": "a.pt"}, "segmentation and the key segmenter belong together"),
+        (LABELS, {"metrics": ["ms_ssim"]}, "ms_ssim needs sides of 176 pixels, and a stage has 128"),
+        (LABELS, {"best": "psnr"}, "validate.best: there is no figure 'psnr'; these metrics give l1, ssim"),
+    ],
+)
+def test_what_cannot_be_is_refused(data: Data, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match="^validate") as refused:
+        Validate(**given).complete(data, 128)
+    assert told in str(refused.value)
+
+
+def test_both_ways_to_be_better() -> None:
+    assert Validate().complete(PAIRS, 64).better == "lower"
+    assert Validate(best="ssim").complete(PAIRS, 64).better == "higher"
+    assert Validate(metrics=("segmentation",), segmenter=Path("a")).complete(LABELS, 64).needs_truth is False
+    assert Validate().complete(LABELS, None).needs_truth
+
+
+def test_the_tables_are_those_of_the_metrics() -> None:
+    from hdtrans.evaluation.judges.segmenters import INPUTS
+    from hdtrans.evaluation.metrics.pictures import SMALLEST_MS_SSIM, SMALLEST_SSIM
+    from hdtrans.evaluation.metrics.segmentation import PROTOCOLS
+
+    fields = Validate.model_fields
+    assert get_args(Metric) == tuple(FIGURES)
+    assert get_args(fields["protocol"].annotation) == tuple(PROTOCOLS)
+    assert get_args(fields["segmenter_input"].annotation) == tuple(INPUTS)
+    for smallest, name in ((SMALLEST_SSIM, "ssim"), (SMALLEST_MS_SSIM, "ms_ssim")):
+        given = Validate(metrics=(name,))
+        assert given.complete(PAIRS, smallest).metrics == (name,)
+        with pytest.raises(ValueError, match=name):
+            given.complete(PAIRS, smallest - 1)

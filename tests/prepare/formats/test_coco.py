@@ -1,0 +1,172 @@
+"""COCO's panoptic, instance and stuff annotations."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hdtrans.prepare.formats import coco
+from tests.golden_files import shared
+from tests.prepare.small_sets import cut_off, names, only, opened, parts, png, refused, write
+
+THINGS = [{"id": 1, "name": "cat", "color": [9, 8, 7]}, {"id": 3, "name": "dog"}]
+STUFF = [{"id": 92, "name": "sky"}]
+IMAGE = {"id": 5, "file_name": "a.jpg", "height": 4, "width": 6}
+
+
+def rectangle(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def annotation(number, category, segmentation, **more):
+    return {"id": number, "image_id": 5, "category_id": category, "segmentation": segmentation, **more}
+
+
+def instances(root, *annotations, name="instances_train.json", categories=THINGS, images=(IMAGE,)):
+    values = {"images": list(images), "categories": categories, "annotations": list(annotations)}
+    return write(root / "annotations" / name, values)
+
+
+def panoptic(root, ids, segments):
+    colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
+    png(root / "annotations" / "panoptic_train" / "a.png", colours)
+    entry = {"image_id": 5, "file_name": "a.png", "segments_info": segments}
+    categories = [{**c, "isthing": 1} for c in THINGS] + [{**c, "isthing": 0} for c in STUFF]
+    values = {"images": [IMAGE], "categories": categories, "annotations": [entry]}
+    return write(root / "annotations" / "panoptic_train.json", values)
+
+
+IDS = np.array([[700000] * 4 + [0] * 2] * 2 + [[5] * 3 + [6] * 3] * 2)
+SEGMENTS = [{"id": 700000, "category_id": 92}, {"id": 5, "category_id": 3}, {"id": 6, "category_id": 3, "iscrowd": 1}]
+
+
+def test_panoptic(tmp_path):
+    panoptic(tmp_path, IDS, SEGMENTS)
+    png(tmp_path / "train" / "a.jpg", np.zeros((4, 6, 3)))
+    source = opened(coco, tmp_path)
+    maps = only(source)
+    assert names(source, maps) == ["ssss..", "ssss..", "dddddd", "dddddd"]
+    assert parts(maps) == ["......", "......", "000...", "000..."]
+    assert source.classes.colours[0] == (9, 8, 7)
+    (item,) = source.items()
+    assert (item.name, item.split, item.photo) == ("a", "train", tmp_path / "train" / "a.jpg")
+
+
+def test_small_lie_above_large_and_things_above_stuff(tmp_path):
+    instances(
+        tmp_path,
+        annotation(1, 1, rectangle(0, 0, 2, 2)),
+        annotation(2, 3, rectangle(0, 0, 5, 3)),
+        annotation(3, 3, {"size": [4, 6], "counts": [20, 4]}, iscrowd=1),
+    )
+    instances(
+        tmp_path,
+        annotation(1, 92, {"size": [4, 6], "counts": [16, 8]}),
+        name="stuff_train.json",
+        categories=STUFF,
+    )
+    source = opened(coco, tmp_path)
+    maps = only(source)
+    assert names(source, maps) == ["ccdddd", "ccdddd", "dddddd", "....sd"]
+    assert parts(maps) == ["00111.", "00111.", "11111.", "......"]
+    source = opened(coco, tmp_path, "--tasks", "instances", "--background", "background")
+    assert source.classes.names == ("background", "cat", "dog") and names(source, only(source))[3] == "bbbbbd"
+
+
+def test_a_mix_with_panoptic(tmp_path):
+    panoptic(tmp_path, IDS, SEGMENTS)
+    instances(tmp_path, annotation(1, 1, rectangle(0, 0, 1, 1)))
+    source = opened(coco, tmp_path, "--tasks", "panoptic", "instances")
+    assert names(source, only(source)) == ["csss..", "ssss..", "dddddd", "dddddd"]
+
+
+def test_a_picture_without_annotation_and_a_shape_without_pixels_are_noted(tmp_path):
+    instances(tmp_path, images=[IMAGE, {**IMAGE, "id": 6, "file_name": "b.jpg"}])
+    source = opened(coco, tmp_path)
+    assert [source.read(item).notes for item in source.items()] == [("has no annotation",)] * 2
+    instances(tmp_path, annotation(8, 1, rectangle(1, 1, 1, 3)))
+    assert only(opened(coco, tmp_path)).notes == ("shapes that cover no pixel: annotation 8",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (annotation(7, 2, rectangle(0, 0, 2, 2)), "annotation 7: its category 2 is not among the categories"),
+        (annotation(7, 1, [[1, 1, 2, 2]]), "annotation 7: has 2 point(s), at least 3 are needed"),
+        (annotation(7, 1, {"size": [4, 6], "counts": [3, 4]}), "annotation 7: its runs have 7 pixels together"),
+        (
+            annotation(7, 1, {"size": [4, 5], "counts": [20]}),
+            "annotation 7: its mask has [height, width] [4, 5], ",
+        ),
+        (annotation(7, 1, {"size": [4, 6], "counts": "aa"}), "annotation 7: its run-length code is cut off"),
+        (annotation(7, 1, []), "annotation 7: has no segmentation: []; boxes alone make no label map"),
+        ({"id": 7, "image_id": 5}, "annotation 7: the key 'category_id' is missing"),
+    ],
+)
+def test_a_broken_annotation_is_named(tmp_path, wrong, words):
+    path = instances(tmp_path, wrong)
+    source = opened(coco, tmp_path)
+    refused(lambda: only(source), path, words)
+
+
+def test_broken_panoptic_pictures_are_named(tmp_path):
+    path = panoptic(tmp_path, IDS, SEGMENTS[:2])
+    picture = tmp_path / "annotations" / "panoptic_train" / "a.png"
+    refused(lambda: only(opened(coco, tmp_path)), picture, "no class: 6 (6 pixels, first at row 2, column 3)")
+    panoptic(tmp_path, IDS[:3], SEGMENTS)
+    refused(lambda: only(opened(coco, tmp_path)), picture, "6x3 pixels", path, "6x4")
+    cut_off(picture)
+    refused(lambda: only(opened(coco, tmp_path)), picture)
+    picture.unlink()
+    refused(lambda: only(opened(coco, tmp_path)), picture, "No such file")
+    picture.parent.rename(tmp_path / "other")
+    write(picture.parent.with_suffix(".zip"), "")
+    refused(lambda: only(opened(coco, tmp_path)), picture.parent, "unpack", "panoptic_train.zip")
+
+
+def test_broken_files_are_named(tmp_path):
+    refused(lambda: opened(coco, tmp_path), tmp_path, "no annotation file of panoptic, instances, stuff")
+    path = instances(tmp_path, {"image_id": 4})
+    refused(lambda: opened(coco, tmp_path), path, "annotations[0]: no picture in its images has the id 4")
+    refused(lambda: opened(coco, tmp_path, "--tasks", "stuff"), "no annotation file of stuff")
+    refused(lambda: opened(coco, tmp_path, "--annotations", "x.json"), tmp_path / "x.json", "cannot be read")
+    instances(tmp_path, categories=[{"id": 92, "name": "cloud"}])
+    other = instances(tmp_path, name="stuff_train.json", categories=STUFF)
+    refused(lambda: opened(coco, tmp_path), other, "92 is 'sky' here, but 'cloud' in another file")
+    write(path, '{"images": []')
+    refused(lambda: opened(coco, tmp_path), path, "is no JSON")
+
+
+def test_photos_of_two_splits_have_one_name(tmp_path):
+    instances(tmp_path)
+    instances(tmp_path, name="instances_val.json")
+    for split in ("train", "val"):
+        png(tmp_path / "images" / split / "a.jpg", np.zeros((4, 6, 3)))
+    found = [(item.name, item.photo) for item in opened(coco, tmp_path).items()]
+    assert found == [("a", tmp_path / "images" / s / "a.jpg") for s in ("train", "val")]
+    png(tmp_path / "more" / "train" / "a.jpg", np.zeros((4, 6, 3)))
+    refused(lambda: opened(coco, tmp_path), "both could be the photo 'a.jpg'; choose by --photo-dir")
+    for folder in ("images", tmp_path / "images"):
+        assert len(opened(coco, tmp_path, "--photo-dir", folder).items()) == 2
+    (tmp_path / "images").rename(tmp_path / "outside")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "annotations").rename(tmp_path / "set" / "annotations")
+    found = opened(coco, tmp_path / "set", "--photo-dir", tmp_path / "outside").items()
+    assert [item.photo for item in found] == [tmp_path / "outside" / split / "a.jpg" for split in ("train", "val")]
+
+
+def test_real_annotations_have_the_areas_that_they_say():
+    root = shared("data", "formats", "coco_panoptic_sample", "sample_data")
+    source = opened(coco, root, "--annotations", "panoptic_examples.json")
+    masks = opened(coco, root, "--annotations", "panoptic_coco_detection_format.json")
+    entries = json.loads((root / "panoptic_examples.json").read_text())["annotations"]
+    for item, other, entry in zip(source.items(), masks.items(), entries, strict=True):
+        maps = source.read(item)
+        areas = dict.fromkeys(source.classes.names, 0)
+        by_id = {c["id"]: c["name"] for c in json.loads((root / "panoptic_examples.json").read_text())["categories"]}
+        for segment in entry["segments_info"]:
+            areas[by_id[segment["category_id"]]] += segment["area"]
+        found = np.bincount(maps.label.ravel(), minlength=256)[: len(areas)]
+        assert found.tolist() == list(areas.values())
+        np.testing.assert_array_equal(masks.read(other).label, maps.label)
+        assert item.photo.is_file()

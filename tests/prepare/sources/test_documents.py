@@ -1,0 +1,90 @@
+"""Documents and their fields: read, or refused with the file and the place."""
+
+import numpy as np
+import pytest
+
+from hdtrans.common.errors import UserError
+from hdtrans.prepare.sources.documents import field, read_json, read_lines, read_xml, size_of, to_points
+from hdtrans.prepare.sources.places import arranged, split_of
+from hdtrans.prepare.sources.source import Item
+from tests.prepare.small_sets import refused, write
+
+
+def test_json_that_is_none_or_cut_off(tmp_path):
+    assert read_json(write(tmp_path / "a.json", '\ufeff{"a": 1}')) == {"a": 1}
+    refused(lambda: read_json(tmp_path / "b.json"), tmp_path / "b.json", "cannot be read")
+    refused(
+        lambda: read_json(write(tmp_path / "c.json", '{"a": [1,')), "c.json", "is no JSON, or not all of it", "line 1"
+    )
+    refused(lambda: read_json(write(tmp_path / "d.json", "[" * 100_000)), "d.json", "is no JSON")
+    (tmp_path / "e.json").write_bytes(b'{"a": "\xe4"}')
+    refused(lambda: read_json(tmp_path / "e.json"), "e.json", "is no text in utf-8", "byte 7")
+
+
+def test_lines_without_remarks(tmp_path):
+    assert read_lines(write(tmp_path / "a.txt", "# remark\r\n a b \r\n\r\nc\n")) == ["a b", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_with_entities_is_refused(tmp_path, encoding):
+    text = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    refused(lambda: read_xml(tmp_path / "a.xml"), "a.xml", "has a DOCTYPE")
+
+
+def test_xml(tmp_path):
+    tree = read_xml(write(tmp_path / "a.xml", "<a x='1'><b>c &amp; ö</b></a>"))
+    assert (tree.get("x"), tree.findtext("b")) == ("1", "c & ö")
+    refused(lambda: read_xml(write(tmp_path / "b.xml", "<a><b>")), "b.xml", "is no XML, or not all of it")
+    refused(lambda: read_xml(tmp_path / "c.xml"), "c.xml", "cannot be read")
+
+
+def test_fields():
+    values = {"id": 3, "flag": True, "name": "a", "area": 2}
+    assert field(values, "id", int, "x") == 3 and field(values, "area", float, "x") == 2.0
+    refused(lambda: field(values, "nane", str, "a.json: shape 4"), "a.json: shape 4", "'nane' is missing", "'name'?")
+    refused(lambda: field(values, "flag", int, "x"), "'flag' is not an integer: True")
+    refused(lambda: field({"id": 2**63}, "id", int, "x"), "'id' is not an integer: 9223372036854775808")
+    refused(lambda: field([1], "id", int, "x"), "expected an object with the key 'id', got [1]")
+    refused(lambda: size_of({"height": 0, "width": 4}, "x"), "a size of 4x0 pixels")
+    refused(lambda: size_of({"height": 10**9, "width": 4}, "x"), "a size of 4x1000000000 pixels")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([[1, 2], [3, 4]], "has 2 point(s), at least 3 are needed"),
+        ([[1, 2], [3]], "no pairs of numbers"),
+        ([1, 2, 3], "no pairs of numbers"),
+        ([["a", 2]], "no pairs of numbers"),
+        (None, "no pairs of numbers"),
+        ([[1, 2], [float("nan"), 4], [5, 6]], "nowhere near a picture"),
+        ([[1, 2], [1e300, 4], [5, 6]], "nowhere near a picture"),
+    ],
+)
+def test_points_that_are_none(values, words):
+    with pytest.raises(UserError) as caught:
+        to_points(values, 3, "a.json: shape 1")
+    assert str(caught.value).startswith("a.json: shape 1: ") and words in str(caught.value)
+
+
+def test_points_in_pairs_or_in_a_row():
+    expected = np.array([[1.0, 2], [3, 4], [5, 6]])
+    for values in ([[1, 2], [3, 4], [5, 6]], [1, 2, 3, 4, 5, 6], [["1", "2"], ["3", "4"], ["5", "6"]]):
+        np.testing.assert_array_equal(to_points(values, 3, "x"), expected)
+
+
+def test_splits_by_name():
+    found = [split_of(n) for n in ("train2017", "instances_val", "ADE_train_1", "Validation", "trainannot", "testing")]
+    assert found == ["train", "val", "train", "val", None, "test"]
+    assert split_of("images", "training", "train_station") == "train"
+
+
+def test_items_are_in_natural_order_and_unique_in_their_split(tmp_path):
+    def item(name, split):
+        return Item(name, split, name, None)
+
+    found = arranged([item("a10", "train"), item("b", "train"), item("a2", None), item("b", "val")], tmp_path)
+    assert [(i.name, i.split) for i in found] == [("a2", None), ("a10", "train"), ("b", "train"), ("b", "val")]
+    refused(lambda: arranged([item("a", "val"), item("a", "val")], tmp_path), "stand for two pictures of a split")
+    refused(lambda: arranged([], tmp_path), "has no annotated picture", "There is nothing")
