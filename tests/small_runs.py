@@ -10,7 +10,9 @@ import yaml
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.recipe import LabelMaps, check_recipe, method_module
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.recipe import check_recipe
+from hdtrans.config.registry import method_module
 from hdtrans.engine import checkpoint
 from hdtrans.engine.run import train
 from hdtrans.inference.translator import Translator

@@ -90,7 +90,7 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
     "importlib.import_module": (
-        "hdtrans/config/recipe.py",
+        "hdtrans/config/registry.py",
         "hdtrans/cli/__init__.py",
     ),  # the one place per kind of name
 }
@@ -334,8 +334,8 @@ DOC = '"""What it is."""\n'
         ("hdtrans/common/x.py", "import torch", "common does not import torch"),
         (
             "hdtrans/common/x.py",
-            "from hdtrans.config.recipe import Size",
-            "common imports no other room, not hdtrans.config.recipe.Size",
+            "from hdtrans.config.stage import Size",
+            "common imports no other room, not hdtrans.config.stage.Size",
         ),
         ("hdtrans/config/recipe.py", "from torch import nn", "config does not import torch"),
         (

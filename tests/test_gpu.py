@@ -12,7 +12,9 @@ import torch
 from hdtrans.benchmark.plan import Plan
 from hdtrans.benchmark.run import benchmark
 from hdtrans.cli import run_tool
-from hdtrans.config.recipe import Recipe, Size, check_recipe, method_module
+from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.registry import method_module
+from hdtrans.config.stage import Size
 from hdtrans.data.batch import collate
 from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.engine.distributed import Processes

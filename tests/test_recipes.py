@@ -7,7 +7,9 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Recipe, check_recipe, load_recipe, method_kinds, packaged_recipes
+from hdtrans.config.loading import load_recipe, packaged_recipes
+from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.registry import method_kinds
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 FILES = sorted(OPTIONS.glob("*.yaml"))

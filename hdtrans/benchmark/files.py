@@ -13,7 +13,7 @@ import numpy as np
 from hdtrans.benchmark.plan import ALONE, ORIGINAL, OURS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.recipe import LabelMaps
+from hdtrans.config.data import LabelMaps
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry

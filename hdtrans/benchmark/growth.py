@@ -13,7 +13,7 @@ from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.cores import cores
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 
 BATCHES = (1, 2, 4)
 _IN_BATCHES = 2  # of the sizes, from the smallest on

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdtrans.config.recipe import Recipe, Size, load_recipe
+from hdtrans.config.loading import load_recipe
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.stage import Size
 
 SUBJECTS = ("inference", "training", "reading", "preparing")
 OURS, ORIGINAL, ALONE = "hdtrans", "original", "decoding alone"

@@ -24,7 +24,8 @@ from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config.recipe import LabelMaps, Size
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.stage import Size
 from hdtrans.data.dataset import StillSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry

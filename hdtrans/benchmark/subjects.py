@@ -14,7 +14,8 @@ import hdtrans
 from hdtrans.benchmark.plan import LABELS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.recipe import Recipe, method_module
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.registry import method_module
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
-from hdtrans.config.recipe import load_recipe, packaged_recipes
+from hdtrans.config.loading import load_recipe, packaged_recipes
 from hdtrans.prepare.check.contact_sheet import check_sheet_path, write_sheet
 from hdtrans.prepare.check.run import check_data
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from hdtrans.config.recipe import load_recipe, packaged_recipes
+from hdtrans.config.loading import load_recipe, packaged_recipes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

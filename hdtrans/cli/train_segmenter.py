@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps
+from hdtrans.config.data import LabelMaps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

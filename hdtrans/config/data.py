@@ -3,25 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
+
+from hdtrans.config.section import Section as Section
 
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Labels = Annotated[int, Field(ge=1, le=65535)]
 Direction = Literal["AtoB", "BtoA"]
-
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, serialize_by_alias=True
-    )
-
-    def _settle(self, key: str, value: Any, why: str) -> None:
-        """Fill in a key that follows from others; raise ValueError if it was given otherwise."""
-        if key in self.model_fields_set and getattr(self, key) != value:
-            raise ValueError(f"{key} is {getattr(self, key)}, but {why} makes it {value}; leave {key} out")
-        object.__setattr__(self, key, value)
 
 
 class DataSection(Section):

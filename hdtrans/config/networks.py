@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveInt, model_validator
 
-from hdtrans.config.data import Section
+from hdtrans.config.section import Section
 
 Norm = Literal["instance", "batch", "none"]
 

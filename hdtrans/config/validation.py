@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_serializer
 
-from hdtrans.config.data import Data, LabelMaps, PhotosToMaps, Section, Unpaired
+from hdtrans.config.data import Data, LabelMaps, PhotosToMaps, Unpaired
+from hdtrans.config.section import Section
 
 Better = Literal["lower", "higher"]
 Metric = Literal[

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, Lab, Photos, PhotosToMaps, Pictures, SideBySide
+from hdtrans.config.data import Data, Lab, Photos, PhotosToMaps, Pictures, SideBySide
 from hdtrans.data import derived
 from hdtrans.data.batch import as_bytes, as_words
 from hdtrans.data.io.header import shown

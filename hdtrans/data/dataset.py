@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config.recipe import Data, Unpaired
+from hdtrans.config.data import Data, Unpaired
 from hdtrans.data.batch import FIELDS, Batch, Sample, collate
 from hdtrans.data.contents import make_fields, read_files
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.config.recipe import Edges, Grey, Lab, LowResolution, Photos
+from hdtrans.config.data import Edges, Grey, Lab, LowResolution, Photos
 from hdtrans.data.io.read import with_channels
 
 Array = npt.NDArray[Any]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config.recipe import Data, LabelMaps, Photos, PicturePairs, Unpaired
+from hdtrans.config.data import Data, LabelMaps, Photos, PicturePairs, Unpaired
 from hdtrans.data.io.header import EXTENSIONS, FilePath, shown
 from hdtrans.data.io.shards import is_folder, shard_files, shard_folders
 from hdtrans.data.layouts import files_for, folder_names

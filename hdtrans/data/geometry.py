@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import GeometryKind, Size, Stage
+from hdtrans.config.stage import GeometryKind, Size, Stage
 
 Array = npt.NDArray[Any]
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Sequence
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, Unpaired
+from hdtrans.config.data import Data, Unpaired
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths, side_samples
 
 Split = tuple[list[SampleFiles], list[SampleFiles]]

@@ -4,17 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import (
-    Data,
-    Lab,
-    LabelMaps,
-    Photos,
-    PhotosToMaps,
-    PicturePairs,
-    Pictures,
-    SideBySide,
-    Unpaired,
-)
+from hdtrans.config.data import Data, Lab, LabelMaps, Photos, PhotosToMaps, PicturePairs, Pictures, SideBySide, Unpaired
 from hdtrans.data.io.shards import is_folder
 
 LABEL_FOLDERS = {"label": "_label", "instance": "_inst", "photo": "_img"}

@@ -9,7 +9,8 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, SideBySide, Stage, Unpaired
+from hdtrans.config.data import Data, SideBySide, Unpaired
+from hdtrans.config.stage import Stage
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import Header, probe, shown

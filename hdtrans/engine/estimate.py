@@ -16,7 +16,10 @@ from torch.utils.flop_counter import flop_registry
 
 from hdtrans.common.planned import as_on_gpu
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config.recipe import Pictures, Recipe, Size, Stage, method_module
+from hdtrans.config.data import Pictures
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.registry import method_module
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, choose_precision

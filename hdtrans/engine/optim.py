@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hdtrans.config.recipe import Adam, Stage
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Adam
 
 
 def make_adam(parameters: Iterable[Tensor], config: Adam, learning_rate: float) -> torch.optim.Adam:

@@ -14,7 +14,11 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.freed_memory import keep_freed_memory
-from hdtrans.config.recipe import Data, Recipe, Stage, Validate, method_module
+from hdtrans.config.data import Data
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.registry import method_module
+from hdtrans.config.stage import Stage
+from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.contents import viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdtrans.config.recipe import Stage, Training
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.guard import Before, Guard, PhaseFigures, Step

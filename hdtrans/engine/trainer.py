@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import NonFiniteError, Stopped, UserError
-from hdtrans.config.recipe import Stage, Training
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Validate
+from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.stage import StageTraining

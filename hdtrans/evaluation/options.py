@@ -9,7 +9,7 @@ from typing import Any
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 from hdtrans.config.validation import FIGURES, SET_METRICS
 from hdtrans.engine.distributed import choose_device
 from hdtrans.evaluation.judges.segmenters import INPUTS, load_segmenter

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, nearest, shown
-from hdtrans.config.recipe import Data, PhotosToMaps, Size
+from hdtrans.config.data import Data, PhotosToMaps
+from hdtrans.config.stage import Size
 from hdtrans.data import derived
 from hdtrans.data.contents import holds_truth, read_source
 from hdtrans.data.folders import SampleFiles, check_sizes, gather, partners_of

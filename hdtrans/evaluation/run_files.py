@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, LabelMaps, Photos, PhotosToMaps, Unpaired
+from hdtrans.config.data import Data, LabelMaps, Photos, PhotosToMaps, Unpaired
 from hdtrans.data.contents import result_channels
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back

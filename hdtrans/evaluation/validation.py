@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, PhotosToMaps, Validate
+from hdtrans.config.data import Data, PhotosToMaps
+from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.data.contents import result_of
 from hdtrans.evaluation.judges.segmenters import load_segmenter

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, Lab, LabelMaps, Photos, Pictures
+from hdtrans.config.data import Data, Lab, LabelMaps, Photos, Pictures
 from hdtrans.data.contents import make_fields, ready_source
 from hdtrans.data.io.read import LARGEST_ID, as_picture
 from hdtrans.data.label_ids import check_label_ids

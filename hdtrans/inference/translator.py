@@ -14,7 +14,8 @@ from torch import nn
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import PictureWarning, UserError
-from hdtrans.config.recipe import Recipe, check_recipe, method_module
+from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.registry import method_module
 from hdtrans.data.contents import for_host, from_host, result_channels, result_of
 from hdtrans.data.io.read import as_picture
 from hdtrans.engine.checkpoint import digest, find_checkpoint, load

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Stage
+from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
 
 Nets = Mapping[str, nn.Module]

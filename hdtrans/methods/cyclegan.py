@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
+from hdtrans.config.data import Data, Lab, LabelMaps, Photos, PhotosToMaps
 from hdtrans.config.networks import (
     Norm,
     PatchSection,
@@ -23,7 +24,9 @@ from hdtrans.config.networks import (
     refuse_batch_norm,
     refuse_residual,
 )
-from hdtrans.config.recipe import Data, Lab, LabelMaps, MethodSection, Photos, PhotosToMaps, Section, Stage
+from hdtrans.config.recipe import MethodSection
+from hdtrans.config.section import Section
+from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss

@@ -13,7 +13,10 @@ import torch
 from pydantic import Field, PositiveInt, field_serializer, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config.recipe import Data, LabelMaps, MethodSection, Pictures, Section, Stage, Unpaired
+from hdtrans.config.data import Data, LabelMaps, Pictures, Unpaired
+from hdtrans.config.recipe import MethodSection
+from hdtrans.config.section import Section
+from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
@@ -103,11 +106,7 @@ class PerceptualConfig(Section):
 
 
 class TranslateConfig(Section):
-    """How a trained model translates.
-
-    Batch norm takes the statistics gathered in training (`running`) or, as the original does, those of each picture
-    (`image`).
-    """
+    """Batch norm in translating: statistics gathered in training (`running`), or those of each picture (`image`)."""
 
     norm: Literal["running", "image"] = "running"
 

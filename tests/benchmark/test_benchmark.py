@@ -27,7 +27,9 @@ from hdtrans.benchmark.timing import Here, Took, ratios, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config.recipe import Size, load_recipe, method_module
+from hdtrans.config.loading import load_recipe
+from hdtrans.config.registry import method_module
+from hdtrans.config.stage import Size
 from hdtrans.toycity.scenes import write_dataset
 
 CPU, SIZE = torch.device("cpu"), Size(width=128, height=64)

@@ -15,7 +15,7 @@ import yaml
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import LARGEST_TEXT, read_yaml
-from hdtrans.config.recipe import load_recipe
+from hdtrans.config.loading import load_recipe
 from tests.bars import Figure
 
 

@@ -10,19 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import (
-    LabelMaps,
-    MethodSection,
-    PicturePairs,
-    Recipe,
-    Size,
-    Stage,
-    check_recipe,
-    find_recipe,
-    load_recipe,
-    method_kinds,
-    method_module,
-)
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.loading import find_recipe, load_recipe
+from hdtrans.config.recipe import MethodSection, Recipe, check_recipe
+from hdtrans.config.registry import method_kinds, method_module
+from hdtrans.config.stage import Size, Stage
 
 SMALL = """
 data: {kind: label_maps, root: pictures, labels: 5}

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from hdtrans.config.recipe import Data, LabelMaps, PhotosToMaps, PicturePairs, Unpaired
+from hdtrans.config.data import Data, LabelMaps, PhotosToMaps, PicturePairs, Unpaired
 from hdtrans.config.validation import FIGURES, Metric, Validate
 
 LABELS = LabelMaps(root=Path("."), labels=5)

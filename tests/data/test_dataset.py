@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, PicturePairs, Size
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch
 from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
 from hdtrans.data.folders import SampleFiles, find_samples
@@ -271,7 +272,7 @@ class TestLoader:
         script = """
             import signal, sys, time
             from tests.data.test_dataset import training
-            from hdtrans.config.recipe import LabelMaps
+            from hdtrans.config.data import LabelMaps
             from hdtrans.data.dataset import make_loader
             from hdtrans.data.order import BatchOrder
 
@@ -297,7 +298,7 @@ class TestLoader:
         script = """
             import signal, sys, time
             from tests.data.test_dataset import training
-            from hdtrans.config.recipe import LabelMaps
+            from hdtrans.config.data import LabelMaps
             from hdtrans.data import dataset
             from hdtrans.data.order import BatchOrder
 
@@ -328,7 +329,7 @@ class TestLoader:
         script = """
             import sys
             from tests.data.test_dataset import training
-            from hdtrans.config.recipe import LabelMaps
+            from hdtrans.config.data import LabelMaps
             from hdtrans.data.dataset import make_loader
             from hdtrans.data.order import BatchOrder
 

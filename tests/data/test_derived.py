@@ -6,7 +6,7 @@ import pytest
 import scipy.ndimage
 import torch
 
-from hdtrans.config.recipe import Photos
+from hdtrans.config.data import Photos
 from hdtrans.data import derived
 from hdtrans.networks.condition import boundaries as boundary_channel
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, PicturePairs
+from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.data.folders import find_samples
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Size, Stage
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.geometry import Geometry, Plan, plan
 
 

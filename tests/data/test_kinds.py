@@ -9,7 +9,8 @@ import torch
 from pydantic import TypeAdapter
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, PhotosToMaps, Size, Stage
+from hdtrans.config.data import Data, PhotosToMaps
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data import derived
 from hdtrans.data.contents import read_source, result_channels, result_of, viewable
 from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader

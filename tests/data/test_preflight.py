@@ -6,7 +6,8 @@ import pytest
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, PicturePairs, Stage
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.stage import Stage
 from hdtrans.data.folders import find_samples
 from hdtrans.data.preflight import class_table, preflight
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hdtrans.common.errors import ProcessError
-from hdtrans.config.recipe import Timeouts
+from hdtrans.config.training import Timeouts
 from hdtrans.data.batch import Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.shared_memory import shareable

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.recipe import Adam, Ema, PicturePairs, Size, Stage, Training
+from hdtrans.config.data import PicturePairs
+from hdtrans.config.stage import Size, Stage
+from hdtrans.config.training import Adam, Ema, Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints

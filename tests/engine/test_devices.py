@@ -14,7 +14,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hdtrans.common.planned import as_on_gpu
-from hdtrans.config.recipe import Recipe, Size, Stage, load_recipe, method_module
+from hdtrans.config.loading import load_recipe
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.registry import method_module
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch
 from hdtrans.data.contents import for_host
 from hdtrans.engine import ema, estimate, stage

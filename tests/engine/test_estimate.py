@@ -9,7 +9,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from hdtrans.common.planned import planned_for_gpu
-from hdtrans.config.recipe import Recipe, check_recipe, load_recipe, method_module
+from hdtrans.config.loading import load_recipe
+from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.registry import method_module
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import GPU_SIZES, Cost, count_step, describe, largest_batches
 from hdtrans.engine.precision import Precision

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Adam
+from hdtrans.config.training import Adam
 from hdtrans.engine import precision as precision_module
 from hdtrans.engine.optim import load_adam, make_adam, step_adam
 from hdtrans.engine.precision import Precision, Scaler, choose_precision, set_up_backend

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hdtrans.config.recipe import Stage
+from hdtrans.config.stage import Stage
 from hdtrans.engine.run import share_out
 
 STAGES = [Stage(name="a", size="64x32", batch_size=1), Stage(name="b", size="64x32", batch_size=3)]  # type: ignore[arg-type]

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import NonFiniteError, Stopped
-from hdtrans.config.recipe import Ema, Stage
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Ema
 from hdtrans.data.batch import Batch, Sample, as_bytes, as_floats, collate
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.recipe import Stage
+from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, Sample, as_floats
 from hdtrans.data.order import sample_index, sample_random
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase

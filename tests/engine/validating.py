@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Validate
+from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, as_floats
 from hdtrans.engine.validation import Validation
 from tests.engine.toys import ToySamples

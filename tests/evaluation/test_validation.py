@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hdtrans.cli import run_tool
-from hdtrans.config.recipe import PhotosToMaps
+from hdtrans.config.data import PhotosToMaps
 from hdtrans.data.batch import Batch
 from hdtrans.data.contents import make_fields
 from hdtrans.evaluation.metrics.folder_metrics import LabelMetric

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdtrans.config.recipe import PicturePairs
+from hdtrans.config.data import PicturePairs
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data
+from hdtrans.config.data import Data
 from hdtrans.data.contents import result_of
 from hdtrans.data.derived import lab_of
 from hdtrans.engine.checkpoint import find_checkpoint, load

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.recipe import LabelMaps, Size, Stage
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.order import sample_index, sample_random
 from hdtrans.methods import pix2pixhd

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.recipe import Data, Lab, LabelMaps, Photos, PhotosToMaps, Size, Stage, Unpaired
+from hdtrans.config.data import Data, Lab, LabelMaps, Photos, PhotosToMaps, Unpaired
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

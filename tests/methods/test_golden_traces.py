@@ -7,7 +7,9 @@ import pytest
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.recipe import Adam, LabelMaps, PicturePairs, Stage, Training
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Adam, Training
 from hdtrans.data.batch import Sample
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer

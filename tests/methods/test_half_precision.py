@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.recipe import Training
+from hdtrans.config.training import Training
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining

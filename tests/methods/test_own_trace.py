@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.config.recipe import Adam, LabelMaps, Stage, Training
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.stage import Stage
+from hdtrans.config.training import Adam, Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.recipe import Data, LabelMaps, PicturePairs, Size, Stage, Unpaired, load_recipe
+from hdtrans.config.data import Data, LabelMaps, PicturePairs, Unpaired
+from hdtrans.config.loading import load_recipe
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import describe

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdtrans.config.recipe import LabelMaps, PicturePairs, Size, Stage, check_recipe
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.recipe import check_recipe
+from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, as_floats, collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.recipe import LabelMaps, PicturePairs, Stage, check_recipe
+from hdtrans.config.data import LabelMaps, PicturePairs
+from hdtrans.config.recipe import check_recipe
+from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision

@@ -13,7 +13,8 @@ import torchvision
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, Stage
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.stage import Stage
 from hdtrans.methods import pix2pixhd
 from hdtrans.networks.perceptual import PerceptualNetwork
 from tests.golden_files import shared

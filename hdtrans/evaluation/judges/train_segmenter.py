@@ -13,7 +13,8 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import whole_file
-from hdtrans.config.recipe import LabelMaps, Size
+from hdtrans.config.data import LabelMaps
+from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch, as_floats
 from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
 from hdtrans.data.folders import SampleFiles, find_samples

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TextIO
 
 from hdtrans.common.errors import UserError, nearest, shown
-from hdtrans.config.recipe import Pictures, Recipe
+from hdtrans.config.data import Pictures
+from hdtrans.config.recipe import Recipe
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.io.shards import is_folder
 from hdtrans.data.layouts import LABEL_FOLDERS

@@ -12,7 +12,7 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.common.pages import THUMBNAIL_SIDE
-from hdtrans.config.recipe import Data, PhotosToMaps
+from hdtrans.config.data import Data, PhotosToMaps
 from hdtrans.data.derived import eight_bit
 
 Array = npt.NDArray[Any]

@@ -18,7 +18,7 @@ from torch import Tensor
 import hdtrans
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.common.files import whole_file
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 from hdtrans.data.batch import as_floats
 from hdtrans.inference.publish.published import FORMS, IN_PROGRAM, as_graph_inputs, need, to_metadata
 from hdtrans.inference.publish.trial_inputs import Samples

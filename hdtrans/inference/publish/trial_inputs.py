@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, Pictures
+from hdtrans.config.data import LabelMaps, Pictures
 from hdtrans.inference.folder.files import Folders
 from hdtrans.inference.folder.translate import read_inputs
 from hdtrans.inference.inputs import as_tensor

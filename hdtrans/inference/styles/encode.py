@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data
+from hdtrans.config.data import Data
 from hdtrans.data.dataset import StillSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry

@@ -13,7 +13,7 @@ from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_bytes, write_text
-from hdtrans.config.recipe import SideBySide
+from hdtrans.config.data import SideBySide
 from hdtrans.data import derived
 from hdtrans.data.io.read import read_instance, read_label, read_picture, with_channels
 from hdtrans.data.layouts import file_channels

@@ -11,7 +11,9 @@ import numpy as np
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import shown
-from hdtrans.config.recipe import Data, Recipe, Stage
+from hdtrans.config.data import Data
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.stage import Stage
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.label_ids import advice
 from hdtrans.data.layouts import folder_names

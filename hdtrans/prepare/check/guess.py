@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, shown
-from hdtrans.config.recipe import Data, Grey, LabelMaps, Photos, PhotosToMaps, PicturePairs, SideBySide, Unpaired
+from hdtrans.config.data import Data, Grey, LabelMaps, Photos, PhotosToMaps, PicturePairs, SideBySide, Unpaired
 from hdtrans.data.folders import SampleFiles, find_everything, folders_in
 from hdtrans.data.io.header import probe
 

@@ -8,8 +8,10 @@ from typing import Any
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config.data import Section
-from hdtrans.config.recipe import LabelMaps, PhotosToMaps, Recipe, Stage
+from hdtrans.config.data import LabelMaps, PhotosToMaps
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.section import Section
+from hdtrans.config.stage import Stage
 from hdtrans.data.preflight import geometry_problems
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts

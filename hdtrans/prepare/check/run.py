@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Data, LabelMaps, Recipe
+from hdtrans.config.data import Data, LabelMaps
+from hdtrans.config.recipe import Recipe
 from hdtrans.data.folders import SampleFiles, find_everything, folders_in
 from hdtrans.data.layouts import classes_wanted, files_for, folder_names
 from hdtrans.data.preflight import class_table

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, shown
-from hdtrans.config.recipe import Data, SideBySide
+from hdtrans.config.data import Data, SideBySide
 from hdtrans.data.folders import SampleFiles, check_sizes
 from hdtrans.data.io.header import Header
 from hdtrans.data.io.read import Loaded, load, read_instance, read_label, read_picture

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hdtrans.cli import run_tool
-from hdtrans.config.recipe import check_recipe, method_module
+from hdtrans.config.recipe import check_recipe
+from hdtrans.config.registry import method_module
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference.originals import shapes as original_shapes

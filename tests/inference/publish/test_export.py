@@ -12,7 +12,7 @@ import torch
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 from hdtrans.inference.publish import export as exporting
 from hdtrans.inference.publish.trial_inputs import Samples
 from hdtrans.inference.translator import Translator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hdtrans.cli import run_tool
-from hdtrans.config.recipe import LabelMaps
+from hdtrans.config.data import LabelMaps
 from hdtrans.data.folders import find_samples
 from hdtrans.data.io.header import probe
 from hdtrans.data.io.read import read_instance, read_label, read_picture

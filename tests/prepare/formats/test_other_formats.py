@@ -5,7 +5,7 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.recipe import PicturePairs
+from hdtrans.config.data import PicturePairs
 from hdtrans.data.folders import find_samples
 from hdtrans.data.io.read import read_label, read_picture
 from tests.golden_files import shared

@@ -14,7 +14,8 @@ import torch
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import LabelMaps, Photos, Stage, Unpaired
+from hdtrans.config.data import LabelMaps, Photos, Unpaired
+from hdtrans.config.stage import Stage
 from hdtrans.data.dataset import TrainingSamples, make_loader
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
