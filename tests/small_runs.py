@@ -10,9 +10,9 @@ import yaml
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.recipe import check_recipe
 from hdtrans.config.registry import method_module
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.engine import checkpoint
 from hdtrans.engine.run import train
 from hdtrans.inference.translator import Translator

@@ -13,10 +13,10 @@ import numpy as np
 from hdtrans.benchmark.plan import ALONE, ORIGINAL, OURS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.data import LabelMaps
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.prepare.formats.folder import FolderSource
 from hdtrans.prepare.options import Options
 from hdtrans.prepare.writing.making import MapsMaker

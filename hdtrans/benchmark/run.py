@@ -24,11 +24,11 @@ from hdtrans.benchmark.processes import Child, There, started
 from hdtrans.benchmark.timing import Here, Took, ratios, spread, take_memory, take_turns
 from hdtrans.benchmark.worker import Job
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.stage import Size
-from hdtrans.data.dataset import StillSamples
+from hdtrans.data.dataset import EvalDataset
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision, computes_bf16
 from hdtrans.toycity.scenes import write_dataset
@@ -168,10 +168,9 @@ def _result(name: str, unit: str, each: int, took: Mapping[str, Took]) -> dict[s
 
 def _scene(data: LabelMaps, files: list[SampleFiles], size: Size) -> dict[str, npt.NDArray[Any]]:
     """Return the maps and the photo of the first sample at a size, its ids folded into the classes of the recipe."""
-    sample = StillSamples(files[:1], _FIELDS, data, Geometry("resize", size))[0]
-    assert sample.label is not None and sample.instance is not None and sample.photo is not None
-    label = sample.label % LABELS
-    return {"label": label.numpy(), "instance": sample.instance.numpy(), "photo": sample.photo.numpy()}
+    sample = EvalDataset(files[:1], _FIELDS, data, Geometry("resize", size))[0]
+    label = sample["label"] % LABELS
+    return {"label": label.numpy(), "instance": sample["instance"].numpy(), "photo": sample["photo"].numpy()}
 
 
 def _check_encoded(files: list[SampleFiles]) -> None:

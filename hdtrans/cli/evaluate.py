@@ -68,8 +68,8 @@ def _of_run(given: Any) -> Known:
     name = "_".join(part for part in (checkpoint.stem, split, translator.route, style) if part)
     given.out = given.out or checkpoint.parent.parent / "evaluation" / f"{name}.json"
     out = given.pictures or given.out.with_suffix("")
-    files = run_files(translator.recipe.data, translator.reads, translator.route, split, out)
-    folders = Folders(files.inputs, files.instances, None, out, given.seed, style=given.style)
+    files = run_files(translator.data, translator.inputs, translator.route, split, out)
+    folders = Folders(files.inputs, files.extra, None, out, given.seed, style=given.style)
     folders.check()
     told = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
     seed = given.seed if translator.noisy or style == "sample" else None

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     folders = Folders(
         find_inputs(given.input),
-        given.instances,
+        given.extra | ({"instance": given.instances} if given.instances else {}),
         given.truth,
         given.out,
         given.seed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,10 @@ model lives in the method's own file), `training` how, and `stages` in which ord
 `validate`, says what is measured meanwhile.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -21,8 +22,9 @@ from pydantic import (
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.data import Data
+from hdtrans.config.inputs import Inputs, read_fields
 from hdtrans.config.problems import describe
-from hdtrans.config.registry import method_kinds, method_module
+from hdtrans.config.registry import data_kinds, data_module, method_kinds, method_module
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Training
@@ -30,7 +32,13 @@ from hdtrans.config.validation import Validate
 
 
 class MethodSection(Section):
-    """What the recipe says of a method. Every method's own `Config` derives from it."""
+    """The section `method`. Every method's own `Config` derives from it.
+
+    Attributes:
+        directions: names of the directions in which a trained model translates.
+    """
+
+    directions: ClassVar[tuple[str, ...]] = ("",)
 
     kind: str
 
@@ -38,12 +46,20 @@ class MethodSection(Section):
         """Return the stage with `output` and `train` filled in and checked; raise ValueError saying what is allowed."""
         raise NotImplementedError
 
-    def reads(self, data: Data) -> frozenset[str]:
-        """Return the batch fields the method needs from such data; raise ValueError if it cannot use them."""
+    def inputs(self, data: Data, direction: str = "") -> Inputs:
+        """Return the inputs of the model in one direction, targets included.
+
+        Raises:
+            ValueError: the method cannot be trained on such data; the message names the key to change.
+        """
         raise NotImplementedError
 
+    def reads(self, data: Data) -> frozenset[str]:
+        """Return the fields that training batches must hold, of all directions; raise ValueError as `inputs`."""
+        return frozenset().union(*(read_fields(self.inputs(data, direction)) for direction in self.directions))
+
     def stride(self, stage: Stage) -> int:
-        """Return what height and width are made multiples of, by repeating the last row and column."""
+        """Return the number that height and width are padded to multiples of, by repeating the last row and column."""
         return 1
 
 
@@ -53,7 +69,7 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     out: Path | None = None
     init_from: str | None = None
-    data: Data
+    data: SerializeAsAny[Data]
     method: SerializeAsAny[MethodSection]
     training: Training = Training()
     validation: Annotated[Validate | None, Field(alias="validate")] = None  # pydantic's models have a validate already
@@ -63,20 +79,19 @@ class Recipe(Section):
     def _out_text(self, out: Path | None) -> str | None:
         return None if out is None else str(out)
 
-    @field_validator("method", mode="wrap")
+    @field_validator("data", "method", mode="wrap")
     @classmethod
-    def _method_by_kind(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, MethodSection):
+    def _by_kind(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, MethodSection | Data):
             return value
-        if not isinstance(value, Mapping) or "kind" not in value:
-            raise ValueError(f"a method section starts with kind: one of {', '.join(method_kinds())}")
-        return method_module(str(value["kind"])).Config.model_validate(value)
+        assert info.field_name is not None
+        return _model_of(info.field_name, value).model_validate(value)
 
     @model_validator(mode="after")
     def _stages_fit_the_method(self) -> "Recipe":
         stages, problems = [], []
         try:
-            if lacking := self.method.reads(self.data) - self.data.fields:
+            if lacking := self.method.reads(self.data) - self.data.fields.keys():
                 has, needs = ", ".join(sorted(self.data.fields)), ", ".join(sorted(lacking))
                 problems.append(f"data.kind: {self.data.kind} has {has}, but the method also reads {needs}")
         except ValueError as error:
@@ -107,27 +122,45 @@ class Recipe(Section):
         return self.out or Path("runs") / self.name
 
 
+_BY_KIND: Mapping[str, tuple[Callable[[], list[str]], Callable[[str], ModuleType], str]] = {
+    "data": (data_kinds, data_module, "Section"),
+    "method": (method_kinds, method_module, "Config"),
+}
+"""Sections whose key `kind` names the file that holds their model: names of all kinds, their modules, the class."""
+
+
+def _model_of(section: str, value: Any) -> type[Section]:
+    """Return the model of a section by its kind; raise ValueError where there is none."""
+    kinds, module, name = _BY_KIND[section]
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise ValueError(f"starts with kind: one of {', '.join(kinds())}")
+    model: type[Section] = getattr(module(str(value["kind"])), name)
+    return model
+
+
 def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """Return the recipe that plain `values` describe; raise UserError with every problem found, naming `where`."""
     values = dict(values)
-    problems = []
-    try:
-        kind = values["method"]["kind"]
-        config = method_module(str(kind)).Config
-    except (KeyError, TypeError):
-        problems.append(f"method: starts with kind: one of {', '.join(method_kinds())}")
-    except ValueError as error:
-        problems.append(f"method.kind: {error}")
-    else:
+    problems: list[str] = []
+    wrong: set[str] = set()
+    for section in _BY_KIND:
+        if section not in values:
+            continue
         try:
-            values["method"] = config.model_validate(values["method"])
+            model = _model_of(section, values[section])
+            values[section] = model.model_validate(values[section])
         except ValidationError as error:
-            problems += describe(error, config, ("method",))
+            problems += describe(error, model, (section,))
+        except ValueError as error:
+            kind = ".kind" if isinstance(values[section], Mapping) and "kind" in values[section] else ""
+            problems.append(f"{section}{kind}: {error}")
+        else:
+            continue
+        wrong.add(section)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        told = bool(problems)  # what is wrong inside method has been said
-        problems += [p for p in describe(error, Recipe) if not (told and p.startswith("method"))]
+        problems += [p for p in describe(error, Recipe) if p.split(":")[0].split(".")[0] not in wrong]
     if problems:
         raise UserError("\n  ".join([f"{where}: {len(problems)} problem(s) in this recipe:", *problems]))
     return recipe

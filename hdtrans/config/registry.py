@@ -12,6 +12,10 @@ from hdtrans.common.errors import UserError, nearest
 METHODS = "hdtrans.methods"
 """Entry-point group of methods, and the package of those that come with hdtrans."""
 
+KINDS = "hdtrans.kinds"
+"""Entry-point group of data kinds."""
+_KINDS_PACKAGE = "hdtrans.data.kinds"
+
 _NO_KIND = frozenset({"base", "inputs"})  # files beside the kinds of a package that hold no kind
 
 
@@ -59,6 +63,16 @@ def method_kinds() -> list[str]:
 def method_module(kind: str) -> ModuleType:
     """Import the one file that holds the method `kind`; raise ValueError for an unknown one."""
     return plugin_module(METHODS, METHODS, kind)
+
+
+def data_kinds() -> list[str]:
+    """Return the names of all data kinds, sorted."""
+    return plugin_kinds(KINDS, _KINDS_PACKAGE)
+
+
+def data_module(kind: str) -> ModuleType:
+    """Import the one file that holds the data kind `kind`; raise ValueError for an unknown one."""
+    return plugin_module(KINDS, _KINDS_PACKAGE, kind)
 
 
 @functools.cache

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, PositiveInt, field_serializer
 
-from hdtrans.config.data import Data, LabelMaps, PhotosToMaps, Unpaired
+from hdtrans.config.data import Data
 from hdtrans.config.section import Section
 
 Better = Literal["lower", "higher"]
@@ -133,10 +133,5 @@ class Validate(Section):
 
 
 def metrics_for(data: Data) -> tuple[Metric, ...]:
-    """Return the metrics that fit what such data want to be made."""
-    if isinstance(data, PhotosToMaps):
-        return ("labels",) if data.target == "labels" else ("boundaries",)
-    if isinstance(data, Unpaired):
-        return SET_METRICS
-    of_labels: tuple[Metric, ...] = ("segmentation",) if isinstance(data, LabelMaps) else ()
-    return ("l1", "psnr", "ssim", "ms_ssim", "lpips", *of_labels, *SET_METRICS)
+    """Return the metrics that fit the results of such data."""
+    return cast(tuple[Metric, ...], data.metrics)

@@ -18,13 +18,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hdtrans.common.errors import ProcessError, UserError
-from hdtrans.config.data import Data, Unpaired
-from hdtrans.data.batch import FIELDS, Batch, Sample, collate
-from hdtrans.data.contents import make_fields, read_files
+from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import shown
-from hdtrans.data.layouts import files_for
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.order import sample_index, sample_random
 
 Array = npt.NDArray[Any]
@@ -51,14 +50,13 @@ class TrainingSamples(Dataset[Sample]):
         self,
         files: Sequence[SampleFiles],
         fields: Collection[str],
-        data: Data,
+        data: DataKind,
         geometry: Geometry,
         seed: int,
         stage: int,
         skip_bad: bool = False,
     ) -> None:
         self._reader = SampleReader(files, fields, data)
-        assert self._reader.fields >= set(fields), f"fields {set(fields) - self._reader.fields} have no files"
         self._geometry, self._flip, self._seed, self._stage = geometry, data.flip, seed, stage
         self._tries = _MOST_TRIES if skip_bad else 1
 
@@ -87,11 +85,11 @@ class TrainingSamples(Dataset[Sample]):
         raise UserError(problems[0] + others)
 
 
-class StillSamples(Dataset[Sample]):
+class EvalDataset(Dataset[Sample]):
     """Samples by place, for sample grids and evaluation: crops are centred and nothing is mirrored.
 
     Args:
-        files, fields, data: as for `TrainingSamples`; fields that the files lack are None in the samples.
+        files, fields, data: as for `TrainingSamples`; samples lack the fields whose files are missing.
         geometry: how the files get to their size; by default they stay as they are.
     """
 
@@ -99,7 +97,7 @@ class StillSamples(Dataset[Sample]):
         self,
         files: Sequence[SampleFiles],
         fields: Collection[str],
-        data: Data,
+        data: DataKind,
         geometry: Geometry = _AS_IT_IS,
     ) -> None:
         self._reader = SampleReader(files, fields, data)
@@ -119,21 +117,20 @@ class StillSamples(Dataset[Sample]):
 class SampleReader:
     """Read and check the files of samples. The lists of paths are numpy bytes, so that workers share their memory."""
 
-    def __init__(self, files: Sequence[SampleFiles], fields: Collection[str], data: Data) -> None:
+    def __init__(self, files: Sequence[SampleFiles], fields: Collection[str], data: DataKind) -> None:
         if not files:
             raise UserError(f"data.root {shown(data.root)}: no samples")
         self._wanted, self._data = frozenset(fields), data
-        assert self._wanted <= set(FIELDS), f"fields {self._wanted}"
         self._names = _Texts([sample.name for sample in files])
-        there = [name for name in files_for(data, fields) if name in files[0].paths]
+        there = [role for role in data.files_for(fields) if role in files[0].paths]
         self._paths = {name: _Texts([sample.paths[name] for sample in files]) for name in there}
-        if isinstance(data, Unpaired):
+        if not data.paired:
             self._paths = {name: _Texts(side_paths(files, name)) for name in there}
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields that there are files for."""
-        return frozenset(field for field in self._wanted if set(files_for(self._data, [field])) <= self._paths.keys())
+        return frozenset(field for field in self._wanted if set(self._data.files_for([field])) <= self._paths.keys())
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -141,12 +138,11 @@ class SampleReader:
 
     def read(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
         """Read the sample at a place, bring it to its size and return it as tensors under the given counter."""
-        if isinstance(self._data, Unpaired):
+        if not self._data.paired:
             return self._read_unpaired(place, counter, geometry, flip, draw)
         paths = {name: texts[place] for name, texts in self._paths.items()}
-        random = None if draw is None else draw("geometry")
-        tensors = self._tensors(paths, geometry, flip, random)
-        return Sample(self._names[place], counter, **tensors, files=tuple(paths.values()))
+        tensors = self._tensors(paths, geometry, flip, draw, "geometry")
+        return Sample(self._names[place], counter, tensors, tuple(paths.values()))
 
     def _read_unpaired(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
         """Read the file at a place of the longer side and one drawn from the other; each has a geometry of its own."""
@@ -157,29 +153,39 @@ class SampleReader:
         for name, texts in self._paths.items():
             other = place % len(texts) if draw is None else int(draw("partner").random() * len(texts))
             path = texts[place if name == longer else other]
-            random = None if draw is None else draw("geometry" if name == "source" else f"geometry of {name}")
-            tensors |= self._tensors({name: path}, geometry, flip, random)
+            purpose = "geometry" if name == "source" else f"geometry of {name}"
+            tensors |= self._tensors({name: path}, geometry, flip, draw, purpose)
             files.append(path)
             names.append(os.path.splitext(os.path.basename(path))[0])
-        return Sample(", ".join(dict.fromkeys(names)), counter, **tensors, files=tuple(files))
+        return Sample(", ".join(dict.fromkeys(names)), counter, tensors, tuple(files))
 
     def _tensors(
-        self, paths: Mapping[str, str], geometry: Geometry, flip: bool, random: np.random.Generator | None
-    ) -> dict[str, Any]:
-        arrays = read_files(self._data, paths)
-        check_sizes(paths, {name: (array.shape[0], array.shape[1]) for name, array in arrays.items()})
-        height, width = next(iter(arrays.values())).shape[:2]
+        self, paths: Mapping[str, str], geometry: Geometry, flip: bool, draw: Draw | None, purpose: str
+    ) -> dict[str, torch.Tensor]:
+        data = self._data
+        arrays = data.read_files(paths)
+        # A field made of another file (half of a pair) is checked under the file's own role.
+        sizes = {
+            name: (array.shape[0], array.shape[1])
+            for name, array in arrays.items()
+            if name not in data.files or kind_of(data.files[name]).spatial
+        }
+        check_sizes(paths, sizes)
+        height, width = next(iter(sizes.values()))
         try:
-            drawn = plan(geometry, height, width, flip, random)
+            drawn = plan(geometry, height, width, flip, None if draw is None else draw(purpose))
         except UserError as error:
             raise UserError(f"{shown(next(iter(paths.values())))}: {error}") from None
-        sized = {name: drawn.map(x) if x.ndim == 2 else drawn.picture(x) for name, x in arrays.items()}
-        made = make_fields(self._data, sized, self._wanted)
-        return {name: torch.from_numpy(x if x.ndim == 2 else _channels_first(x)) for name, x in made.items()}
+        sized = {}
+        for name, array in arrays.items():
+            kind = kind_of(data.files.get(name) or data.fields[name])
+            sized[name] = kind.moved(drawn, array, (height, width), data.mirrored_points(name))
+        made = data.make(sized, self._wanted, None if draw is None else draw("fields"))
+        return {name: torch.from_numpy(x if x.ndim != 3 else _channels_first(x)) for name, x in made.items()}
 
 
 def _channels_first(picture: Array) -> Array:
-    """Return (H, W, C) as (C, H, W), copied; of 8 bits and 3 channels by OpenCV, which is several times as fast."""
+    """Return (H, W, C) as (C, H, W), copied; 3 channels of 8 bits by OpenCV, which is several times as fast."""
     if picture.dtype != np.uint8 or picture.shape[2] != 3:
         return np.ascontiguousarray(picture.transpose(2, 0, 1))
     planes = np.empty((3, *picture.shape[:2]), np.uint8)
@@ -294,7 +300,7 @@ def make_loader(
     inside `workers_watched` to be told of one that died.
 
     Args:
-        samples: TrainingSamples or StillSamples.
+        samples: TrainingSamples or EvalDataset.
         order: a list of counters for each batch.
         workers: processes that read; 0 reads in this one.
         pin_memory: whether batches come in pinned memory.

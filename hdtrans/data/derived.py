@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.config.data import Edges, Grey, Lab, LowResolution, Photos
 from hdtrans.data.io.read import with_channels
 
 Array = npt.NDArray[Any]
@@ -19,32 +18,6 @@ Floats = npt.NDArray[np.float32]
 
 LARGEST_AB = 110.0
 """What the colours a and b are divided by; those of sRGB reach 108."""
-
-
-def split_photo(data: Photos, photo: Array) -> tuple[Array, Array]:
-    """Make the input from a photo; return it and what is wanted.
-
-    Args:
-        data: says what the input is.
-        photo: with `hdtrans.data.layouts.channels_read(data)` channels.
-    """
-    if isinstance(data.input, Edges):
-        return edges(photo, data.input.low, data.input.high, data.input.blur), photo
-    if isinstance(data.input, Grey):
-        return with_channels(photo, 1), photo
-    if isinstance(data.input, Lab):
-        return lab_of(photo)
-    return low_resolution(photo, data.input.factor), photo
-
-
-def ready_source(data: Photos, picture: Array) -> Array:
-    """Return what goes in where it is there already: a drawing, a grey picture, a small picture to be made larger."""
-    if isinstance(data.input, LowResolution):
-        from hdtrans.data.geometry import scale_picture
-
-        height, width = picture.shape[:2]
-        return scale_picture(picture, height * data.input.factor, width * data.input.factor)
-    return lab_of(picture)[0] if isinstance(data.input, Lab) else with_channels(picture, 1)
 
 
 def edges(photo: Array, low: float = 100, high: float = 200, blur: float = 1) -> Bytes:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.config.data import Data, LabelMaps, Photos, PicturePairs, Unpaired
-from hdtrans.data.io.header import EXTENSIONS, FilePath, shown
-from hdtrans.data.io.shards import is_folder, shard_files, shard_folders
-from hdtrans.data.layouts import files_for, folder_names
+from hdtrans.data.index import Folder, Index, nothing_found, scan, slashed
+from hdtrans.data.io.header import FilePath, shown
+from hdtrans.data.io.shards import is_folder
+from hdtrans.data.io.tables import is_table
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.pairing import natural, pair
 
 _MOST_SHOWN = 10
@@ -22,75 +23,67 @@ _MOST_COMPARED = 1000  # names, when looking for the nearest one
 class SampleFiles:
     """The files of one sample: what their names have in common (with the sub-folder), and the path of each.
 
-    What the files are called (`label`, `pair`, ...) is said in `hdtrans.data.layouts`.
+    Roles of files (`label`, `pair`, ...) are those of the data kind.
     """
 
     name: str
     paths: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """The pictures of one field: names in the folder, how many other files lie there, and where those in shards are."""
-
-    path: Path
-    files: tuple[str, ...]
-    others: Counter[str]
-    in_shards: Mapping[str, str] | None = None
-
-    def place(self, file: str) -> str:
-        """Return the path of one of the files."""
-        return self.in_shards[file] if self.in_shards else os.path.join(os.fspath(self.path), file)
-
-
-def find_samples(data: Data, split: str, fields: Iterable[str], optional: Iterable[str] = ()) -> list[SampleFiles]:
+def find_samples(
+    data: DataKind, split: str, fields: Iterable[str], optional: Iterable[str] = (), index: Index | None = None
+) -> list[SampleFiles]:
     """Find the samples of a split, in natural order of their names (`a2` before `a10`).
 
-    Each file of a sample has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders. Files
-    belong together if their sub-folder and stem are the same; or are the same without the endings that Cityscapes and
-    pix2pixHD give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a
+    Each role of file has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders, or its table.
+    Files belong together if their sub-folder and stem are the same; or are the same without the endings that Cityscapes
+    and pix2pixHD give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a
     folder share.
     Unpaired data have as many samples as the longer folder has files; the shorter one starts again at its end.
 
     Args:
-        data: where the folders are.
-        split: what their names start with: `data.train` or `data.test`.
+        data: section of the recipe.
+        split: start of the names of the folders: `data.train` or `data.test`.
         fields: the fields of a batch that every sample must have files for.
         optional: fields whose folders are left out if they are not there or have no pictures; otherwise they too must
             have a file for every sample.
+        index: of `data.root`, where it was scanned before.
 
     Raises:
         UserError: a folder is missing or has no pictures, a file lacks a partner (the first ten are listed for each
             folder, with the nearest names), or two files of a folder have the same name.
     """
-    wanted = files_for(data, fields)
-    more = [name for name in files_for(data, optional) if name not in wanted] if optional else []
-    _check_root(data)
-    if isinstance(data, Photos) and split == data.train and not is_folder(data.root / split):
-        folder = _scan(data.root, deep=False)
+    wanted = data.files_for(fields)
+    more = [role for role in data.files_for(optional) if role not in wanted] if optional else []
+    index = index or Index(data.root)
+    if loose := data.loose_files(split, index):
+        folder = index.scan("")
         if folder.files:
-            return _samples({"photo": folder}, {"photo": [os.path.splitext(file)[0] for file in folder.files]})
-    names = folder_names(data, split)
-    _check_folders(data, split, [names[name] for name in wanted])
-    folders = {name: _scan(data.root / names[name]) for name in wanted}
+            return _samples({loose: folder}, {loose: [os.path.splitext(file)[0] for file in folder.files]})
+    names = data.folders(split, index)
+    _check_folders(data, split, {role: names[role] for role in wanted}, index)
+    folders = {role: index.scan(names[role]) for role in wanted}
     for folder in folders.values():
         if not folder.files:
-            raise UserError(_nothing_found(folder))
-    for name in more:
-        if is_folder(data.root / names[name]) and (folder := _scan(data.root / names[name])).files:
-            folders[name] = folder
-    if isinstance(data, Unpaired):
-        return side_samples([_alone(name, folder) for name, folder in folders.items()])
+            raise UserError(nothing_found(folder))
+    for role in more:
+        if index.has(names[role]) and (folder := index.scan(names[role])).files:
+            folders[role] = folder
+    if not data.paired:
+        return side_samples([_alone(role, folder) for role, folder in folders.items()])
     return _samples(folders, _pair(folders))
 
 
-def find_everything(data: Data, split: str, fields: Iterable[str]) -> tuple[list[SampleFiles], list[str]]:
-    """Find what `find_samples` would refuse as well: samples that lack files.
+def find_everything(
+    data: DataKind, split: str, fields: Iterable[str], index: Index | None = None
+) -> tuple[list[SampleFiles], list[str]]:
+    """Find samples that lack files too, which `find_samples` would refuse.
 
     Args:
-        data: where the folders are.
-        split: what their names start with.
+        data: section of the recipe.
+        split: start of the names of the folders.
         fields: the fields of a batch whose files are wanted, where there are any.
+        index: of `data.root`, where it was scanned before.
 
     Returns:
         The samples, paired as in `find_samples`, in natural order, and the files that are left over because another of
@@ -99,30 +92,29 @@ def find_everything(data: Data, split: str, fields: Iterable[str]) -> tuple[list
     Raises:
         UserError: there is no root, or a folder of it cannot be searched.
     """
-    _check_root(data)
-    names = folder_names(data, split)
-    folders = {name: data.root / names[name] for name in files_for(data, fields)}
-    found = {name: _scan(place) for name, place in folders.items() if is_folder(place)}
-    if isinstance(data, Photos) and split == data.train and not found:
-        found = {"photo": _scan(data.root, deep=False)}
-    found = {name: folder for name, folder in found.items() if folder.files}
-    if isinstance(data, Unpaired) or not found:
-        return [sample for name, folder in found.items() for sample in _alone(name, folder)], []
+    index = index or Index(data.root)
+    names = data.folders(split, index)
+    found = {role: index.scan(names[role]) for role in data.files_for(fields) if index.has(names[role])}
+    if (loose := data.loose_files(split, index)) and not found:
+        found = {loose: index.scan("")}
+    found = {role: folder for role, folder in found.items() if folder.files}
+    if not data.paired or not found:
+        return [sample for role, folder in found.items() for sample in _alone(role, folder)], []
     samples: dict[str, dict[str, str]] = {}
     left = []
-    for name, keys in _pair(found).items():
-        for key, file in sorted(zip(keys, found[name].files, strict=True)):
-            if samples.setdefault(key, {}).setdefault(name, place := found[name].place(file)) != place:
+    for role, keys in _pair(found).items():
+        for key, file in sorted(zip(keys, found[role].files, strict=True)):
+            if samples.setdefault(key, {}).setdefault(role, place := found[role].place(file)) != place:
                 left.append(place)
     return [SampleFiles(key, samples[key]) for key in sorted(samples, key=natural)], left
 
 
-def _pair(folders: Mapping[str, _Folder]) -> dict[str, list[str]]:
+def _pair(folders: Mapping[str, Folder]) -> dict[str, list[str]]:
     """Return the sample's name for each file of each field."""
     return pair({field: folder.files for field, folder in folders.items()})
 
 
-def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
+def _samples(folders: Mapping[str, Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
     """Return the samples that the files make under the names in `keys`, checked."""
     for name, folder in folders.items():
         _check_twins(folder, keys[name])
@@ -134,7 +126,7 @@ def _samples(folders: Mapping[str, _Folder], keys: Mapping[str, list[str]]) -> l
     ]
 
 
-def _alone(name: str, folder: _Folder) -> list[SampleFiles]:
+def _alone(name: str, folder: Folder) -> list[SampleFiles]:
     """Return one sample for each file of a folder, in natural order."""
     files = sorted(folder.files, key=natural)
     return [SampleFiles(os.path.splitext(f)[0], {name: folder.place(f)}) for f in files]
@@ -161,7 +153,7 @@ def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str,
     Args:
         places: for each field a folder, searched with its sub-folders; one may have no pictures.
     """
-    folders = {field: folder for field, place in places.items() if (folder := _scan(place)).files}
+    folders = {field: folder for field, place in places.items() if (folder := scan(place)).files}
     found: dict[str, list[tuple[str, str]]] = {}
     for field, keys in (_pair(folders) if folders else {}).items():
         for key, file in zip(keys, folders[field].files, strict=True):
@@ -194,7 +186,7 @@ def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[
     """
     folders = {field: _folder_of(place) for field, place in places.items()}
     if not folders[lead].files:
-        raise UserError(_nothing_found(folders[lead]))
+        raise UserError(nothing_found(folders[lead]))
     stems = [os.path.splitext(file)[0] for file in folders[lead].files]
     _check_twins(folders[lead], stems)
     keys = _pair(folders)
@@ -222,9 +214,9 @@ def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
     Raises:
         UserError: a folder has no pictures, or two files of the same name.
     """
-    folders = {field: _scan(place) for field, place in places.items()}
+    folders = {field: scan(place) for field, place in places.items()}
     if empty := [folder for folder in folders.values() if not folder.files]:
-        raise UserError(_nothing_found(empty[0]))
+        raise UserError(nothing_found(empty[0]))
     keys = _pair(folders)
     found: dict[str, dict[str, str]] = {}
     for field, folder in folders.items():
@@ -234,101 +226,31 @@ def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
     return [SampleFiles(key, found[key]) for key in sorted(found, key=natural)]
 
 
-def _folder_of(place: Path | Sequence[Path]) -> _Folder:
+def _folder_of(place: Path | Sequence[Path]) -> Folder:
     """Return the pictures in a folder, or the files given, relative to the folder that holds them all."""
-    if isinstance(place, Path) and is_folder(place):
-        return _scan(place)
+    if isinstance(place, Path) and (is_folder(place) or is_table(place)):
+        return scan(place)
     files = [place] if isinstance(place, Path) else place
     parents = {file.parent for file in files}
     parent = parents.pop() if len(parents) == 1 else Path(os.path.commonpath([os.path.abspath(p) for p in parents]))
-    return _Folder(parent, tuple(os.path.relpath(file, parent) for file in files), Counter())
+    return Folder(parent, tuple(os.path.relpath(file, parent) for file in files), Counter())
 
 
-def _check_root(data: Data) -> None:
-    if not data.root.is_dir():
-        siblings = [path.name for path in data.root.parent.iterdir()] if data.root.parent.is_dir() else []
-        raise UserError(f"data.root: there is no folder {shown(data.root)}.{nearest(data.root.name, siblings)}")
-
-
-def _check_folders(data: Data, split: str, names: Sequence[str]) -> None:
-    """Raise UserError if a required folder is missing, telling which are there."""
-    missing = [name for name in names if not is_folder(data.root / name)]
+def _check_folders(data: DataKind, split: str, names: Mapping[str, str], index: Index) -> None:
+    """Raise UserError if a required folder is missing, listing those that are there."""
+    missing = {role: name for role, name in names.items() if not index.has(name)}
     if not missing:
         return
-    there = folders_in(data.root)
-    found = ", ".join(f"{shown(name)}/" for name in there[: 2 * _MOST_SHOWN]) or "no folder"
-    either = isinstance(data, PicturePairs | Unpaired) and len(missing) == len(names)
-    other = f" (or {split}{'_A' if isinstance(data, Unpaired) else 'A'}/ and so on)" if either else ""
-    without = isinstance(data, LabelMaps) and missing == [folder_names(data, split).get("instance")]
-    instead = " Without instance maps, data.instances=components makes them from the label maps." if without else ""
+    found = slashed(shown(name) for name in index.folders[: 2 * _MOST_SHOWN]) or "no folder"
+    other = data.folders_elsewhere(split) if len(missing) == len(names) else ""
     raise UserError(
-        f"data.root {shown(data.root)}: {_slashed(missing)} not found; data.kind: {data.kind} with the split {split!r} "
-        f"(data.train, data.test) reads {_slashed(names)}{other}. There is {found}."
-        f"{nearest(missing[0], there)}{instead}"
+        f"data.root {shown(data.root)}: {slashed(missing.values())} not found; data.kind: {data.kind} with the split "
+        f"{split!r} (data.train, data.test) reads {slashed(names.values())}{other}. There is {found}."
+        f"{nearest(next(iter(missing.values())), index.folders)}{data.missing_hint(missing)}"
     )
 
 
-def folders_in(root: Path) -> list[str]:
-    """Return the names of the folders that are in `root`, on the disk or in shards."""
-    found = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
-    return sorted(found | shard_folders(root))
-
-
-def _slashed(names: Iterable[str]) -> str:
-    return ", ".join(f"{name}/" for name in names)
-
-
-def _scan(root: Path, deep: bool = True) -> _Folder:
-    """Return the pictures in a folder and, if `deep`, its sub-folders; hidden ones are passed over."""
-    files: list[str] = []
-    others: Counter[str] = Counter()
-    if deep and (in_shards := shard_files(root.parent, root.name)):
-        return _in_shards(root, in_shards)
-    pending = [("", os.path.realpath(root))]
-    while pending:
-        inside, real = pending.pop()
-        try:
-            with os.scandir(root / inside) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or entry.name == "Thumbs.db":
-                        continue
-                    relative = f"{inside}/{entry.name}" if inside else entry.name
-                    if entry.is_dir():
-                        below = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
-                        if deep and not f"{real}/".startswith(f"{below}/"):  # a link upwards would be followed for ever
-                            pending.append((relative, below))
-                        continue
-                    ending = os.path.splitext(entry.name)[1].lower()
-                    if ending in EXTENSIONS:
-                        files.append(relative)
-                    else:
-                        others[ending or "no extension"] += 1
-        except OSError as error:
-            raise UserError(f"{shown(root / inside)}: cannot be searched: {error.strerror or error}") from error
-    return _Folder(root, tuple(files), others)
-
-
-def _in_shards(root: Path, places: Mapping[str, str]) -> _Folder:
-    """Return the pictures of a folder that lies in shards."""
-    if root.is_dir():
-        raise UserError(f"{shown(root)}: is a folder, and shards beside it hold one of that name; keep one of them")
-    endings = {file: os.path.splitext(file)[1].lower() for file in places}
-    others = Counter(ending or "no extension" for ending in endings.values() if ending not in EXTENSIONS)
-    return _Folder(root, tuple(file for file, ending in endings.items() if ending in EXTENSIONS), others, places)
-
-
-def _nothing_found(folder: _Folder) -> str:
-    """Say that a folder has no pictures, and what it has."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
-    other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
-    there = folders_in(folder.path.parent)
-    return (
-        f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "
-        f"found {other}. Beside it there is {_slashed(shown(name) for name in there[: 2 * _MOST_SHOWN])}"
-    )
-
-
-def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
+def _check_twins(folder: Folder, keys: Sequence[str]) -> None:
     """Raise UserError if two files of a folder belong to one sample."""
     twins = [key for key, count in Counter(keys).items() if count > 1]
     if not twins:
@@ -343,7 +265,7 @@ def _check_twins(folder: _Folder, keys: Sequence[str]) -> None:
     )
 
 
-def _check_partners(root: Path, folders: Mapping[str, _Folder], keys: Mapping[str, Sequence[str]]) -> None:
+def _check_partners(root: Path, folders: Mapping[str, Folder], keys: Mapping[str, Sequence[str]]) -> None:
     """Raise UserError if a sample lacks the file of a field, listing for each folder what it lacks."""
     files = {field: dict(zip(keys[field], folder.files, strict=True)) for field, folder in folders.items()}
     everything = set().union(*files.values())

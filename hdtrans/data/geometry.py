@@ -1,5 +1,6 @@
 """One geometry per sample: scale, crop and mirror, the same for the maps and the pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,8 @@ class Plan:
         if self.resize is None or self.resize == array.shape[:2]:
             array = array[top : top + rows, left : left + columns]
         else:
-            vertical = _nearest(array.shape[0], height)[top : top + rows]
-            horizontal = _nearest(array.shape[1], width)[left : left + columns]
+            vertical = resample_ids(array.shape[0], height)[top : top + rows]
+            horizontal = resample_ids(array.shape[1], width)[left : left + columns]
             array = array[vertical[:, None], horizontal]
         return np.ascontiguousarray(array[:, ::-1] if self.flip else array)
 
@@ -63,6 +64,24 @@ class Plan:
             top, left, height, width = self.crop
             array = array[top : top + height, left : left + width]
         return cv2.flip(array, 1).reshape(array.shape) if self.flip else np.ascontiguousarray(array)
+
+    def points(self, array: Array, size: tuple[int, int], mirror: Sequence[int] | None = None) -> Array:
+        """Apply to (N, 2) pixel coordinates x, y of a picture of (height, width) `size`; NaN stays NaN.
+
+        Args:
+            array: coordinates from the upper left corner of the picture, so that scaling multiplies them.
+            size: height and width before the geometry.
+            mirror: where the picture is mirrored, point k of the result is point `mirror[k]` (left and right eye
+                exchange places); None keeps the order.
+        """
+        height, width = self.resize or size
+        top, left, _, columns = self.crop or (0, 0, height, width)
+        x = array[:, 0] * (width / size[1]) - left
+        y = array[:, 1] * (height / size[0]) - top
+        if not self.flip:
+            return np.stack([x, y], 1).astype(np.float32)
+        order = slice(None) if mirror is None else list(mirror)
+        return np.stack([columns - x, y], 1)[order].astype(np.float32)
 
 
 def plan(geometry: Geometry, height: int, width: int, flip: bool, random: np.random.Generator | None) -> Plan:
@@ -133,8 +152,8 @@ def _crop(geometry: Geometry, height: int, width: int, down: float, right: float
     return top, left, size.height, size.width
 
 
-def _nearest(before: int, after: int) -> npt.NDArray[np.intp]:
-    """Return the old places in which the centres of the new pixels lie."""
+def resample_ids(before: int, after: int) -> npt.NDArray[np.intp]:
+    """Return, for each of `after` pixels along a side, the one of `before` pixels that holds its centre."""
     return ((2 * np.arange(after) + 1) * before // (2 * after)).astype(np.intp)
 
 

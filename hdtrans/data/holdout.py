@@ -5,13 +5,16 @@ import os
 from collections.abc import Collection, Sequence
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, Unpaired
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths, side_samples
+from hdtrans.data.index import Index
+from hdtrans.data.kinds.base import PHOTO, DataKind
 
 Split = tuple[list[SampleFiles], list[SampleFiles]]
 
 
-def hold_back(data: Data, files: Sequence[SampleFiles], fields: Collection[str]) -> Split:
+def hold_back(
+    data: DataKind, files: Sequence[SampleFiles], fields: Collection[str], index: Index | None = None
+) -> Split:
     """Return the samples to train on and those that validate: what `data.validation` says.
 
     A share holds back those samples whose name's hash (SHA-256, as a fraction of its range) is below it, and at least
@@ -28,9 +31,9 @@ def hold_back(data: Data, files: Sequence[SampleFiles], fields: Collection[str])
     if data.validation is None:
         return list(files), []
     if isinstance(data.validation, str):
-        inputs = [field for field in fields if field != "photo"]
-        return list(files), find_samples(data, data.validation, inputs, optional=["photo"])
-    if not isinstance(data, Unpaired):
+        inputs = [field for field in fields if field != PHOTO]
+        return list(files), find_samples(data, data.validation, inputs, [PHOTO], index)
+    if data.paired:
         return _split(files, data.validation)
     sides = [[SampleFiles(_stem(path), {side: path}) for path in side_paths(files, side)] for side in files[0].paths]
     parts = [_split(side, data.validation) for side in sides]

@@ -9,14 +9,14 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, SideBySide, Unpaired
+from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
+from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import Header, probe, shown
-from hdtrans.data.io.read import instance_problem, label_problem, picture_problem, read_label
-from hdtrans.data.label_ids import LabelIdError, advice, check_label_ids
-from hdtrans.data.layouts import classes_wanted, file_channels, files_for, odd_width
+from hdtrans.data.kinds.base import DataKind
+from hdtrans.data.label_ids import LabelIdError, advice
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
@@ -34,7 +34,7 @@ class BadFiles(UserError):
 def preflight(
     files: Sequence[SampleFiles],
     fields: Iterable[str],
-    data: Data,
+    data: DataKind,
     stages: Sequence[Stage] = (),
 ) -> None:
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
@@ -50,9 +50,8 @@ def preflight(
             kind, crops that do not fit, ids that are no class, another number of classes than `data.labels`. The first
             20 are listed. BadFiles, if it is not the number of classes.
     """
-    wanted = set(files_for(data, fields))
-    labels, ignore = classes_wanted(data), data.ignore
-    if isinstance(data, Unpaired):  # each file by itself, and once
+    wanted = set(data.files_for(fields))
+    if not data.paired:  # each file by itself, and once
         files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
     problems = of_classes = class_problems(data)
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -60,10 +59,12 @@ def preflight(
         checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
         problems = [*problems, *chain.from_iterable(by_sample)]
-        if labels is not None and "label" in wanted:
+        for role in (role for role in data.files if role in wanted and _has_content_to_check(data, role)):
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
-            sound = [files[place].paths["label"] for place in places if not by_sample[place]]
-            problems += _label_problems(list(threads.map(lambda path: _label_error(path, labels, ignore), sound)))
+            sound = [
+                path for place in places if not by_sample[place] and (path := files[place].paths.get(role)) is not None
+            ]
+            problems += _label_problems(list(threads.map(lambda path, role=role: _read_error(data, role, path), sound)))
     if problems:
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -90,7 +91,7 @@ def class_table(data: Data) -> ClassTable | None:
 
     None where there are no classes. Raises UserError if dataset.json is there and not sound.
     """
-    labels = classes_wanted(data)
+    labels = data.classes
     if labels is None:
         return None
     file = data.root / _CLASS_FILE
@@ -107,35 +108,37 @@ def class_problems(data: Data) -> list[Problem]:
         table = class_table(data)
     except UserError as error:
         return [("data.root", str(error))]
-    if table is None or len(table) == classes_wanted(data):
+    if table is None or len(table) == data.classes:
         return []
-    words = f"is {classes_wanted(data)}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
+    words = f"is {data.classes}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
     return [("data.labels", f"{words}; set data.labels={len(table)}, or correct the file")]
 
 
 def _header_problems(
-    sample: SampleFiles, fields: Collection[str], data: Data, stages: Sequence[Stage]
+    sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]
 ) -> list[Problem]:
     """Return what the headers of one sample tell."""
     problems = []
     sizes = {}
     paths = {field: path for field, path in sample.paths.items() if field in fields}
-    for field, path in paths.items():
+    for role, path in paths.items():
+        if not kind_of(data.files[role]).has_file:
+            continue
         try:
             header = probe(path)
         except UserError as error:
             problems.append(_split(error, path))
             continue
-        if problem := kind_problem(field, header, data):
+        if problem := kind_problem(role, header, data):
             problems.append((shown(path), problem))
-        sizes[field] = (header.height, header.width // 2 if field == "pair" else header.width)
+        sizes[role] = (header.height, data.width_of(role, header.width))
     if problems:
         return problems
     try:
-        check_sizes(paths, sizes)
+        check_sizes({role: paths[role] for role in sizes}, sizes)
     except UserError as error:
         return [_split(error, next(iter(paths.values())))]
-    first = next(iter(paths))
+    first = next(iter(sizes))
     return [(shown(paths[first]), problem) for problem in geometry_problems(stages, *sizes[first])]
 
 
@@ -144,14 +147,10 @@ def _split(error: UserError, path: str) -> Problem:
     return shown(path), str(error).removeprefix(f"{shown(path)}: ")
 
 
-def kind_problem(field: str, header: Header, data: Data) -> str:
-    """Say why a file with this header cannot be the file `field` of a sample, or ''."""
-    if field == "label":
-        return label_problem(header)
-    if field == "instance":
-        return instance_problem(header)
-    problem = picture_problem(header, file_channels(data, field))
-    return problem or (odd_width(header.width) if isinstance(data, SideBySide) else "")
+def kind_problem(role: str, header: Header, data: DataKind) -> str:
+    """Return why a file with this header cannot be the file of this role of a sample, or ''."""
+    spec = data.files[role]
+    return kind_of(spec).problem(spec, header) or data.width_problem(role, header.width)
 
 
 def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:
@@ -163,9 +162,15 @@ def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Itera
             yield f"stages.{stage.name}: {error}"
 
 
-def _label_error(path: str, labels: int, ignore: int | None) -> tuple[str, UserError | None]:
+def _has_content_to_check(data: DataKind, role: str) -> bool:
+    """Return whether the header of such a file does not say all: ids of classes, masks, rows of tables."""
+    spec = data.files[role]
+    return (spec.values == "classes" and spec.size is not None) or not kind_of(spec).has_file
+
+
+def _read_error(data: DataKind, role: str, path: str) -> tuple[str, UserError | None]:
     try:
-        check_label_ids(read_label(path), labels, ignore, shown(path))
+        data.read(role, path)
     except UserError as error:
         return path, error
     return path, None

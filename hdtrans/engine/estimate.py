@@ -16,14 +16,15 @@ from torch.utils.flop_counter import flop_registry
 
 from hdtrans.common.planned import as_on_gpu
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config.data import Pictures
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch
+from hdtrans.data.fields import kind_of
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision, choose_precision
 from hdtrans.engine.stage import StageTraining
+from hdtrans.methods.base import Method
 
 GPU_SIZES = (12, 16, 24, 48, 80, 141)  # GB
 _SPARE = 0.1  # share of a GPU's memory that the estimate leaves free
@@ -166,9 +167,8 @@ def count_translation(recipe: Recipe, size: Size) -> int:
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
         batch = _batch(recipe, stage.model_copy(update={"size": size, "batch_size": 1}))
-        inputs = {name: getattr(batch, name) for name in method.reads - {"photo"}}
         with _Count() as count:
-            method.translator(networks)(**inputs)
+            method.translator(networks)(**_without_style(method, method.arguments(networks, batch)))
     return count.flops
 
 
@@ -228,17 +228,19 @@ class _Count(TorchDispatchMode):
 
 
 def _batch(recipe: Recipe, stage: Stage) -> Batch:
+    """Return a batch of the shapes and types that training has."""
     width, height = (stage.size.width, stage.size.height) if stage.size else _UNSIZED
-    size = (stage.batch_size, height, width)
-    fields: dict[str, Any] = {}
-    for name in recipe.method.reads(recipe.data):
-        if name in ("label", "instance"):
-            fields[name] = torch.zeros(size, dtype=torch.uint8 if name == "label" else torch.int32)
-        else:
-            source = name == "source" and isinstance(recipe.data, Pictures)
-            channels = recipe.data.source_channels if source else recipe.data.photo_channels  # type: ignore[union-attr]
-            fields[name] = torch.zeros((size[0], channels, *size[1:]), dtype=torch.uint8)
-    return Batch(("",) * size[0], (0,) * size[0], **fields)
+    count, known = stage.batch_size, recipe.data.fields
+    fields = {
+        name: kind_of(known[name]).placeholder(known[name], count, height, width)
+        for name in recipe.method.reads(recipe.data)
+    }
+    return Batch(("",) * count, (0,) * count, fields)
+
+
+def _without_style(method: Method, arguments: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the arguments of a translation that is given no style, whose encoder is therefore not counted."""
+    return {name: x for name, x in arguments.items() if method.style is None or name != method.style.name}
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,18 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.freed_memory import keep_freed_memory
-from hdtrans.config.data import Data
+from hdtrans.config.inputs import read_fields
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Stage
 from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
-from hdtrans.data.contents import viewable
-from hdtrans.data.dataset import StillSamples, TrainingSamples
+from hdtrans.data.dataset import EvalDataset, TrainingSamples
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.holdout import hold_back
-from hdtrans.data.layouts import files_for
+from hdtrans.data.index import Index
+from hdtrans.data.kinds.base import PHOTO, DataKind, data_of
 from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
@@ -49,7 +48,7 @@ class Found:
     warnings: list[str]
 
 
-MakeJudge = Callable[[Validate, Data, ClassTable | None, torch.device], Judge]
+MakeJudge = Callable[[Validate, DataKind, ClassTable | None, torch.device], Judge]
 
 
 def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
@@ -83,7 +82,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             lambda number: _stills(recipe, found, number),
             found.classes,
             _identity(recipe, found),
-            partial(viewable, recipe.data),
+            data_of(recipe).viewable,
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
@@ -156,9 +155,10 @@ def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
 
 def _find(recipe: Recipe) -> Found:
     """Look at everything a user may have got wrong, before anything is written."""
-    data = recipe.data
-    fields = sorted(recipe.method.reads(data))
-    files = find_samples(data, data.train, fields)
+    data = data_of(recipe)
+    fields, index = sorted(recipe.method.reads(data)), Index(data.root)
+    needed, optional = _by_need(recipe)
+    files = find_samples(data, data.train, needed, optional, index)
     warnings: list[str] = []
     try:
         preflight(files, fields, data, recipe.stages)
@@ -166,9 +166,9 @@ def _find(recipe: Recipe) -> Found:
         if recipe.training.bad_files != "skip":
             raise
         warnings.append(f"warning: {error}\n  such files are left out (training.bad_files: skip)")
-    files, held_back = hold_back(data, files, fields)
+    files, held_back = hold_back(data, files, fields, index)
     classes = class_table(data)
-    validation_files = _to_validate(recipe, fields, held_back)
+    validation_files = _to_validate(recipe, fields, held_back, index)
     folder = claim(recipe)
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
@@ -179,8 +179,7 @@ def _find(recipe: Recipe) -> Found:
         )
     count = recipe.training.sample_count
     try:
-        inputs = [field for field in fields if field != "photo"]
-        still_files = find_samples(data, data.test, inputs, optional=["photo"])[:count]
+        still_files = find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)[:count]
         preflight(still_files, fields, data, recipe.stages)
     except UserError as error:
         still_files = (held_back or files)[:count]
@@ -190,19 +189,29 @@ def _find(recipe: Recipe) -> Found:
     return Found(files, still_files, validation_files, classes, folder, resume, warnings)
 
 
-def _to_validate(recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles]) -> list[SampleFiles]:
+def _by_need(recipe: Recipe) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the fields that every training sample must have, and those that a training folder may lack."""
+    method, data = recipe.method, data_of(recipe)
+    tables = [method.inputs(data, direction) for direction in method.directions]
+    needed = frozenset().union(*(read_fields(table, optional=False) for table in tables))
+    return needed, method.reads(data) - needed
+
+
+def _to_validate(
+    recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles], index: Index
+) -> list[SampleFiles]:
     """Return the samples to validate on: those held back, else the test files."""
-    data = recipe.data
+    data = data_of(recipe)
     if recipe.validation is None:
         return []
-    inputs = [field for field in fields if field != "photo"]
+    needed, optional = _by_need(recipe)
     try:
-        files = held_back or find_samples(data, data.test, inputs, optional=["photo"])
+        files = held_back or find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)
     except UserError as error:
         raise UserError(f"validate: {error}\nOr hold some training files back (data.validation=0.1)") from None
     if not isinstance(data.validation, float):  # those were looked at with the training files
         preflight(files, fields, data, recipe.stages)
-    lacking = set(files_for(data, fields)) - files[0].paths.keys()
+    lacking = set(data.files_for(needed)) - files[0].paths.keys()
     if lacking and recipe.validation.needs_truth:
         raise UserError(
             f"validate.metrics: {', '.join(recipe.validation.metrics or ())} compare with true pictures, and the "
@@ -225,7 +234,7 @@ def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
 
 
 def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
-    data, geometry = recipe.data, Geometry.of(recipe.stages[number])
+    data, geometry = data_of(recipe), Geometry.of(recipe.stages[number])
     fields = recipe.method.reads(data)
     skip = recipe.training.bad_files == "skip"
     return TrainingSamples(found.files, fields, data, geometry, recipe.training.seed, number, skip)
@@ -235,7 +244,7 @@ def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
     if not found.still_files:
         return []
     fields = recipe.method.reads(recipe.data)
-    samples = StillSamples(found.still_files, fields, recipe.data, Geometry.of(recipe.stages[number]))
+    samples = EvalDataset(found.still_files, fields, data_of(recipe), Geometry.of(recipe.stages[number]))
     stills = []
     for place in range(len(found.still_files)):
         try:
@@ -251,16 +260,19 @@ def _validation(recipe: Recipe, found: Found, device: torch.device, make_judge: 
     if recipe.validation is None:
         return None
     assert make_judge is not None, "a recipe that validates needs a judge"
-    data, fields = recipe.data, {*recipe.method.reads(recipe.data), "photo"}
+    data = data_of(recipe)
+    fields = {*recipe.method.reads(data), PHOTO}
     validation = Validation(
         recipe.validation,
         make_judge(recipe.validation, data, found.classes, device),
         [files.name for files in found.validation_files],
-        lambda number: StillSamples(found.validation_files, fields, data, Geometry.of(recipe.stages[number])),
+        lambda number: EvalDataset(found.validation_files, fields, data, Geometry.of(recipe.stages[number])),
     )
+    table = recipe.method.inputs(data, recipe.method.directions[0])
+    target = next(each for each in table if each.role == "target")
     for number in range(len(recipe.stages)):
         validation.begin(number)
-        validation.check(data.photo_channels, device)
+        validation.check(target.size or 1, device)
     return validation
 
 

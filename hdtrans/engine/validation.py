@@ -19,7 +19,6 @@ from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.stage import StageTraining
-from hdtrans.methods.base import Method
 
 
 class Judge(Protocol):
@@ -109,8 +108,7 @@ class Validation:
             UserError: the metrics do not fit them.
         """
         batch = collate([self._samples[self._places[0]]]).to(device)
-        first = next(x for x in (batch.label, batch.source) if x is not None)
-        self.judge.measure(batch, torch.full((1, channels, *first.shape[-2:]), -1.0, device=device))
+        self.judge.measure(batch, torch.full((1, channels, *batch.size), -1.0, device=device))
 
     def run(
         self, work: StageTraining, networks: nn.ModuleDict, images_seen: int, reporter: Reporter | None = None
@@ -152,11 +150,12 @@ class Validation:
         """Yield what was measured of this process's share of the pictures."""
         networks.eval()
         processes = work.processes
-        translator = work.method.translator(networks, work.method.routes[0]).eval()
+        direction = work.method.routes[0]
+        translator = work.method.translator(networks, direction).eval()
         for place in self._places[processes.rank :: processes.world]:
             batch = collate([self._samples[place]]).to(processes.device)
             with work.precision.autocast():
-                picture = translator(**_inputs(work.method, networks, batch, place))
+                picture = translator(**work.method.arguments(networks, batch, direction, seed=place))
             yield self.judge.measure(batch, picture)
 
     def _summed_up(self, gathered: Sequence[tuple[list[Any], str | None]]) -> dict[str, float]:
@@ -204,14 +203,3 @@ class Validation:
         """Return a short name for what the best figure is of."""
         measured = self.section.model_dump_json(include={"best", "pictures", "protocol", "segmenter_input", "lpips"})
         return hashlib.sha256("\n".join([measured, *self._names]).encode()).hexdigest()[:16]
-
-
-def _inputs(method: Method, networks: nn.ModuleDict, batch: Batch, place: int) -> dict[str, Tensor]:
-    """Return what the translator takes; where it has noise, always that of the picture's place."""
-    inputs: dict[str, Tensor] = {name: getattr(batch, name) for name in sorted(method.reads - {"photo"})}
-    if method.noisy:
-        inputs["seeds"] = torch.tensor([place], device=next(networks.parameters()).device)
-    if method.features:
-        assert batch.photo is not None
-        inputs["features"] = method.encoder(networks)(batch.photo, getattr(batch, method.pools))
-    return inputs

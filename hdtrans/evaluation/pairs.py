@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, nearest, shown
-from hdtrans.config.data import Data, PhotosToMaps
+from hdtrans.config.inputs import Input
 from hdtrans.config.stage import Size
 from hdtrans.data import derived
-from hdtrans.data.contents import holds_truth, read_source
 from hdtrans.data.folders import SampleFiles, check_sizes, gather, partners_of
 from hdtrans.data.geometry import Plan
-from hdtrans.data.io.read import read_instance, read_label, read_picture
+from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.io.shards import is_folder
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.pairing import natural
 
 Array = npt.NDArray[Any]
@@ -51,6 +51,7 @@ class Places:
         results: what `found` holds, of `RESULTS`.
         data: of the recipe, where `truth` are files of its training folder; says how they hold the true picture.
         route: of the model.
+        target: of the model, where `data` are given.
         channels: of pictures.
         paired: `found` and `truth` belong together by name.
         resize: what all are scaled to, or None.
@@ -62,8 +63,9 @@ class Places:
     truth: Place | None = None
     labels: Place | None = None
     results: str = "pictures"
-    data: Data | None = None
+    data: DataKind | None = None
     route: str = ""
+    target: Input | None = None
     channels: int = 3
     paired: bool = True
     resize: Size | None = None
@@ -108,18 +110,11 @@ class Places:
         return read_picture(path, 1 if self.results == "boundaries" else self.channels)
 
     def _read_truth(self, path: str) -> Array:
-        if self.results == "labels":
+        if self.data is None and self.results == "labels":
             return read_label(path)
-        if self.results == "boundaries":
-            if isinstance(self.data, PhotosToMaps):
-                instances = self.data.target == "instance_boundaries"
-                return derived.boundaries(read_instance(path) if instances else read_label(path))
-            return read_picture(path, 1)
-        if self.data is not None and holds_truth(self.data, False):
-            truth = read_source(self.data, path, self.route)[1]
-            assert truth is not None
-            return truth
-        return read_picture(path, self.channels)
+        if self.data is not None and self.target is not None:
+            return self.data.read_truth(path, self.target)
+        return read_picture(path, 1 if self.results == "boundaries" else self.channels)
 
     def _resized(self, name: str, array: Array) -> Array:
         assert self.resize is not None

@@ -1,75 +1,76 @@
-"""What of a run's training folder is translated to score the run, and what it is scored against."""
+"""Files of a run's training folder that are translated to score the run, and what they are scored against."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, LabelMaps, Photos, PhotosToMaps, Unpaired
-from hdtrans.data.contents import result_channels
+from hdtrans.config.inputs import Inputs, lead
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.evaluation.pairs import Places
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files to translate, the folder of their instance maps where they are read, and what is scored."""
+    """The files to translate, the folders of the further inputs by name, and what is scored."""
 
     inputs: list[Path]
-    instances: Path | None
+    extra: dict[str, Path]
     places: Places
 
 
-def run_files(data: Data, reads: Collection[str], route: str, split: str | None, out: Path) -> RunFiles:
+def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out: Path) -> RunFiles:
     """Return the files of a split.
 
     Args:
         data: the section of the model's recipe.
-        reads: what the model needs of a sample.
+        inputs: the inputs of the model in this direction.
         route: the direction in which it translates.
-        split: what folders' names start with, or `validation` for what the recipe holds back; None for `data.test`.
-        out: where the results will be.
+        split: start of the folders' names, or `validation` for the files that the recipe holds back; None for
+            `data.test`.
+        out: folder of the results.
 
     Raises:
         UserError: there are no such files.
     """
-    samples = _samples(data, reads, data.test if split is None else split)
-    inputs, truth = _sides(data, samples, route)
-    results = "pictures"
-    if isinstance(data, PhotosToMaps):
-        results = "labels" if data.target == "labels" else "boundaries"
-    labels = inputs if isinstance(data, LabelMaps) else None
-    instances = Path(samples[0].paths["instance"]).parent if "instance" in reads else None
-    channels = result_channels(data, route) or 3
-    places = Places(out, truth, labels, results, data, route, channels, paired=not isinstance(data, Unpaired))
-    return RunFiles(inputs, instances, places)
+    first = lead(inputs)
+    target = next(each for each in inputs if each.role == "target")
+    needed = data.needed({each.field for each in inputs if each.from_data and each.role != "target"})
+    samples = _samples(data, needed, data.test if split is None else split)
+    given, truth = _sides(data, samples, first.field, target.field)
+    labels = given if first.values == "classes" else None
+    extra = {
+        each.name: Path(samples[0].paths[each.field]).parent
+        for each in inputs
+        if each.field in needed and each.name != first.name and each.field in samples[0].paths
+    }
+    places = Places(
+        out, truth, labels, data.results, data, route, target, data.result(target).size or 3, paired=data.paired
+    )
+    return RunFiles(given, extra, places)
 
 
-def _samples(data: Data, reads: Collection[str], split: str) -> list[SampleFiles]:
+def _samples(data: DataKind, needed: Collection[str], split: str) -> list[SampleFiles]:
     if split == "validation" and data.validation is not None:
-        return hold_back(data, find_samples(data, data.train, {*reads, "photo"}), {*reads, "photo"})[1]
-    if isinstance(data, LabelMaps):
-        return find_samples(data, split, reads, optional=["photo"])
-    return find_samples(data, split, {*reads, "photo"})
+        fields = {*needed, PHOTO}
+        return hold_back(data, find_samples(data, data.train, fields), fields)[1]
+    if "segmentation" in data.metrics:  # a metric that needs no true picture
+        return find_samples(data, split, needed, optional=[PHOTO])
+    return find_samples(data, split, {*needed, PHOTO})
 
 
-def _sides(data: Data, samples: list[SampleFiles], route: str) -> tuple[list[Path], list[Path] | None]:
-    """Return the inputs, and the files that hold the true pictures or maps."""
-    if isinstance(data, Unpaired):
-        sides = [[Path(path) for path in side_paths(samples, side)] for side in ("source", "photo")]
-        return (sides[1], sides[0]) if route == "BtoA" else (sides[0], sides[1])
+def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) -> tuple[list[Path], list[Path] | None]:
+    """Return the inputs, and the files that hold the true pictures or maps; None where there are none."""
+    if not data.paired:
+        inputs, truth = ([Path(path) for path in side_paths(samples, side)] for side in (given, wanted))
+        return inputs, truth
     paths = [sample.paths for sample in samples]
-    first = paths[0]
-    if "pair" in first or isinstance(data, Photos):
-        files = [Path(one["pair" if "pair" in first else "photo"]) for one in paths]
-        return files, files
-    given = "label" if isinstance(data, LabelMaps) else "source"
-    wanted = next((name for name in ("photo", "label", "instance") if name in first and name != given), None)
-    if isinstance(data, PhotosToMaps):
-        wanted = "instance" if data.target == "instance_boundaries" else "label"
-    if wanted is None or (isinstance(data, LabelMaps) and wanted != "photo"):
-        return [Path(one[given]) for one in paths], None
-    if wanted not in first:
-        raise UserError(f"data.root {data.root}: has no {wanted} files to score against")
-    return [Path(one[given]) for one in paths], [Path(one[wanted]) for one in paths]
+    role, true_role = data.made_from(given)[0], data.made_from(wanted)[0]
+    inputs = [Path(one[role]) for one in paths]
+    if true_role in paths[0]:
+        return inputs, [Path(one[true_role]) for one in paths]
+    if "segmentation" in data.metrics:
+        return inputs, None
+    raise UserError(f"data.root {data.root}: has no {true_role} files to score against")

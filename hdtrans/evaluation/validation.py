@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, PhotosToMaps
 from hdtrans.config.validation import Validate
-from hdtrans.data.batch import Batch, as_floats
-from hdtrans.data.contents import result_of
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
+from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.evaluation.judges.segmenters import load_segmenter
 from hdtrans.evaluation.judges.weights import WeightFiles
 from hdtrans.evaluation.metrics.folder_metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
@@ -42,7 +41,7 @@ class PictureJudge:
         metrics: what is measured.
     """
 
-    def __init__(self, data: Data, metrics: Sequence[Metric]) -> None:
+    def __init__(self, data: DataKind, metrics: Sequence[Metric]) -> None:
         self.data = data
         self.metrics = metrics
 
@@ -65,7 +64,7 @@ class PictureJudge:
         return {name: value for one in summaries for name, value in one.figures.items() if value is not None}
 
 
-def make_judge(given: Validate, data: Data, classes: ClassTable | None, device: torch.device) -> PictureJudge:
+def make_judge(given: Validate, data: DataKind, classes: ClassTable | None, device: torch.device) -> PictureJudge:
     """Return what measures the metrics of a completed section.
 
     Args:
@@ -106,14 +105,11 @@ def _said_of_the_recipe(error: UserError) -> UserError:
     return UserError(words if words.startswith("validate") else f"validate: {words}")
 
 
-def _item(data: Data, batch: Batch, picture: Tensor) -> Item:
+def _item(data: DataKind, batch: Batch, picture: Tensor) -> Item:
     """Return what a metric looks at, as if all were read from files."""
-    source = None if batch.source is None else batch.source[0].cpu().numpy().transpose(1, 2, 0)
-    label = None if batch.label is None else batch.label[0].cpu().numpy()
-    truth = None
-    if batch.photo is not None:
-        truth = result_of(data, source, as_floats(batch.photo[0], torch.float32))
-        if isinstance(data, PhotosToMaps) and data.target == "labels" and data.ignore is not None:
-            classless = ~(batch.photo[0] > 0).any(0).cpu().numpy()
-            truth = np.where(classless, data.ignore, truth)
-    return Item(batch.names[0], result_of(data, source, picture[0]), truth, label)
+    given = {
+        name: x[0].cpu().numpy() if x.ndim < 4 else x[0].cpu().numpy().transpose(1, 2, 0)
+        for name, x in batch.fields.items()
+    }
+    truth = data.true_result(given, as_floats(batch[PHOTO][0], torch.float32)) if PHOTO in batch.fields else None
+    return Item(batch.names[0], data.result_of(given, picture[0]), truth, given.get("label"))

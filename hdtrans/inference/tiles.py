@@ -9,7 +9,7 @@ is padded only where the picture ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -79,17 +79,22 @@ def whole(memory: Memory, tensor: Tensor) -> Parts:
 
 
 def translate(
-    module: nn.Module, inputs: Mapping[str, Tensor], memory: Memory, finish: Callable[[Tensor, Pixels], Array]
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    spatial: Collection[str],
+    memory: Memory,
+    finish: Callable[[Tensor, Pixels], Array],
 ) -> Array:
     """Return the picture that a method's translator makes, put together from tiles.
 
     Args:
         module: takes `inputs` by name.
-        inputs: a batch of one: maps (1, H, W), pictures (1, C, H, W), seeds (1,).
+        inputs: a batch of one: maps (1, H, W), pictures (1, C, H, W), and others without pixels.
+        spatial: names of the inputs that have pixels.
         memory: what may be taken.
         finish: turns a tile, (C, h, w) in [-1, 1], and its rows and columns into (h, w) or (h, w, C) of the result.
     """
-    parts: Parts = module(**{name: whole(memory, x) if x.ndim > 1 else x for name, x in inputs.items()})
+    parts: Parts = module(**{name: whole(memory, x) if name in spatial else x for name, x in inputs.items()})
     result: Array | None = None
     for window in parts.windows(memory.tile / (8 * parts.bytes_read)):
         pixels = slice(*window[0]), slice(*window[1])

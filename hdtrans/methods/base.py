@@ -7,18 +7,20 @@ A method's file holds three names that the rest of the package looks for: `Confi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.config.inputs import Input, Inputs, Style, read_fields, translated
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
+from hdtrans.networks.points import heat_maps
 
 Nets = Mapping[str, nn.Module]
 Losses = dict[str, Tensor]
-Pools = Literal["instance", "label"]
 
 
 @dataclass(frozen=True)
@@ -108,29 +110,37 @@ class Method:
     """A method in one stage.
 
     Attributes:
-        networks: all networks of the method, bare, by name: what is saved, averaged and optimised.
-        phases: in the order in which they run.
-        reads: the fields of a batch that it needs.
+        networks: all networks of the method, bare, by name: saved, averaged and optimised.
+        phases: optimizers with their losses, in the order in which they run.
+        inputs: the inputs of the model in a direction, targets included: see `MethodSection.inputs`.
         averaged: the networks of which an average may be kept and used for pictures.
-        state: what else is saved and restored.
+        state: further state that is saved and restored.
         routes: the directions in which it translates.
         helpers: fixed networks of the losses; moved to the device, neither saved nor trained.
-        noisy: whether what it translates to varies with a seed; then the module of `translator` takes `seeds` too.
-        features: how many numbers an encoder gives each instance; then the module of `translator` takes `features`
-            too. 0 where there is no encoder.
-        pools: the field whose ids say what has a feature of its own.
+        style: the appearance that an encoder takes from a photo, or that is drawn; None without.
     """
 
     networks: nn.ModuleDict
     phases: tuple[Phase, ...]
-    reads: frozenset[str]
+    inputs: Callable[[str], Inputs]
     averaged: tuple[str, ...] = ()
     state: dict[str, Stateful] = field(default_factory=dict)
     routes: tuple[str, ...] = ("",)
     helpers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
-    noisy: bool = False
-    features: int = 0
-    pools: Pools = "instance"
+    style: Style | None = None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The fields that training batches must hold, of all directions."""
+        return frozenset().union(*(read_fields(self.inputs(direction)) for direction in self.routes))
+
+    def noisy(self, direction: str = "") -> bool:
+        """Return whether a translation varies with a seed."""
+        return any(each.kind == "seed" for each in self.inputs(direction or self.routes[0]))
+
+    def target(self, direction: str = "") -> Input:
+        """Return the true picture of a direction: its form is that of the results."""
+        return next(each for each in self.inputs(direction or self.routes[0]) if each.role == "target")
 
     def load_helpers(self, weights: bool = True) -> None:
         """Fill `helpers` before training; without `weights`, only their architecture (to count what they cost)."""
@@ -144,26 +154,89 @@ class Method:
         raise NotImplementedError
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        """Return the module that translates: keyword tensors of a batch -> (B, C, H, W) in [-1, 1].
+        """Return the module that translates: the inputs of the direction as keywords -> (B, C, H, W) in [-1, 1].
 
-        What goes in, where it is a picture, is `source`, in every route. Of a `noisy` method it takes `seeds`, (B,)
-        int64, as well; without them every picture has the same one. `stride` of the module, a number or the first of
-        two, says of what height and width are made multiples inside. Where there are `features`, it takes those of all
-        pixels, (B, features, H, W) in [-1, 1], of the input's size.
+        Inputs are batches: ids (B, H, W), images (B, C, H, W), vectors (B, N), points (B, N, 2), seeds (B,) int64.
+        Optional inputs, styles and seeds may be left out. `stride` of the module, a number or the first of two, is what
+        height and width are padded to multiples of inside.
         """
         raise NotImplementedError
 
     def encoder(self, networks: nn.ModuleDict) -> nn.Module:
-        """Return the module that encodes, of a method with `features`.
+        """Return the module that encodes a photo, of a method with a `style`.
 
-        It takes a photo, (B, C, H, W) as in a batch, and the ids of the field that `pools` names, (B, H, W), and
-        returns `features` of the module of `translator`: every pixel has those of its id, (B, features, H, W).
+        It takes a photo, (B, C, H, W) as in a batch, and, unless the style is of the whole picture, the ids of the
+        field `style.ids`, (B, H, W). It returns the style input of the translator's module: (B, F, H, W), every pixel
+        with the features of its id, or (B, S).
         """
         raise NotImplementedError
 
+    def arguments(
+        self, networks: nn.ModuleDict, batch: Batch, direction: str = "", seed: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return the keywords of the translator's module that a batch of training data gives.
+
+        Args:
+            networks: the encoder, where the style is taken from the photo.
+            batch: on the device.
+            direction: of the translation.
+            seed: seed of the first sample, the next ones following; None leaves seeds and drawn styles out.
+        """
+        device = next(iter(batch.fields.values())).device
+        seeds = () if seed is None else range(seed, seed + len(batch))
+        given: dict[str, Tensor] = {}
+        for each in translated(self.inputs(direction or self.routes[0])):
+            if each.from_data and each.field in batch.fields:
+                given[each.name] = batch[each.field]
+            elif each.kind == "seed" and seeds:
+                given[each.name] = torch.tensor(seeds, device=device)
+        style = self.style
+        if style is not None and style.prior == "normal" and seeds:
+            given[style.name] = torch.stack([normal_style(number, style.size) for number in seeds]).to(device)
+        elif style is not None and style.prior == "clusters":
+            photo = batch.get(self.target(direction).field)
+            if photo is not None:
+                ids = () if style.of == "picture" else (batch[style.ids],)
+                given[style.name] = self.encoder(networks)(photo, *ids)
+        return given
+
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Return the columns of a sample grid: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1]."""
-        raise NotImplementedError
+        """Return the columns of a preview: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1], by name.
+
+        By default all inputs that show something, the result, and the true picture.
+        """
+        direction = self.routes[0]
+        result = self.translator(nets, direction)(**self.arguments(nets, batch, direction))
+        columns: dict[str, Tensor] = {}
+        for each in translated(self.inputs(direction)):
+            if each.from_data and each.field in batch.fields:
+                columns |= preview(each, batch[each.field], result.shape[-2:])
+        columns["result"] = as_floats(result, torch.float32)
+        target = self.target(direction).field
+        return columns | ({target: as_floats(batch[target], torch.float32)} if target in batch.fields else {})
+
+
+def preview(spec: Input, x: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
+    """Return the column that shows an input of a picture of (height, width) `size`; none where it shows nothing.
+
+    Class maps stay integers, images are in [-1, 1], points are white spots on black.
+    """
+    if spec.values == "instances":
+        return {}
+    if spec.kind == "ids":
+        return {spec.name: x}
+    if spec.kind == "image":
+        return {spec.name: as_floats(x, torch.float32)}
+    if spec.kind == "points":
+        spots = heat_maps(x, size[0], size[1], sigma=max(1.0, max(size) / 64)).amax(1, keepdim=True)
+        return {spec.name: 2 * spots.expand(-1, 3, -1, -1) - 1}
+    return {}
+
+
+def normal_style(seed: int, size: int) -> Tensor:
+    """Return a style vector (S,) float32 from N(0, 1), the same for one seed on every machine."""
+    generator = torch.Generator().manual_seed(mix(seed, size) % 2**32)
+    return torch.randn(size, generator=generator, device="cpu")
 
 
 def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None:

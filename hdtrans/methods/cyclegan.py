@@ -6,13 +6,15 @@ Networks: `generator_AtoB`, `generator_BtoA`, `discriminator_A` (it judges pictu
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config.data import Data, Lab, LabelMaps, Photos, PhotosToMaps
+from hdtrans.config.data import Data
+from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.networks import (
     Norm,
     PatchSection,
@@ -27,7 +29,8 @@ from hdtrans.config.networks import (
 from hdtrans.config.recipe import MethodSection
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
-from hdtrans.data.batch import Batch, as_floats
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
@@ -108,6 +111,8 @@ class PoolConfig(Section):
 class Config(MethodSection):
     """The section `method` of a CycleGAN recipe."""
 
+    directions: ClassVar[tuple[str, ...]] = tuple(GENERATORS)
+
     kind: Literal["cyclegan"] = "cyclegan"
     generator: GeneratorConfig = ResNetConfig()
     discriminator: DiscriminatorConfig = PatchConfig()
@@ -136,24 +141,35 @@ class Config(MethodSection):
         """Return what height and width are made multiples of."""
         return self.generator.stride[0]
 
-    def reads(self, data: Data) -> frozenset[str]:
-        """Return the fields of such data that are read."""
-        if isinstance(data, LabelMaps | PhotosToMaps) or (isinstance(data, Photos) and isinstance(data.input, Lab)):
-            what = "data.input: {kind: lab}" if isinstance(data, Photos) else f"data.kind: {data.kind}"
-            raise ValueError(f"{what} has no two sides of pictures, as cyclegan needs; use pix2pix or unpaired data")
-        refuse_residual(self.generator, data.source_channels, data.photo_channels)
-        if self.identity.weight and data.source_channels != data.photo_channels:
+    def inputs(self, data: Data, direction: str = "") -> Inputs:
+        """Return the picture of one side as `source`, noise seeds, and the other side as target."""
+        fields = data.fields
+        for name in ("source", "photo"):
+            if name not in fields or fields[name].values != "symmetric":
+                makes = f" (its {name} is {fields[name].values})" if name in fields else ""
+                raise ValueError(
+                    f"data.kind: {data.kind}{makes} has no two sides of pictures, as cyclegan needs; use pix2pix or "
+                    "unpaired data"
+                )
+        a, b = fields["source"], fields["photo"]
+        refuse_residual(self.generator, a.size or 0, b.size or 0)
+        if self.identity.weight and a.size != b.size:
             raise ValueError(
-                f"method.identity: A has {data.source_channels} channels and B {data.photo_channels}, so that no "
-                "picture goes through the other side's generator; give method.identity.weight=0"
+                f"method.identity: A has {a.size} channels and B {b.size}, so that no picture goes through the other "
+                "side's generator; give method.identity.weight=0"
             )
-        return frozenset({"source", "photo"})
+        given, wanted = ("photo", "source") if direction == "BtoA" else ("source", "photo")
+        noise = self.generator.dropout and self.translate.dropout
+        return (
+            Input.of("source", fields[given], source=given),
+            *((Input("seeds", "seed", role="style", optional=True),) if noise else ()),
+            Input.of("photo", fields[wanted], "target", source=wanted),
+        )
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
     """Return all four networks, their weights drawn from `seed`."""
-    assert not isinstance(data, LabelMaps)
-    a, b = data.source_channels, data.photo_channels
+    a, b = data.fields["source"].size or 0, data.fields["photo"].size or 0
     networks = {
         "generator_AtoB": build_generator(config.generator, a, b),
         "generator_BtoA": build_generator(config.generator, b, a),
@@ -256,16 +272,14 @@ class CycleGAN(Method):
                 Phase("generators", tuple(GENERATORS.values()), self.generator_losses),
                 Phase("discriminators", tuple(DISCRIMINATORS.values()), self.discriminator_losses),
             ),
-            reads=config.reads(data),
+            inputs=partial(config.inputs, data),
             averaged=tuple(GENERATORS.values()),
             state=dict(self.histories),
-            routes=tuple(GENERATORS),
-            noisy=config.generator.dropout and config.translate.dropout,
+            routes=config.directions,
         )
 
     def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        assert batch.source is not None and batch.photo is not None
-        a, b = as_floats(batch.source, draw.dtype), as_floats(batch.photo, draw.dtype)
+        a, b = as_floats(batch["source"], draw.dtype), as_floats(batch["photo"], draw.dtype)
         fake_b = self._generate(nets, "AtoB", a, draw, FORTH)
         return Shared(a, b, self._generate(nets, "BtoA", b, draw, BACK), fake_b)
 
@@ -330,7 +344,10 @@ class CycleGAN(Method):
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         columns = {}
-        routes = (("A", "B", batch.source, "AtoB", "BtoA"), ("B", "A", batch.photo, "BtoA", "AtoB"))
+        routes = (
+            ("A", "B", batch.get("source"), "AtoB", "BtoA"),
+            ("B", "A", batch.get("photo"), "BtoA", "AtoB"),
+        )
         for side, other, given, there, back in routes:
             if given is not None:
                 columns[side] = as_floats(given, torch.float32)

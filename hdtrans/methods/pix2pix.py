@@ -6,13 +6,15 @@ both phases; the discriminator steps first, and the generator then faces the upd
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config.data import Data, LabelMaps, Unpaired
+from hdtrans.config.data import Data
+from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.networks import (
     PatchSection,
     PixelSection,
@@ -26,7 +28,8 @@ from hdtrans.config.networks import (
 from hdtrans.config.recipe import MethodSection
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
-from hdtrans.data.batch import Batch, as_floats
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
@@ -89,19 +92,23 @@ class Config(MethodSection):
         """Fill in `output` and `train`: there is one generator, and both networks train together."""
         return train_together(stage, "generator", NETWORKS)
 
-    def reads(self, data: Data) -> frozenset[str]:
-        """Return the fields of such data that are read."""
-        if isinstance(data, Unpaired):
+    def inputs(self, data: Data, direction: str = "") -> Inputs:
+        """Return the label map or picture, instance map, noise seeds and photo, as far as they are needed."""
+        fields = data.fields
+        if not data.paired:
             raise ValueError("data.kind: unpaired has no true picture for an input, which pix2pix needs; use cyclegan")
-        if not isinstance(data, LabelMaps) and self.condition.boundary == "labels":
+        lead = "label" if "label" in fields else "source"
+        if lead != "label" and self.condition.boundary == "labels":
             raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
-        fields = {"photo", "label" if isinstance(data, LabelMaps) else "source"}
-        fields |= {"instance"} if self.condition.boundary == "instance" else set()
-        if not fields <= data.fields:
-            raise ValueError(f"method.condition.boundary: instance needs instance maps, and {data.kind} has none")
-        given = 0 if isinstance(data, LabelMaps) else data.source_channels
-        refuse_residual(self.generator, given, data.photo_channels)
-        return frozenset(fields)
+        found = [Input.of(lead, fields[lead])]
+        if self.condition.boundary == "instance":
+            if "instance" not in fields:
+                raise ValueError(f"method.condition.boundary: instance needs instance maps, and {data.kind} has none")
+            found.append(Input.of("instance", fields["instance"]))
+        refuse_residual(self.generator, 0 if lead == "label" else fields[lead].size or 0, data.photo_channels)
+        if self.generator.dropout and self.translate.dropout:
+            found.append(Input("seeds", "seed", role="style", optional=True))
+        return (*found, Input.of("photo", fields["photo"], "target"))
 
     def stride(self, stage: Stage) -> int:
         """Return what height and width are made multiples of."""
@@ -109,9 +116,10 @@ class Config(MethodSection):
 
     def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
-        if isinstance(data, LabelMaps):
-            return Condition(data.labels, 0, data.ignore, self.condition.ignored, self.condition.boundary)
-        return Condition(0, data.source_channels, None, self.condition.ignored, self.condition.boundary)
+        condition, labels = self.condition, data.fields.get("label")
+        if labels is not None:
+            return Condition(labels.size or 0, 0, data.ignore, condition.ignored, condition.boundary)
+        return Condition(0, data.fields["source"].size or 0, None, condition.ignored, condition.boundary)
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
@@ -203,16 +211,14 @@ class Pix2pix(Method):
                 Phase("discriminator", ("discriminator",), self.discriminator_losses),
                 Phase("generator", ("generator",), self.generator_losses),
             ),
-            reads=config.reads(data),
+            inputs=partial(config.inputs, data),
             averaged=("generator",),
-            noisy=config.generator.dropout and config.translate.dropout,
         )
 
     def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        assert batch.photo is not None
-        photo = as_floats(batch.photo, draw.dtype)
+        photo = as_floats(batch["photo"], draw.dtype)
         height, width = photo.shape[-2:]
-        condition = self.condition(batch.label, batch.instance, batch.source, draw.dtype)
+        condition = self.condition(batch.get("label"), batch.get("instance"), batch.get("source"), draw.dtype)
         seeds = draw.seeds(DROPOUT).to(photo.device) if self.config.generator.dropout else None
         fake = nets["generator"](condition, seeds=seeds)[..., :height, :width]
         return Shared(condition[..., :height, :width], photo, fake)
@@ -249,16 +255,6 @@ class Pix2pix(Method):
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
         return Translator(self.condition, networks["generator"], self.config.translate)
-
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        inputs: dict[str, Any] = {"label": batch.label, "instance": batch.instance, "source": batch.source}
-        result = self.translator(nets)(**{name: x for name, x in inputs.items() if name in self.reads})
-        columns = {"label": batch.label, "source": batch.source, "result": result, "photo": batch.photo}
-        return {
-            name: picture if name == "label" else as_floats(picture, torch.float32)
-            for name, picture in columns.items()
-            if picture is not None
-        }
 
 
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pix:

@@ -6,21 +6,25 @@ looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `scale0` (the c
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
+import pydantic
 import torch
-from pydantic import Field, PositiveInt, field_serializer, model_validator
+from pydantic import PositiveInt, field_serializer, model_validator
 from torch import Tensor, nn
 
-from hdtrans.config.data import Data, LabelMaps, Pictures, Unpaired
+from hdtrans.config.data import Data
+from hdtrans.config.inputs import Field, Input, Inputs, Style
 from hdtrans.config.recipe import MethodSection
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
-from hdtrans.data.batch import Batch, as_floats
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, Pools, check_names
+from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
 from hdtrans.networks.blocks import Statistics
 from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
@@ -30,7 +34,7 @@ from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 from hdtrans.networks.perceptual import PerceptualNetwork
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, pydantic.Field(ge=0)]
 
 
 class ConditionConfig(Section):
@@ -44,10 +48,10 @@ class GeneratorConfig(Section):
     """The trunk at the coarsest size and the enhancers above it."""
 
     width: PositiveInt = 64
-    downsamples: Annotated[int, Field(ge=1, le=8)] = 4
-    blocks: Annotated[int, Field(ge=0)] = 9
-    enhancers: Annotated[int, Field(ge=0, le=4)] = 0
-    enhancer_blocks: Annotated[int, Field(ge=0)] = 3
+    downsamples: Annotated[int, pydantic.Field(ge=1, le=8)] = 4
+    blocks: Annotated[int, pydantic.Field(ge=0)] = 9
+    enhancers: Annotated[int, pydantic.Field(ge=0, le=4)] = 0
+    enhancer_blocks: Annotated[int, pydantic.Field(ge=0)] = 3
     norm: Literal["instance", "batch"] = "instance"
     upsampling: Literal["deconv", "resize"] = "deconv"
     recompute: bool = False
@@ -64,18 +68,18 @@ class GeneratorConfig(Section):
 class FeaturesConfig(Section):
     """What an encoder tells of the photo: `count` numbers for each instance, or for each class."""
 
-    count: Annotated[int, Field(ge=1, le=256)] = 3
+    count: Annotated[int, pydantic.Field(ge=1, le=256)] = 3
     width: PositiveInt = 16
-    downsamples: Annotated[int, Field(ge=1, le=8)] = 4
-    pool: Pools = "instance"
+    downsamples: Annotated[int, pydantic.Field(ge=1, le=8)] = 4
+    pool: Literal["instance", "label"] = "instance"
 
 
 class DiscriminatorConfig(Section):
     """The discriminators, one for each scale."""
 
     width: PositiveInt = 64
-    layers: Annotated[int, Field(ge=1, le=6)] = 3
-    scales: Annotated[int, Field(ge=1, le=6)] = 2
+    layers: Annotated[int, pydantic.Field(ge=1, le=6)] = 3
+    scales: Annotated[int, pydantic.Field(ge=1, le=6)] = 2
     norm: Literal["instance", "batch", "none"] = "instance"
 
 
@@ -156,19 +160,33 @@ class Config(MethodSection):
             raise ValueError(f"train names no discriminator; there are {', '.join(scales)}")
         return stage.model_copy(update={"output": output, "train": tuple(train)})
 
-    def reads(self, data: Data) -> frozenset[str]:
-        """Return the fields of such data that are read."""
-        if isinstance(data, Pictures) and self.condition.boundary == "labels":
+    def inputs(self, data: Data, direction: str = "") -> Inputs:
+        """Return the label map or picture, instance map, per-instance features and photo, as far as they are needed."""
+        fields = data.fields
+        lead = "label" if "label" in fields else "source"
+        if lead == "source" and self.condition.boundary == "labels":
             raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
-        if isinstance(data, Pictures) and self.features is not None and self.features.pool == "label":
+        if lead == "source" and self.features is not None and self.features.pool == "label":
             raise ValueError("method.features.pool: label needs data of kind label_maps; use instance")
-        if isinstance(data, Unpaired):
+        if not data.paired:
             raise ValueError("data.kind: unpaired has no true picture for an input, as pix2pixhd needs; use cyclegan")
         if data.photo_channels != 3 and self.perceptual.kind != "none" and self.perceptual.weight:
             raise ValueError(f"method.perceptual sees 3 channels, the data has {data.photo_channels}; use kind: none")
-        fields = {"photo", "source" if isinstance(data, Pictures) else "label"}
+        found = [Input.of(lead, fields[lead])]
         pools = self.features is not None and self.features.pool == "instance"
-        return frozenset(fields | ({"instance"} if self.condition.boundary == "instance" or pools else set()))
+        if self.condition.boundary == "instance" or pools:
+            found.append(Input.of("instance", fields.get("instance", Field("ids", None, "instances"))))
+        if self.features is not None:
+            found.append(Input("features", "image", self.features.count, "features", "style", optional=True))
+        return (*found, Input.of("photo", fields["photo"], "target"))
+
+    @property
+    def style(self) -> Style | None:
+        """The per-instance (or per-class) features of an encoder."""
+        if self.features is None:
+            return None
+        of: Literal["instance", "class"] = "instance" if self.features.pool == "instance" else "class"
+        return Style("features", self.features.count, of, self.features.pool)
 
     def stride(self, stage: Stage) -> int:
         """Return what height and width are made multiples of: twice as much for each enhancer."""
@@ -176,11 +194,15 @@ class Config(MethodSection):
 
     def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
-        labels = data.labels if isinstance(data, LabelMaps) else 0
-        source_channels = data.source_channels if isinstance(data, Pictures) else 0
-        ignore = data.ignore if isinstance(data, LabelMaps) else None
-        features = self.features.count if self.features else 0
-        return Condition(labels, source_channels, ignore, self.condition.ignored, self.condition.boundary, features)
+        labels, source = data.fields.get("label"), data.fields.get("source")
+        return Condition(
+            labels.size or 0 if labels else 0,
+            source.size or 0 if source else 0,
+            data.ignore if labels else None,
+            self.condition.ignored,
+            self.condition.boundary,
+            self.features.count if self.features else 0,
+        )
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
@@ -310,11 +332,10 @@ class Pix2pixHD(Method):
                 Phase("generator", tuple(n for n in stage.train if n in translating), self.generator_losses),
                 Phase("discriminator", tuple(f"scale{n}" for n in self.scales), self.discriminator_losses),
             ),
-            reads=config.reads(data),
+            inputs=partial(config.inputs, data),
             averaged=tuple(translating),
             helpers=nn.ModuleDict({} if perceptual is None else {"perceptual": perceptual}),
-            features=self.condition.features,
-            pools=config.features.pool if config.features else "instance",
+            style=config.style,
         )
 
     def load_helpers(self, weights: bool = True) -> None:
@@ -327,11 +348,10 @@ class Pix2pixHD(Method):
         self.helpers["perceptual"] = network
 
     def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        assert batch.photo is not None
-        photo = as_floats(batch.photo, draw.dtype)
+        photo = as_floats(batch["photo"], draw.dtype)
         height, width = photo.shape[-2:]
-        features = pool(nets["encoder"](photo), getattr(batch, self.pools)) if self.features else None
-        fields = (batch.label, batch.instance, batch.source, features)
+        features = pool(nets["encoder"](photo), batch[self.style.ids]) if self.style else None
+        fields = (batch.get("label"), batch.get("instance"), batch.get("source"), features)
         label, instance, source, features = (None if x is None else pad_to_stride(x, self.stride) for x in fields)
         source = None if source is None else as_floats(source, draw.dtype)
         seen = self.condition(label, instance, source, draw.dtype, features)
@@ -375,18 +395,6 @@ class Pix2pixHD(Method):
 
     def encoder(self, networks: nn.ModuleDict) -> nn.Module:
         return PooledEncoder(networks["encoder"], self.config.translate)
-
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        inputs = {"label": batch.label, "instance": batch.instance, "source": batch.source}
-        if self.features and batch.photo is not None:
-            inputs["features"] = self.encoder(nets)(batch.photo, getattr(batch, self.pools))
-        result = self.translator(nets)(**{k: v for k, v in inputs.items() if k in {*self.reads, "features"}})
-        columns = {"label": batch.label, "source": batch.source, "result": result, "photo": batch.photo}
-        return {
-            name: picture if name == "label" else as_floats(picture, torch.float32)
-            for name, picture in columns.items()
-            if picture is not None
-        }
 
     def _discriminate(self, nets: Nets, condition: Tensor, picture: Tensor) -> list[list[Tensor]]:
         return multiscale(nets, self.scales, torch.cat([condition, picture], 1))

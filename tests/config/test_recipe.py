@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.loading import find_recipe, load_recipe
 from hdtrans.config.recipe import MethodSection, Recipe, check_recipe
 from hdtrans.config.registry import method_kinds, method_module
 from hdtrans.config.stage import Size, Stage
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 
 SMALL = """
 data: {kind: label_maps, root: pictures, labels: 5}

@@ -5,8 +5,12 @@ from typing import Any, get_args
 
 import pytest
 
-from hdtrans.config.data import Data, LabelMaps, PhotosToMaps, PicturePairs, Unpaired
+from hdtrans.config.data import Data
 from hdtrans.config.validation import FIGURES, Metric, Validate
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
+from hdtrans.data.kinds.unpaired import Section as Unpaired
 
 LABELS = LabelMaps(root=Path("."), labels=5)
 PAIRS = PicturePairs(kind="picture_pairs", root=Path("."))

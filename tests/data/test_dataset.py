@@ -17,12 +17,13 @@ import pytest
 import torch
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch
-from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
+from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.order import BatchOrder
 
@@ -63,19 +64,19 @@ def equal(first, second):
 class TestTrainingSamples:
     def test_types_and_shapes(self, data):
         sample = training(data)[0]
-        assert sample.label.dtype == torch.uint8 and sample.label.shape == (8, 12)
-        assert sample.instance.dtype == torch.int32 and sample.instance.shape == (8, 12)
-        assert sample.photo.dtype == torch.uint8 and sample.photo.shape == (3, 8, 12)
-        assert sample.source is None and sample.counter == 0 and sample.name in "01234"
+        assert sample["label"].dtype == torch.uint8 and sample["label"].shape == (8, 12)
+        assert sample["instance"].dtype == torch.int32 and sample["instance"].shape == (8, 12)
+        assert sample["photo"].dtype == torch.uint8 and sample["photo"].shape == (3, 8, 12)
+        assert sample["source"] is None and sample.counter == 0 and sample.name in "01234"
 
     def test_maps_and_photo_show_the_same_pixels(self, data):
         samples = training(data)
         corners, flips = set(), 0
         for counter in range(60):
             sample = samples[counter]
-            rows, columns, number = sample.photo.to(torch.int64)
-            assert torch.equal(sample.label.to(torch.int64), (rows + columns + number) % 7)
-            assert torch.equal(sample.instance.to(torch.int64), sample.label.to(torch.int64) * 1000)
+            rows, columns, number = sample["photo"].to(torch.int64)
+            assert torch.equal(sample["label"].to(torch.int64), (rows + columns + number) % 7)
+            assert torch.equal(sample["instance"].to(torch.int64), sample["label"].to(torch.int64) * 1000)
             assert int(number[0, 0]) == int(sample.name)
             corners.add((int(rows[0, 0]), int(columns[0].min())))
             flips += bool(columns[0, 0] > columns[0, 1])
@@ -108,9 +109,9 @@ class TestTrainingSamples:
         cv2.imwrite(str(tmp_path / "train_B" / "1.png"), np.full((16, 20), 40000, np.uint16))
         data = PicturePairs(kind="picture_pairs", root=tmp_path, source_channels=5)
         sample = training(data, fields=("source", "photo"))[0]
-        assert sample.source.dtype == torch.float32 and sample.source.shape == (5, 8, 12)
-        assert sample.photo.dtype == torch.int32 and sample.photo.shape == (3, 8, 12)
-        assert (sample.photo == 40000).all() and sample.label is None
+        assert sample["source"].dtype == torch.float32 and sample["source"].shape == (5, 8, 12)
+        assert sample["photo"].dtype == torch.int32 and sample["photo"].shape == (3, 8, 12)
+        assert (sample["photo"] == 40000).all() and sample["label"] is None
 
     def test_files_of_different_sizes(self, data):
         cv2.imwrite(str(data.root / "train_img" / "2.png"), np.zeros((16, 21, 3), np.uint8))
@@ -159,17 +160,17 @@ class TestLabelIds:
             check_label_ids(np.array([[-1, 3]]), 7, 255, "label")
 
 
-class TestStillSamples:
+class TestEvalDataset:
     def test_centred_and_straight(self, data):
-        samples = StillSamples(find_samples(data, "train", FIELDS), FIELDS, data, CROP)
+        samples = EvalDataset(find_samples(data, "train", FIELDS), FIELDS, data, CROP)
         assert [sample.name for sample in samples] == list("01234")
         assert samples[3].counter == 3
         assert samples[3].photo[:, 0, 0].tolist() == [4, 4, 3]
 
     def test_fields_without_files_are_none(self, data):
         files = find_samples(data, "train", ["label"])
-        sample = StillSamples(files, FIELDS, data)[0]
-        assert sample.label.shape == (16, 20) and sample.photo is None and sample.instance is None
+        sample = EvalDataset(files, FIELDS, data)[0]
+        assert sample["label"].shape == (16, 20) and sample["photo"] is None and sample["instance"] is None
 
 
 def started(script, data):
@@ -272,7 +273,7 @@ class TestLoader:
         script = """
             import signal, sys, time
             from tests.data.test_dataset import training
-            from hdtrans.config.data import LabelMaps
+            from hdtrans.data.kinds.label_maps import Section as LabelMaps
             from hdtrans.data.dataset import make_loader
             from hdtrans.data.order import BatchOrder
 
@@ -298,7 +299,7 @@ class TestLoader:
         script = """
             import signal, sys, time
             from tests.data.test_dataset import training
-            from hdtrans.config.data import LabelMaps
+            from hdtrans.data.kinds.label_maps import Section as LabelMaps
             from hdtrans.data import dataset
             from hdtrans.data.order import BatchOrder
 
@@ -329,7 +330,7 @@ class TestLoader:
         script = """
             import sys
             from tests.data.test_dataset import training
-            from hdtrans.config.data import LabelMaps
+            from hdtrans.data.kinds.label_maps import Section as LabelMaps
             from hdtrans.data.dataset import make_loader
             from hdtrans.data.order import BatchOrder
 
@@ -347,7 +348,7 @@ class TestLoader:
 
     def test_lists_of_paths_are_compact(self, data):
         files = [SampleFiles(f"{n:06d}", {"label": f"{data.root}/train_label/{n:06d}.png"}) for n in range(1000)]
-        samples = StillSamples(files, ["label"], data)
+        samples = EvalDataset(files, ["label"], data)
         kept = vars(vars(samples)["_reader"])
         assert not any(isinstance(value, list) for value in kept.values())
         with pytest.raises(UserError, match=r"train_label/000777\.png"):
@@ -361,5 +362,7 @@ def test_real_cityscapes():
     data = LabelMaps(root=root, labels=35)
     geometry = Geometry("resize", Size(height=256, width=512))
     sample = training(data, geometry)[0]
-    assert sample.photo.shape == (3, 256, 512) and sample.label.shape == sample.instance.shape == (256, 512)
-    assert torch.equal(torch.where(sample.instance >= 1000, sample.instance // 1000, sample.instance), sample.label)
+    assert sample["photo"].shape == (3, 256, 512) and sample["label"].shape == sample["instance"].shape == (256, 512)
+    assert torch.equal(
+        torch.where(sample["instance"] >= 1000, sample["instance"] // 1000, sample["instance"]), sample["label"]
+    )

@@ -6,8 +6,8 @@ import pytest
 import scipy.ndimage
 import torch
 
-from hdtrans.config.data import Photos
 from hdtrans.data import derived
+from hdtrans.data.kinds.photos import Section as Photos
 from hdtrans.networks.condition import boundaries as boundary_channel
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.data.folders import find_samples
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FIELDS = ("label", "photo")

@@ -9,14 +9,15 @@ import torch
 from pydantic import TypeAdapter
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, PhotosToMaps
+from hdtrans.config.data import Data
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data import derived
 from hdtrans.data.contents import read_source, result_channels, result_of, viewable
-from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
+from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
 from hdtrans.data.order import BatchOrder
 from hdtrans.data.preflight import class_table, preflight
 
@@ -59,7 +60,7 @@ def training(data, geometry=LOAD_AND_CROP, seed=0, fields=BOTH):
 
 def still(data, split="train", fields=BOTH):
     """Return the first sample as it is."""
-    return StillSamples(find_samples(data, split, fields), fields, data)[0]
+    return EvalDataset(find_samples(data, split, fields), fields, data)[0]
 
 
 def refused(data, fields=BOTH, stages=()):
@@ -82,18 +83,20 @@ class TestPicturePairs:
 
     def test_both_layouts_and_directions(self, root):
         sample = still(section("picture_pairs", root))
-        assert sample.name == "1" and sample.source[:, 0, 0].tolist() == [255, 0, 0]
+        assert sample.name == "1" and sample["source"][:, 0, 0].tolist() == [255, 0, 0]
         sample = still(section("picture_pairs", root, direction="BtoA"))
-        assert sample.source[:, 0, 0].tolist() == [0, 0, 255] and sample.photo[:, 0, 0].tolist() == [255, 0, 0]
+        assert sample["source"][:, 0, 0].tolist() == [0, 0, 255] and sample["photo"][:, 0, 0].tolist() == [255, 0, 0]
 
     def test_load_and_crop(self, root):
         sample = training(section("picture_pairs", root))[0]
-        assert sample.source.shape == sample.photo.shape == (3, 8, 10)
+        assert sample["source"].shape == sample["photo"].shape == (3, 8, 10)
 
     def test_grey(self, root):
         data = section("picture_pairs", root, source_channels=1, photo_channels=1)
         sample = still(data)
-        assert sample.source.shape == (1, 12, 16) and sample.source[0, 0, 0] == 76 and sample.photo[0, 0, 0] == 29
+        assert (
+            sample["source"].shape == (1, 12, 16) and sample["source"][0, 0, 0] == 76 and sample["photo"][0, 0, 0] == 29
+        )
 
     def test_both_layouts_at_once(self, root):
         for folder in ("train_A", "trainA"):
@@ -123,9 +126,11 @@ class TestPicturePairs:
         cv2.imwrite(str(tmp_path / "train_B" / "1.png"), four)
         data = section("picture_pairs", tmp_path, source_channels=7, photo_channels=4)
         sample = still(data)
-        assert sample.source.shape == (7, 12, 16) and sample.source.dtype == torch.float32
-        assert sample.photo.shape == (4, 12, 16) and sample.photo.dtype == torch.int32
-        assert sample.photo[:, 3, 0].tolist() == [3000, 3000, 3000, 6000], "alpha stays where 4 channels are asked for"
+        assert sample["source"].shape == (7, 12, 16) and sample["source"].dtype == torch.float32
+        assert sample["photo"].shape == (4, 12, 16) and sample["photo"].dtype == torch.int32
+        assert sample["photo"][:, 3, 0].tolist() == [3000, 3000, 3000, 6000], (
+            "alpha stays where 4 channels are asked for"
+        )
         assert still(data.model_copy(update={"photo_channels": 3})).photo.shape[0] == 3, "and is dropped elsewhere"
         message = refused(section("picture_pairs", tmp_path, source_channels=5, photo_channels=5))
         assert "1.npy: has 7 channel(s), but 5 are wanted (data.source_channels" in message
@@ -142,10 +147,10 @@ class TestSideBySide:
 
     def test_halves_and_direction(self, root):
         sample = still(section("side_by_side", root))
-        assert sample.source.shape == sample.photo.shape == (3, 12, 16)
-        assert sample.source[:, 3, 3].tolist() == [255, 0, 0] and sample.photo[:, 3, 4].tolist() == [5, 4, 3]
+        assert sample["source"].shape == sample["photo"].shape == (3, 12, 16)
+        assert sample["source"][:, 3, 3].tolist() == [255, 0, 0] and sample["photo"][:, 3, 4].tolist() == [5, 4, 3]
         sample = still(section("side_by_side", root, direction="BtoA"))
-        assert sample.source[:, 3, 4].tolist() == [5, 4, 3] and sample.photo[:, 3, 3].tolist() == [255, 0, 0]
+        assert sample["source"][:, 3, 4].tolist() == [5, 4, 3] and sample["photo"][:, 3, 3].tolist() == [255, 0, 0]
 
     @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
     def test_the_direction_of_a_model_that_has_both(self, root, direction):
@@ -156,21 +161,21 @@ class TestSideBySide:
 
     def test_one_grey_side(self, root):
         sample = still(section("side_by_side", root, source_channels=1))
-        assert sample.source.shape == (1, 12, 16) and sample.photo.shape == (3, 12, 16)
+        assert sample["source"].shape == (1, 12, 16) and sample["photo"].shape == (3, 12, 16)
 
     def test_both_sides_have_one_geometry(self, root):
         write(root, "train", "1_AB.png", np.concatenate([gradient(5), gradient(5)], 1))
         samples = training(section("side_by_side", root))
         drawn = [samples[counter] for counter in range(20)]
-        assert all(torch.equal(sample.source, sample.photo) for sample in drawn)
-        assert len({sample.source[1, 0, 0].item() for sample in drawn}) > 2
+        assert all(torch.equal(sample["source"], sample["photo"]) for sample in drawn)
+        assert len({sample["source"][1, 0, 0].item() for sample in drawn}) > 2
 
     def test_odd_width(self, root):
         write(root, "train", "2.png", flat(1, 2, 3, width=17))
         data = section("side_by_side", root)
         assert "2.png: is 17 pixels wide" in refused(data) and refused(data).startswith(f"data.root {root}: 1 problem")
         with pytest.raises(UserError, match=r"2\.png: is 17 pixels wide.*it must be even"):
-            StillSamples(find_samples(data, "train", BOTH), BOTH, data)[1]
+            EvalDataset(find_samples(data, "train", BOTH), BOTH, data)[1]
 
     def test_crops_are_checked_against_one_side(self, root):
         assert refused(section("side_by_side", root), stages=[Stage(size="16x12", geometry="crop")]) == ""
@@ -248,7 +253,7 @@ class TestUnpaired:
 
     def test_stills(self, data):
         files = find_samples(data, "train", ["source"], optional=["photo"])
-        samples = StillSamples(files, BOTH, data)
+        samples = EvalDataset(files, BOTH, data)
         assert [int(samples[place].photo[0, 0, 0]) for place in range(5)] == [100, 101, 102, 100, 101]
 
     def test_each_file_is_looked_at_by_itself_and_once(self, data):
@@ -282,15 +287,15 @@ class TestPhotos:
         """What training crops is derived from the crop; a still and inference derive the same from the whole."""
         data = section("photos", root, input=given)
         sample = training(data)[0]
-        assert (sample.source.shape, sample.source.dtype) == ((source[0], 8, 10), source[1])
-        assert (sample.photo.shape, sample.photo.dtype) == ((photo[0], 8, 10), photo[1])
+        assert (sample["source"].shape, sample["source"].dtype) == ((source[0], 8, 10), source[1])
+        assert (sample["photo"].shape, sample["photo"].dtype) == ((photo[0], 8, 10), photo[1])
         whole = still(data)
         array, truth = read_source(data, str(root / "train" / "0.png"))
         assert np.array_equal(whole.source.numpy().transpose(1, 2, 0), array)
         assert truth.shape == (12, 16, 3)
         if photo[0] == 3:
-            again, _ = derived.split_photo(data, sample.photo.numpy().transpose(1, 2, 0))
-            assert np.array_equal(sample.source.numpy().transpose(1, 2, 0), again)
+            again, _ = derived.split_photo(data, sample["photo"].numpy().transpose(1, 2, 0))
+            assert np.array_equal(sample["source"].numpy().transpose(1, 2, 0), again)
 
     def test_the_root_itself(self, root):
         for file in (root / "train").iterdir():
@@ -328,10 +333,10 @@ class TestPhotos:
     def test_colours_come_back(self, root):
         data = section("photos", root, input={"kind": "lab"})
         sample = still(data)
-        back = result_of(data, sample.source.numpy().transpose(1, 2, 0), sample.photo)
+        back = result_of(data, sample["source"].numpy().transpose(1, 2, 0), sample["photo"])
         photo = cv2.imread(str(root / "train" / "0.png"))[..., ::-1]
         assert result_channels(data) == 3 and np.abs(back.astype(int) - photo).max() <= 1
-        columns = viewable(data, {"source": sample.source[None], "result": sample.photo[None]})
+        columns = viewable(data, {"source": sample["source"][None], "result": sample["photo"][None]})
         assert columns["source"].shape == (1, 1, 12, 16) and columns["result"].shape == (1, 3, 12, 16)
         assert np.allclose((columns["result"][0].numpy().transpose(1, 2, 0) + 1) * 127.5, back, atol=0.01)
 
@@ -354,12 +359,12 @@ class TestPhotosToMaps:
     def test_labels(self, root):
         data = section("photos_to_maps", root, target="labels", labels=3)
         sample = still(data)
-        assert sample.source[:, 0, 0].tolist() == [9, 0, 0] and sample.photo.shape == (3, 12, 16)
-        assert sample.photo[:, 1, 1].tolist() == [255, 0, 0] and sample.photo[:, 1, 9].tolist() == [0, 0, 255]
-        assert sample.photo[:, 0, 0].tolist() == [0, 0, 0], "no class"
-        ids = result_of(data, None, sample.photo.float() / 127.5 - 1)
+        assert sample["source"][:, 0, 0].tolist() == [9, 0, 0] and sample["photo"].shape == (3, 12, 16)
+        assert sample["photo"][:, 1, 1].tolist() == [255, 0, 0] and sample["photo"][:, 1, 9].tolist() == [0, 0, 255]
+        assert sample["photo"][:, 0, 0].tolist() == [0, 0, 0], "no class"
+        ids = result_of(data, None, sample["photo"].float() / 127.5 - 1)
         assert ids.dtype == np.uint8 and ids[1].tolist() == [0] * 8 + [2] * 8 and result_channels(data) == 0
-        shown = viewable(data, {"source": sample.source[None], "result": sample.photo[None]})
+        shown = viewable(data, {"source": sample["source"][None], "result": sample["photo"][None]})
         assert shown["source"].ndim == 4 and shown["result"].shape == (1, 12, 16)
         assert len(class_table(data)) == 3 and training(data)[0].photo.shape == (3, 8, 10)
 
@@ -379,7 +384,7 @@ class TestPhotosToMaps:
         data = section("photos_to_maps", root, target="labels", labels=3)
         write(root, "test_img", "7.png", gradient(1))
         files = find_samples(data, "test", ["source"], optional=["photo"])
-        assert StillSamples(files, BOTH, data)[0].photo is None
+        assert EvalDataset(files, BOTH, data)[0].photo is None
         assert isinstance(data, PhotosToMaps)
 
 
@@ -400,7 +405,7 @@ class TestComponents:
 
     def test_they_are_made_of_what_the_networks_see(self, data):
         sample = still(data, fields=self.FIELDS)
-        assert sample.instance.dtype == torch.int32 and len(sample.instance.unique()) == 3
+        assert sample["instance"].dtype == torch.int32 and len(sample["instance"].unique()) == 3
         for drawn in (training(data, seed=seed, fields=self.FIELDS)[seed] for seed in range(6)):
             assert drawn.label.shape == (8, 10)
             assert np.array_equal(drawn.instance.numpy(), derived.components(drawn.label.numpy()))
@@ -460,7 +465,7 @@ class TestValidation:
         for side, count in (("source", 40), ("photo", 9)):
             kept, back = ({sample.paths[side] for sample in part} for part in (train, held))
             assert len(kept) + len(back) == count and not kept & back and back
-        assert len(StillSamples(held, BOTH, data)) == len(held)
+        assert len(EvalDataset(held, BOTH, data)) == len(held)
 
     def test_it_is_a_share_or_a_name(self, tmp_path):
         for wrong in (0, 1, 1.5, -0.1, True, "", []):
@@ -535,7 +540,7 @@ class TestRealData:
         assert len(find_samples(data, "test", BOTH)) == 106
         geometry = Geometry("resize_and_crop", Size(height=256, width=256), Size(height=286, width=286))
         sample = training(data, geometry)[0]
-        assert sample.source.shape == sample.photo.shape == (3, 256, 256)
+        assert sample["source"].shape == sample["photo"].shape == (3, 256, 256)
         colours = still(data).source.float().flatten(1).unique(dim=1).shape[1]
         assert colours < still(data).photo.float().flatten(1).unique(dim=1).shape[1], "the source is the label picture"
 
@@ -550,7 +555,7 @@ class TestRealData:
         data = section("side_by_side", real("edges2shoes"), test="val", source_channels=1)
         assert refused(data) == "" and len(find_samples(data, "val", BOTH)) == 20
         sample = still(data)
-        assert sample.source.shape == (1, 256, 256) and sample.source.float().mean() > 200, "black lines on white"
+        assert sample["source"].shape == (1, 256, 256) and sample["source"].float().mean() > 200, "black lines on white"
 
     def test_summer2winter(self):
         root = real("summer2winter")
@@ -566,4 +571,4 @@ class TestRealData:
         assert refused(data) == ""
         geometry = Geometry("resize", Size(height=32, width=64))
         sample = training(data, geometry)[0]
-        assert sample.photo.shape == (35, 32, 64) and (sample.photo.sum(0, dtype=torch.int64) == 255).all()
+        assert sample["photo"].shape == (35, 32, 64) and (sample["photo"].sum(0, dtype=torch.int64) == 255).all()

@@ -6,9 +6,10 @@ import pytest
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.stage import Stage
 from hdtrans.data.folders import find_samples
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.data.preflight import class_table, preflight
 
 FIELDS = ("label", "instance", "photo")

@@ -114,12 +114,14 @@ class Numbered(Dataset[Sample]):
 
     def __getitem__(self, counter: int) -> Sample:
         time.sleep(self.pause)
-        return Sample(str(counter), counter, label=torch.full((4, 1024), counter % 256, dtype=torch.uint8))
+        return Sample(str(counter), counter, {"label": torch.full((4, 1024), counter % 256, dtype=torch.uint8)})
 
 
 def test_batches_lie_in_memory_without_a_name() -> None:
     """What arrives is what was sent, through a file that no folder holds."""
-    arrived = [batch.label for batch in make_loader(Numbered(), [[n] for n in range(3)], workers=1, pin_memory=False)]
+    arrived = [
+        batch["label"] for batch in make_loader(Numbered(), [[n] for n in range(3)], workers=1, pin_memory=False)
+    ]
     assert all(torch.equal(label, torch.full((1, 4, 1024), n)) for n, label in enumerate(arrived))
     files = [_file_behind(label.data_ptr()) for label in arrived if label is not None]
     assert files == ["/memfd:hdtrans (deleted)"] * 3

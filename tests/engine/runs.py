@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.data import PicturePairs
 from hdtrans.config.stage import Size, Stage
 from hdtrans.config.training import Adam, Ema, Training
 from hdtrans.data.batch import Batch, Sample
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes

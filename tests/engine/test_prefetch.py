@@ -18,14 +18,14 @@ def batches(count: int, said: list[Any] | None = None) -> Iterator[Batch]:
     for number in range(count):
         if said is not None:
             said.append(f"fetch {number}")
-        yield Batch((str(number),), (number,), label=torch.full((1, 2, 2), number, dtype=torch.uint8))
+        yield Batch((str(number),), (number,), {"label": torch.full((1, 2, 2), number, dtype=torch.uint8)})
 
 
 def test_on_the_cpu_batches_pass_through() -> None:
     given = list(batches(3))
     for batch, found in zip(given, moved(given, torch.device("cpu")), strict=True):
         assert found.names == batch.names
-        assert found.label is batch.label
+        assert found.label is batch["label"]
 
 
 class FakeStream:
@@ -85,7 +85,7 @@ def test_every_tensor_of_a_batch_is_kept_for_the_stream() -> None:
 
     label, photo = torch.zeros(1, 2, 2, dtype=torch.uint8), torch.zeros(1, 3, 2, 2)
     stream: Any = "a stream"
-    Batch(("a",), (0,), label=label.as_subclass(Noted), photo=photo.as_subclass(Noted)).record_stream(stream)
+    Batch(("a",), (0,), {"label": label.as_subclass(Noted), "photo": photo.as_subclass(Noted)}).record_stream(stream)
     assert kept == [(torch.uint8, stream), (torch.float32, stream)]
 
 
@@ -94,14 +94,14 @@ def test_on_a_gpu_each_step_sees_its_batch() -> None:
     """With so much to do for each step that the copies run far ahead of it."""
     busy = torch.rand(4096, 4096, device=CUDA)
     given = (
-        Batch((str(n),), (n,), photo=torch.full((1, 3, 1024, 1024), n, dtype=torch.int32)).pin_memory()
+        Batch((str(n),), (n,), {"photo": torch.full((1, 3, 1024, 1024), n, dtype=torch.int32)}).pin_memory()
         for n in range(20)
     )
     sums = []
     for batch in moved(given, CUDA):
         for _ in range(5):
             busy = (busy @ busy).clamp(0, 1)
-        assert batch.photo is not None
-        sums.append(batch.photo.long().sum())
+        assert batch["photo"] is not None
+        sums.append(batch["photo"].long().sum())
         del batch
     assert torch.stack(sums).tolist() == [n * 3 * 2**20 for n in range(20)]

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from hdtrans.common.errors import NonFiniteError, Stopped
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Ema
-from hdtrans.data.batch import Batch, Sample, as_bytes, as_floats, collate
+from hdtrans.data.batch import Batch, Sample
+from hdtrans.data.fields import as_bytes, as_floats, collate
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema as Averages
@@ -233,10 +234,10 @@ def test_served_pictures_are_made_by_the_averages() -> None:
     trainer = make_trainer(what, section(sample_every=2), notes=notes, stills=[still])
     trainer.run()
     assert [images for images, _ in notes.grids] == [2, 4, 6, 8, 10, 12]
-    assert trainer.ema is not None and still.source is not None
+    assert trainer.ema is not None and still["source"] is not None
     with torch.no_grad():
         averaged, raw = (
-            as_bytes(network(as_floats(still.source, torch.float32)))[0].permute(1, 2, 0).numpy()
+            as_bytes(network(as_floats(still["source"], torch.float32)))[0].permute(1, 2, 0).numpy()
             for network in (trainer.ema.networks["generator"], what.networks["generator"])
         )
     shown = notes.grids[-1][1]["result"][0]
@@ -342,11 +343,11 @@ class Poisoned(ToySamples):
 
     def __getitem__(self, counter: int) -> Sample:
         sample = super().__getitem__(counter)
-        assert sample.photo is not None
-        photo = sample.photo.float() / 128 - 1
+        assert sample["photo"] is not None
+        photo = sample["photo"].float() / 128 - 1
         if counter == 9:
             photo[0, 0, 0] = float("nan")
-        return Sample(sample.name, counter, source=sample.source, photo=photo)
+        return Sample(sample.name, counter, {"source": sample.source, "photo": photo})
 
 
 @pytest.mark.parametrize("log_every", [1, 1000])

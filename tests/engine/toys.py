@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hdtrans.config.stage import Stage
-from hdtrans.data.batch import Batch, Sample, as_floats
+from hdtrans.data.batch import Batch, Sample
+from hdtrans.data.fields import as_floats
 from hdtrans.data.order import sample_index, sample_random
 from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase
 from hdtrans.networks.initialise import initialise
@@ -44,7 +45,7 @@ class ToySamples(Dataset[Sample]):
         scene = sample_random(0, 0, place, "scene").integers(0, 200, (2, 3, HEIGHT, WIDTH))
         noise = sample_random(0, self.stage, counter, "noise").integers(0, 56, (2, 3, HEIGHT, WIDTH))
         source, photo = torch.from_numpy(scene + noise).to(torch.uint8)
-        return Sample(f"scene{place}", counter, source=source, photo=photo)
+        return Sample(f"scene{place}", counter, {"source": source, "photo": photo})
 
 
 class Generator(nn.Module):
@@ -73,13 +74,13 @@ class Critic(nn.Module):
 
 
 def _sources(batch: Batch, draw: Draw) -> Tensor:
-    assert batch.source is not None
-    return as_floats(batch.source, draw.dtype)
+    assert batch["source"] is not None
+    return as_floats(batch["source"], draw.dtype)
 
 
 def _photos(batch: Batch, draw: Draw) -> Tensor:
-    assert batch.photo is not None
-    return as_floats(batch.photo, draw.dtype)
+    assert batch["photo"] is not None
+    return as_floats(batch["photo"], draw.dtype)
 
 
 class ToyTranslator(nn.Module):
@@ -102,7 +103,7 @@ class ToyMethod(Method):
         return ToyTranslator(networks[self.translators[route]])
 
     def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        return {route or "result": self.translator(nets, route)(source=batch.source) for route in self.routes}
+        return {route or "result": self.translator(nets, route)(source=batch["source"]) for route in self.routes}
 
 
 @dataclass

@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.validation import Validate
-from hdtrans.data.batch import Batch, Sample, as_floats
+from hdtrans.data.batch import Batch, Sample
+from hdtrans.data.fields import as_floats
 from hdtrans.engine.validation import Validation
 from tests.engine.toys import ToySamples
 
@@ -31,11 +32,11 @@ class Distances:
         self.shown: list[tuple[str, Tensor]] = []
 
     def measure(self, batch: Batch, picture: Tensor) -> float:
-        assert batch.photo is not None
+        assert batch["photo"] is not None
         if batch.names[0] == self.bad:
             raise UserError(f"{self.bad}: cannot be measured")
         self.shown.append((batch.names[0], picture.clone()))
-        return float((picture - as_floats(batch.photo, picture.dtype)).abs().double().mean())
+        return float((picture - as_floats(batch["photo"], picture.dtype)).abs().double().mean())
 
     def figures(self, measured: Sequence[Any]) -> dict[str, float]:
         total = 0.0
@@ -68,7 +69,7 @@ class Scenes(Dataset[Sample]):
 
     def __getitem__(self, place: int) -> Sample:
         sample = self.samples[place]
-        return Sample(f"place{place}", place, source=sample.source, photo=sample.photo)
+        return Sample(f"place{place}", place, {"source": sample.source, "photo": sample.photo})
 
 
 def validation(judge: Any, **section: Any) -> Validation:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hdtrans.cli import run_tool
-from hdtrans.config.data import Unpaired
+from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.evaluation.run_files import run_files
 from tests.inference.test_kinds import folders, paint, recipe
 from tests.small_runs import train_values

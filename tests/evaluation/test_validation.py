@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hdtrans.cli import run_tool
-from hdtrans.config.data import PhotosToMaps
 from hdtrans.data.batch import Batch
 from hdtrans.data.contents import make_fields
+from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
 from hdtrans.evaluation.metrics.folder_metrics import LabelMetric
 from hdtrans.evaluation.validation import PictureJudge
 from tests.inference.test_kinds import folders, recipe

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hdtrans.config.data import PicturePairs
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from tests.bars import Figure
 from tests.faults.jobs import descendants, job, mutant
 from tests.small_runs import small_recipe, toy_data, write_recipe

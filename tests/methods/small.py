@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.order import sample_index, sample_random
 from hdtrans.methods import pix2pixhd
 from hdtrans.networks.initialise import initialise
@@ -71,7 +71,9 @@ class SmallStreets(Dataset[Sample]):
         noise = torch.from_numpy(random.integers(0, 100, (3, self.height, self.width)))
         photo = noise + 70 * label % 156
         instance = (1000 * label).to(torch.int32)
-        return Sample(f"street{place}", counter, label.to(torch.uint8), instance, photo=photo.to(torch.uint8))
+        return Sample(
+            f"street{place}", counter, label.to(torch.uint8), instance, fields={"photo": photo.to(torch.uint8)}
+        )
 
 
 def street_batch(count: int, height: int, width: int, labels: int = LABELS) -> Batch:

@@ -6,9 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.data import Data, Lab, LabelMaps, Photos, PhotosToMaps, Unpaired
+from hdtrans.config.data import Data
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.photos import Lab
+from hdtrans.data.kinds.photos import Section as Photos
+from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
+from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -89,9 +94,9 @@ def test_generators_step_first_and_each_discriminator_judges_its_own_side() -> N
             lambda module, given, inputs=inputs: inputs.append(given[0].detach().clone())
         )
     batch = pictures()
-    assert batch.source is not None and batch.photo is not None
+    assert batch["source"] is not None and batch["photo"] is not None
     step(method, batch)
-    for side, true in (("A", batch.source), ("B", batch.photo)):
+    for side, true in (("A", batch["source"]), ("B", batch["photo"])):
         fake, real, old = seen[side]
         torch.testing.assert_close(real, true / 127.5 - 1)
         assert torch.equal(fake, old), "a pool that fills gives what it gets"
@@ -170,7 +175,7 @@ def test_the_sample_grid_goes_there_and_back() -> None:
     method = method_of(small_config())
     columns = method.pictures(method.networks, pictures(1), Draw())
     assert list(columns) == ["A", "A to B", "A to B to A", "B", "B to A", "B to A to B"]
-    alone = collate([Sample("x", 0, source=torch.zeros(3, 8, 8, dtype=torch.uint8))])
+    alone = collate([Sample("x", 0, {"source": torch.zeros(3, 8, 8, dtype=torch.uint8)})])
     assert list(method.pictures(method.networks, alone, Draw())) == ["A", "A to B", "A to B to A"]
 
 

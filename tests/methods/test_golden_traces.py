@@ -7,10 +7,11 @@ import pytest
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Adam, Training
 from hdtrans.data.batch import Sample
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from hdtrans.inference.originals.keys import (

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Adam, Training
 from hdtrans.data.batch import Batch
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -36,7 +36,7 @@ def batch(step: int) -> Batch:
     label = ((row // 3 + column // 5 + step) % LABELS).to(torch.uint8)
     instance = (row // 4 * 10 + column // 7).int()
     photo = torch.stack([(row * 11 + column * 7 * k + 31 * step) % 256 for k in (1, 2, 3)]).to(torch.uint8)
-    return Batch(("made",), (step,), label=label[None], instance=instance[None], photo=photo[None])
+    return Batch(("made",), (step,), {"label": label[None], "instance": instance[None], "photo": photo[None]})
 
 
 def trace(steps: int = STEPS, **training: Any) -> list[dict[str, float]]:

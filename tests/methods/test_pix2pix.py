@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.data import Data, LabelMaps, PicturePairs, Unpaired
+from hdtrans.config.data import Data
 from hdtrans.config.loading import load_recipe
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, collate
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
+from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.estimate import describe
 from hdtrans.engine.precision import Precision

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.recipe import check_recipe
 from hdtrans.config.stage import Size, Stage
-from hdtrans.data.batch import Batch, as_floats, collate
+from hdtrans.data.batch import Batch, collate
+from hdtrans.data.fields import as_floats
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -146,7 +148,7 @@ def test_every_output_of_every_depth_trains_and_translates(enhancers: int, outpu
     trained = {part for phase in method.phases for part in phase.trains}
     assert changed(before, method.networks) == trained
     batch = street_batch(1, 16, 24)
-    picture = method.translator(method.networks)(label=batch.label, instance=batch.instance)
+    picture = method.translator(method.networks)(label=batch["label"], instance=batch["instance"])
     assert picture.shape == (1, 3, 16, 24)
     assert picture.abs().max() <= 1
 
@@ -162,7 +164,7 @@ def test_any_size_translates_to_itself_and_trains(height: int, width: int, enhan
     )
     method = method_of(config)
     batch = street_batch(1, height, width)
-    picture = method.translator(method.networks)(label=batch.label, instance=batch.instance)
+    picture = method.translator(method.networks)(label=batch["label"], instance=batch["instance"])
     assert picture.shape == (1, 3, height, width)
     assert torch.isfinite(picture).all()
     if min(height, width) > 8:
@@ -175,8 +177,8 @@ def test_padding_repeats_the_edge_and_is_cut_off() -> None:
     method = method_of(config)  # stride 16
     translator = method.translator(method.networks)
     batch = street_batch(1, 40, 70)
-    assert batch.label is not None and batch.instance is not None
-    maps = {"label": batch.label, "instance": batch.instance}
+    assert batch["label"] is not None and batch["instance"] is not None
+    maps = {"label": batch["label"], "instance": batch["instance"]}
     wide = {name: torch.cat([x, x[:, -1:].expand(-1, 8, -1)], 1) for name, x in maps.items()}
     wide = {name: torch.cat([x, x[:, :, -1:].expand(-1, -1, 10)], 2) for name, x in wide.items()}
     assert wide["label"].shape == (1, 48, 80)
@@ -192,9 +194,11 @@ def test_training_makes_the_picture_that_translation_makes() -> None:
     for height, width in ((16, 24), (21, 13)):
         batch = street_batch(2, height, width)
         shared = method.share(method.networks, batch, Draw())
-        translated = method.translator(method.networks)(label=batch.label, instance=batch.instance)
+        translated = method.translator(method.networks)(label=batch["label"], instance=batch["instance"])
         assert torch.equal(shared.fake, translated)
-        assert torch.equal(shared.condition, method.condition(batch.label, batch.instance)), "for the discriminators"
+        assert torch.equal(shared.condition, method.condition(batch["label"], batch["instance"])), (
+            "for the discriminators"
+        )
 
 
 # Inputs
@@ -231,7 +235,7 @@ def test_every_label_is_legal(ignored: str, boundary: str, ignore: int | None) -
     method = method_of(config, data=data)
     photo = torch.zeros(1, 3, *label.shape[1:], dtype=torch.uint8)
     assert method.reads == {"label", "photo", *(["instance"] if boundary == "instance" else [])}
-    step(method, Batch(("a",), (0,), label, instance if boundary == "instance" else None, photo=photo))
+    step(method, Batch(("a",), (0,), label, instance if boundary == "instance" else None, fields={"photo": photo}))
 
 
 @pytest.mark.parametrize("boundary", ["instance", "none"])
@@ -248,7 +252,7 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     if dtype == torch.float32:
         source = source / 128 - 1
     instance = streets.instance if boundary == "instance" else None
-    batch = Batch(streets.names, streets.counters, instance=instance, source=source, photo=streets.photo)
+    batch = Batch(streets.names, streets.counters, {"instance": instance, "source": source, "photo": streets.photo})
     step(method, batch)
     inputs = {"source": source} | ({} if instance is None else {"instance": instance})
     picture = method.translator(method.networks)(**inputs)
@@ -374,7 +378,7 @@ def test_recomputing_keeps_less() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            padded = method.condition(batch.label, batch.instance)
+            padded = method.condition(batch["label"], batch["instance"])
             picture = coarse_to_fine(method.networks, padded, "enhancer1")
         assert picture.requires_grad
         return sum(storages.values())
@@ -467,7 +471,7 @@ def test_no_step_warns(precision: str, recompute: bool) -> None:
         step(method, street_batch(2, 19, 26), precision)
         batch = street_batch(1, 33, 17)
         with Precision(precision, "cpu").autocast(), torch.no_grad():
-            method.translator(method.networks)(label=batch.label, instance=batch.instance)
+            method.translator(method.networks)(label=batch["label"], instance=batch["instance"])
 
 
 def test_half_precision_is_near_to_full() -> None:
@@ -492,6 +496,6 @@ def test_a_recipe_of_it_is_checked_whole() -> None:
 def test_samples_of_one_street_differ_from_the_next() -> None:
     """The made-up streets of these tests are worth training on."""
     batch = collate([SmallStreets(3, 16, 24)[counter] for counter in range(3)])
-    assert batch.label is not None and batch.photo is not None
-    assert len({row.numpy().tobytes() for row in batch.label}) == 3
-    assert len({row.numpy().tobytes() for row in batch.photo}) == 3
+    assert batch["label"] is not None and batch["photo"] is not None
+    assert len({row.numpy().tobytes() for row in batch["label"]}) == 3
+    assert len({row.numpy().tobytes() for row in batch["photo"]}) == 3

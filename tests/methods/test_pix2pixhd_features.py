@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from hdtrans.config.data import LabelMaps, PicturePairs
 from hdtrans.config.recipe import check_recipe
 from hdtrans.config.stage import Stage
-from hdtrans.data.batch import Batch, as_floats
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_floats
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -36,7 +38,7 @@ def config_with(features: dict[str, Any] | None = None, **changes: dict[str, Any
 def encoded(method: pix2pixhd.Pix2pixHD, batch: Batch) -> Tensor:
     """Return the features of a batch's photos."""
     module = method.encoder(method.networks)
-    features = module(batch.photo, batch.label if method.pools == "label" else batch.instance)
+    features = module(batch["photo"], batch["label"] if method.pools == "label" else batch["instance"])
     assert isinstance(features, Tensor)
     return features
 
@@ -82,7 +84,7 @@ def test_a_photo_that_is_not_finite_changes_nothing() -> None:
     assert streets.photo is not None
     photo = as_floats(streets.photo, torch.float32)
     photo[1, 0, 3, 4] = torch.nan
-    batch = Batch(streets.names, streets.counters, streets.label, streets.instance, photo=photo)
+    batch = Batch(streets.names, streets.counters, streets.label, streets.instance, fields={"photo": photo})
     before = copies(method.networks)
     work = StageTraining(method, method_stage(method), 2, section(), Precision("fp32", "cpu"), Processes())
     work.step(batch, 0, 0)
@@ -127,8 +129,8 @@ def test_features_of_classes() -> None:
     method = method_of(config_with({"pool": "label"}, condition={"boundary": "none"}))
     batch = street_batch(2, 16, 24)
     features = encoded(method, batch)
-    assert batch.label is not None
-    for picture, label in zip(features, batch.label, strict=True):
+    assert batch["label"] is not None
+    for picture, label in zip(features, batch["label"], strict=True):
         values = [picture[:, label == number].unique(dim=1).shape[1] for number in label.unique()]
         assert values == [1] * len(values)
 
@@ -169,7 +171,7 @@ def test_training_makes_the_picture_that_translation_makes(size: tuple[int, int]
     batch = street_batch(2, *size)
     features = encoded(method, batch)
     assert features.shape == (2, COUNT, *size)
-    inputs = {"label": batch.label, "instance": batch.instance}
+    inputs = {"label": batch["label"], "instance": batch["instance"]}
     translated = method.translator(method.networks)(**inputs, features=features)
     if min(size) > 8:  # what a discriminator takes
         assert torch.equal(method.share(method.networks, batch, Draw()).fake, translated)
@@ -181,7 +183,7 @@ def test_features_are_padded_as_maps_are() -> None:
     method = method_of(config_with(generator={"downsamples": 3}))  # stride 16
     translator = method.translator(method.networks)
     batch = street_batch(1, 40, 70)
-    fields = {"label": batch.label, "instance": batch.instance, "features": encoded(method, batch)}
+    fields = {"label": batch["label"], "instance": batch["instance"], "features": encoded(method, batch)}
     wide: dict[str, Tensor] = {}
     for name, x in fields.items():
         assert x is not None
@@ -194,12 +196,12 @@ def test_features_are_padded_as_maps_are() -> None:
 def test_without_features_they_are_0() -> None:
     method = method_of(config_with())
     batch = street_batch(1, 16, 24)
-    inputs = {"label": batch.label, "instance": batch.instance}
+    inputs = {"label": batch["label"], "instance": batch["instance"]}
     translator = method.translator(method.networks)
     plain = translator(**inputs)
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
-    still = Batch(batch.names, batch.counters, batch.label, batch.instance)
+    still = Batch(batch.names, batch.counters, batch["label"], batch["instance"])
     columns = method.pictures(method.networks, still, Draw())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 
@@ -211,8 +213,8 @@ def test_batch_norm_of_the_encoder_takes_the_statistics_of_each_picture() -> Non
     method.networks.eval()
     batch = street_batch(2, 16, 24)
     together = encoded(method, batch)
-    assert batch.photo is not None and batch.instance is not None
-    alone = [method.encoder(method.networks)(batch.photo[n : n + 1], batch.instance[n : n + 1]) for n in range(2)]
+    assert batch["photo"] is not None and batch["instance"] is not None
+    alone = [method.encoder(method.networks)(batch["photo"][n : n + 1], batch["instance"][n : n + 1]) for n in range(2)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
     running = pix2pixhd.Pix2pixHD(config_with(generator={"norm": "batch"}), DATA, method_stage(method), method.networks)
     assert not torch.allclose(together, encoded(running, batch), atol=1e-3)

@@ -13,8 +13,8 @@ import torchvision
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.stage import Stage
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.methods import pix2pixhd
 from hdtrans.networks.perceptual import PerceptualNetwork
 from tests.golden_files import shared

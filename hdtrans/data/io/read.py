@@ -34,6 +34,7 @@ from hdtrans.data.io.header import (
     read_header,
     shown,
 )
+from hdtrans.data.io.tables import read_row, split_row
 from hdtrans.data.io.tiff import read_tiff
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Header",
     "Loaded",
     "as_picture",
+    "contents",
     "load",
     "probe",
     "read_instance",
@@ -184,6 +186,11 @@ def channels_problem(found: int, channels: int) -> str:
         f"has {found} channel(s), but {channels} are wanted (data.source_channels for the pictures that go in, "
         "data.photo_channels for those that come out)"
     )
+
+
+def contents(path: str) -> bytes:
+    """Return the bytes that a path stands for: those of a file, or the numbers of a row of a table."""
+    return read_row(path).tobytes() if split_row(path)[0] else load(path)[0]
 
 
 def load(path: FilePath) -> Loaded:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.data.batch import Batch, as_bytes
+from hdtrans.data.batch import Batch
+from hdtrans.data.fields import as_bytes
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import Draw
 

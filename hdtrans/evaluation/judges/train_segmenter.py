@@ -13,14 +13,15 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import whole_file
-from hdtrans.config.data import LabelMaps
 from hdtrans.config.stage import Size
-from hdtrans.data.batch import Batch, as_floats
-from hdtrans.data.dataset import StillSamples, TrainingSamples, make_loader
+from hdtrans.data.batch import Batch
+from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
+from hdtrans.data.fields import as_floats
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.holdout import hold_back
 from hdtrans.data.io.header import probe
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.order import BatchOrder
 from hdtrans.data.preflight import class_table, preflight
 from hdtrans.engine.distributed import choose_device
@@ -145,9 +146,8 @@ def _fit(network: SegmentationNetwork, batches: Any, given: SegmenterTraining, p
 
 def _tensors(batch: Batch, labels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return photos as the network takes them, and classes as the loss does."""
-    assert batch.photo is not None and batch.label is not None
-    photos = (as_floats(batch.photo, torch.float32) + 1) * 127.5
-    target = batch.label.long()
+    photos = (as_floats(batch["photo"], torch.float32) + 1) * 127.5
+    target = batch["label"].long()
     return photos, torch.where(target < labels, target, _NO_CLASS)
 
 
@@ -158,14 +158,13 @@ def _score(
     counts = np.zeros((data.labels, data.labels + 1), np.int64)
     network.eval()
     device = next(network.parameters()).device
-    samples = StillSamples(held, _FIELDS, data, Geometry("resize", size))
+    samples = EvalDataset(held, _FIELDS, data, Geometry("resize", size))
     with torch.inference_mode():
         for place in range(len(samples)):
             sample = samples[place]
-            assert sample.photo is not None and sample.label is not None
-            photo = (as_floats(sample.photo, torch.float32) + 1) * 127.5
+            photo = (as_floats(sample["photo"], torch.float32) + 1) * 127.5
             found = network(photo[None].to(device)).argmax(1)[0].cpu().numpy()
-            counts += confusion(sample.label.numpy(), found, data.labels)
+            counts += confusion(sample["label"].numpy(), found, data.labels)
     return label_scores(counts, classes.names)
 
 

@@ -3,24 +3,24 @@
 import glob
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from hdtrans.common.errors import UserError, nearest, shown
-from hdtrans.config.data import Pictures
-from hdtrans.config.recipe import Recipe
+from hdtrans.config.inputs import Input, Style
 from hdtrans.data.folders import SampleFiles, partners_of
+from hdtrans.data.index import slashed
 from hdtrans.data.io.shards import is_folder
-from hdtrans.data.layouts import LABEL_FOLDERS
+from hdtrans.data.io.tables import is_table
+from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.data.pairing import natural
+from hdtrans.inference.folder.finished import TRUTH
 from hdtrans.inference.styles.style import OTHERS
 
 REFERENCE = "reference"
 """What the file is called, among those of a sample, that the style comes from."""
-MAPS = frozenset({"label", "instance"})
-"""The files of a sample that are maps."""
 
 
 def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
@@ -98,13 +98,17 @@ def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> N
                 )
 
 
+def _with_value(option: str, path: Path) -> str:
+    return option if "=" in option else f"{option} {path}"
+
+
 @dataclass(frozen=True)
 class Folders:
     """Where inputs are and results go.
 
     Attributes:
         inputs: label maps, or pictures: a folder, or files in their order.
-        instances: their instance maps; None looks beside `*_label` for `*_inst`, where the model needs them.
+        extra: folders (or tables) of further inputs by name; others are looked for beside the inputs.
         truth: true pictures to show beside the results, or None.
         out: the folder of the results.
         seed: of the noise, where the model has some, and of the style `sample`.
@@ -116,7 +120,7 @@ class Folders:
     """
 
     inputs: Path | list[Path]
-    instances: Path | None
+    extra: Mapping[str, Path]
     truth: Path | None
     out: Path
     seed: int = 0
@@ -142,7 +146,8 @@ class Folders:
     def check(self) -> None:
         """Raise UserError if an input is not there, a style is none, or a result would overwrite an input."""
         folder = self.inputs if isinstance(self.inputs, Path) else None
-        named = {"--input": folder, "--instances": self.instances, "--truth": self.truth}
+        named = {"--input": folder, "--truth": self.truth}
+        named |= {f"--with {name}={path}": path for name, path in self.extra.items()}
         named |= {"--style": self.reference or self.style_file}
         if self.style is not None and not (self.reference or self.style_file) and self.style not in OTHERS:
             raise UserError(
@@ -151,7 +156,7 @@ class Folders:
             )
         for option, path in named.items():
             if path is not None and not path.exists() and not is_folder(path):
-                raise UserError(f"{option} {path}: there is no such file or folder")
+                raise UserError(f"{_with_value(option, path)}: there is no such file or folder")
             if path is not None and path.resolve() == self.out.resolve():
                 raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
         if not 0 <= self.seed <= 2**63 - self.num_samples:
@@ -162,48 +167,72 @@ class Folders:
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; give a folder")
 
-    def samples(self, recipe: Recipe, reads: frozenset[str]) -> list[SampleFiles]:
-        """Return the inputs, each with its instance map, true picture, and reference, paired by name.
+    def samples(self, data: DataKind, inputs: Mapping[str, Input], style: Style | None) -> list[SampleFiles]:
+        """Return the inputs, each with its further inputs, true picture, and reference, paired by name.
 
         A reference is `reference`, and its maps, where they lie beside it, are `reference_label`, ...
 
         Args:
-            recipe: of the model.
-            reads: what the model needs of a sample.
+            data: kind of the training data, which knows how folders are named.
+            inputs: the inputs that a user gives, by name, the lead first.
+            style: style of the model, whose references have the maps that own a style each.
+
+        Raises:
+            UserError: the folder of a required input is not given and not found, or an input is given that the model
+                does not read.
         """
-        name = "source" if isinstance(recipe.data, Pictures) else "label"
-        folders: dict[str, Path | list[Path]] = {name: self.inputs}
-        if "instance" in reads:
-            folders["instance"] = self._instances()
+        first = next(iter(inputs.values()))
+        folders: dict[str, Path | list[Path]] = {first.name: self.inputs}
+        for name in self.extra:
+            if name not in inputs or name == first.name:
+                others = [other for other in inputs if other != first.name]
+                raise UserError(
+                    f"--with {name}={self.extra[name]}: this model reads no such input besides {first.name}; it reads "
+                    f"{', '.join(others) or 'nothing else'}.{nearest(name, others)}"
+                )
+        for spec in list(inputs.values())[1:]:
+            if (place := self._place(data, first, spec)) is not None:
+                folders[spec.name] = place
         if self.truth is not None:
-            folders["photo"] = self.truth
+            folders[TRUTH] = self.truth
         if self.reference is None:
-            return partners_of(name, folders)
-        references = _with_maps(self.reference, reads)
+            return partners_of(first.name, folders)
+        maps = [spec for spec in inputs.values() if spec.kind == "ids" and style is not None and style.of != "picture"]
+        references = _with_maps(self.reference, data, maps)
         if is_folder(self.reference):
-            return partners_of(name, folders | references)
+            return partners_of(first.name, folders | references)
         paths = partners_of(REFERENCE, references)[0].paths
-        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(name, folders)]
+        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(first.name, folders)]
 
-    def _instances(self) -> Path:
-        if self.instances is not None:
-            return self.instances
+    def _place(self, data: DataKind, first: Input, spec: Input) -> Path | None:
+        """Return the folder (or table) of an input besides the lead: as given, else beside the lead's folder."""
+        if spec.name in self.extra:
+            return self.extra[spec.name]
         folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
-        beside = folder.with_name(folder.name.removesuffix("_label") + "_inst")
-        if folder.name.endswith("_label") and is_folder(beside):
-            return beside
-        looked = f"there is no {beside.name}/ beside {folder.name}/"
-        if not folder.name.endswith("_label"):
-            looked = f"only those of a folder named ..._label are found by themselves, and this is {folder.name}/"
-        raise UserError(f"this model was trained with instance maps and needs them: give --instances FOLDER ({looked})")
+        own, other = data.endings.get(first.field), data.endings.get(spec.field)
+        looked = f"data of kind {data.kind} name no folder of it"
+        if own and other and folder.name.endswith(own):
+            beside = folder.with_name(folder.name.removesuffix(own) + other)
+            if is_folder(beside) or is_table(beside):
+                return beside
+            looked = f"there is no {slashed([beside.name])} beside {folder.name}/"
+        elif own and other:
+            looked = f"it is found by itself only beside a folder named ...{own}, and this is {folder.name}/"
+        if spec.optional:
+            return None
+        option = "--instances FOLDER" if spec.name == "instance" else f"--with {spec.name}=FOLDER"
+        raise UserError(f"this model needs {spec.name} inputs: give {option} ({looked})")
 
 
-def _with_maps(reference: Path, reads: Collection[str]) -> dict[str, Path | list[Path]]:
+def _with_maps(reference: Path, data: DataKind, maps: Sequence[Input]) -> dict[str, Path | list[Path]]:
     """Return a picture, or a folder, with the folders of all its maps (`x_label` of `x_img`) where they are there."""
     folder = reference if is_folder(reference) else reference.parent
-    start = folder.name.removesuffix("_img")
+    ending = data.endings.get(PHOTO, "")
     places: dict[str, Path | list[Path]] = {REFERENCE: reference if is_folder(reference) else [reference]}
-    beside = {field: folder.with_name(start + LABEL_FOLDERS[field]) for field in MAPS.intersection(reads)}
-    if start != folder.name and all(map(is_folder, beside.values())):
-        places |= {f"{REFERENCE}_{field}": place for field, place in beside.items()}
+    if not ending or not folder.name.endswith(ending):
+        return places
+    start = folder.name.removesuffix(ending)
+    beside = {spec.name: folder.with_name(start + data.endings[spec.field]) for spec in maps}
+    if all(map(is_folder, beside.values())):
+        places |= {f"{REFERENCE}_{name}": place for name, place in beside.items()}
     return places

@@ -10,8 +10,11 @@ from typing import Any
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import PART_SUFFIX, append_line, write_text
 from hdtrans.data.folders import SampleFiles
-from hdtrans.data.io.read import load
+from hdtrans.data.io.read import contents
 from hdtrans.data.pairing import natural
+
+TRUTH = "truth"
+"""Role of the true picture among the files of a sample; it is shown, and no input."""
 
 _NAME = "finished.jsonl"
 _NOTE = "inference.json"  # says which model made the pictures of a folder
@@ -21,9 +24,9 @@ Digests = dict[str, str]
 def input_digests(sample: SampleFiles) -> Digests:
     """Return the SHA-256 of each of a sample's inputs, by field; raise UserError where one cannot be read."""
     return {
-        field: hashlib.sha256(load(path)[0]).hexdigest()
+        field: hashlib.sha256(contents(path)).hexdigest()
         for field, path in sorted(sample.paths.items())
-        if field != "photo"
+        if field != TRUTH
     }
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,16 @@ def _of_files(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="DIR",
         help="their instance maps, where the model needs them; unset: INPUT with _inst for _label at its end",
+    )
+    group.add_argument(
+        "--with",
+        dest="extra",
+        type=_named_path,
+        action=_Collect,
+        default={},
+        metavar="NAME=PATH",
+        help="folder (or table) of a further input by its name, as mask=DIR; unset: found beside INPUT where folders "
+        "are named as in training",
     )
     group.add_argument("--truth", type=Path, metavar="DIR", help="the true pictures, to show beside the results")
     group.add_argument("--out", type=Path, required=True, metavar="DIR", help="where pictures and index.html go")
@@ -76,6 +87,21 @@ def _of_computing(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     group.add_argument("--trust", action="store_true", help="load a .pt2, which can run code of its maker")
+
+
+class _Collect(argparse.Action):
+    """Gathers NAME=PATH pairs of an option that may be given several times."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        name, path = values
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), name: path})
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, sign, path = text.partition("=")
+    if not name or not sign or not path:
+        raise argparse.ArgumentTypeError(f"got {text!r}; write NAME=PATH, as in mask=masks/")
+    return name, Path(path)
 
 
 def _count(text: str) -> int:

@@ -12,7 +12,6 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.common.pages import THUMBNAIL_SIDE
-from hdtrans.config.data import Data, PhotosToMaps
 from hdtrans.data.derived import eight_bit
 
 Array = npt.NDArray[Any]
@@ -84,13 +83,18 @@ def thinned(array: Array) -> Array:
     return array[::step, ::step]
 
 
-def oddity(data: Data, result: Array) -> str:
-    """Say what is odd about a result that shows nothing: a key of `ODDITIES`, or ''."""
+def oddity(result: Array, natural: bool = True) -> str:
+    """Return what is odd about a result that shows nothing, a key of `ODDITIES`, or ''.
+
+    Args:
+        result: (H, W) ids or (H, W, C) picture.
+        natural: whether photographs are expected, which are never all black and white.
+    """
     if result.shape[0] * result.shape[1] == 1:
         return ""
     if (result[0] == result[0, 0]).all() and (result == result[0, 0]).all():
         return "of one colour"
-    if result.dtype != np.uint8 or isinstance(data, PhotosToMaps):
+    if result.dtype != np.uint8 or not natural:
         return ""
     extreme = np.count_nonzero(result + np.uint8(1) < 2)  # 255 wraps around to 0
     return "nearly all black and white" if extreme > _SATURATED * result.size else ""

@@ -1,4 +1,4 @@
-"""What `--style` asks for, over the inputs of a folder."""
+"""The style that `--style` names, for each input of a folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdtrans.common.errors import UserError
+from hdtrans.config.inputs import Style as StyleSpec
+from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles
-from hdtrans.data.io.read import read_instance, read_label, read_picture
-from hdtrans.inference.folder.files import MAPS, REFERENCE, Folders
+from hdtrans.data.io.read import read_picture
+from hdtrans.inference.folder.files import REFERENCE, Folders
+from hdtrans.inference.styles.apply import StyleLike
 from hdtrans.inference.styles.objects import Objects
-from hdtrans.inference.styles.style import Look, Style, read_style
-from hdtrans.inference.translator import Map, Picture, StyleLike, Translator
-
-_READERS = {"label": read_label, "instance": read_instance}
+from hdtrans.inference.styles.style import Style, StyleFeatures, read_numbers, read_style
+from hdtrans.inference.translator import Map, Picture, Translator
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Reference:
     maps: Mapping[str, Map] | None
 
 
-class AskedStyle:
-    """Gives inputs the style that the command line asks for.
+class StyleSource:
+    """Gives inputs the style of the command line.
 
     Args:
         translator: the model.
-        folders: say the style.
+        folders: the options, with the style.
 
     Raises:
         UserError: the model takes no style, or lacks what this one needs; or all samples would be the same.
@@ -41,32 +42,46 @@ class AskedStyle:
 
     def __init__(self, translator: Translator, folders: Folders) -> None:
         self.translator = translator
-        self.text = folders.style or "mean"
+        spec = translator.method.style
+        self.whole = spec is not None and spec.of == "picture"
+        self.text = folders.style or ("sample" if self.whole else "mean")
         self.style: StyleLike = None
-        self._last: tuple[tuple[str, ...], Look] | None = None
-        if folders.style and not translator.features:
-            raise UserError(f"--style {folders.style}: this model takes none; leave it out")
-        if folders.reference is not None:
-            translator.encoder  # noqa: B018 - tells now if there is none
+        self._last: tuple[tuple[str, ...], StyleFeatures] | None = None
+        if spec is None:
+            if folders.style:
+                raise UserError(f"--style {folders.style}: this model takes none; leave it out")
+        elif folders.reference is not None:
+            translator.encoder  # noqa: B018 - raises now if there is none
         elif folders.style_file is not None:
-            self.style = read_style(folders.style_file, translator.classes)
-            self.text = f"file {hashlib.sha256(folders.style_file.read_bytes()).hexdigest()}"
-        elif translator.features:
-            self.style = Style("sample" if self.text == "sample" else "mean")
-            translator.need_styles()
-        drawn = isinstance(self.style, Style) and self.style.others == "sample"
+            file = folders.style_file
+            self.style = read_numbers(file) if self.whole else read_style(file, translator.classes)
+            self.text = f"file {hashlib.sha256(file.read_bytes()).hexdigest()}"
+        else:
+            self.style = self._named(spec)
+        others = self.style.others if isinstance(self.style, Style) else self.style
+        drawn = isinstance(others, str) and others == "sample"
         self.seeded = translator.noisy or drawn
         if folders.num_samples > 1 and not self.seeded:
-            instead = "; give --style sample" if translator.features else "; leave it out"
+            instead = "; give --style sample" if spec is not None else "; leave it out"
             raise UserError(f"--num-samples {folders.num_samples}: they would all be the same picture{instead}")
+
+    def _named(self, spec: StyleSpec) -> StyleLike:
+        """Return the style `sample` or `mean`."""
+        if self.whole:
+            return self.text
+        if spec.prior == "clusters":
+            self.translator.style_encoder.need_styles()
+        return Style("sample" if self.text == "sample" else "mean")
 
     def note(self) -> dict[str, Any]:
         """Return what `inference.json` says of the style."""
         if not self.translator.features:
             return {}
+        text = "from" if self.style is None else self.text
+        if self.whole:
+            return {"style": text}
         styles = self.translator.styles
         values = json.dumps(None if styles is None else styles.to_dict(), sort_keys=True)
-        text = "from" if self.style is None else self.text
         return {"style": text, "styles": hashlib.sha256(values.encode()).hexdigest()}
 
     def read(self, sample: SampleFiles) -> Reference | None:
@@ -75,31 +90,37 @@ class AskedStyle:
             return None
         if REFERENCE not in sample.paths:
             raise UserError("no picture of --style has its name")
-        paths = {field: sample.paths.get(f"{REFERENCE}_{field}") for field in sorted(MAPS & self.translator.reads)}
-        picture = read_picture(sample.paths[REFERENCE], self.translator.recipe.data.photo_channels)
+        channels = self.translator.target.size
+        assert channels is not None
+        picture = read_picture(sample.paths[REFERENCE], channels)
+        given = self.translator.given
+        paths = {n: sample.paths.get(f"{REFERENCE}_{n}") for n, spec in given.items() if spec.kind == "ids"}
         maps = None
-        if paths and all(paths.values()):
-            given = {field: _READERS[field](path) for field, path in paths.items() if path}
-            maps = self.translator.check(given["label"], given.get("instance")) if "label" in given else given
+        if paths and all(paths.values()) and not self.whole:
+            maps = {name: kind_of(given[name]).read(given[name], path) for name, path in paths.items() if path}
+            if self.translator.lead.name in maps:
+                maps = self.translator.check(**maps)
         return Reference((sample.paths[REFERENCE], *(str(path) for path in paths.values())), picture, maps)
 
     def objects(self, inputs: Mapping[str, Map]) -> Objects | None:
-        """Return what takes a feature of its own; None where nothing does."""
+        """Return the objects that have a style each; None where nothing has."""
         return self.translator.objects(inputs) if self.translator.features else None
 
-    def dress(
+    def apply(
         self, inputs: Mapping[str, Map], objects: Objects | None, reference: Reference | None, seed: int
     ) -> Mapping[str, Map]:
-        """Return inputs with the features of their objects, where there are some."""
-        if objects is None:
+        """Return inputs with the style input of the model, where it has one."""
+        if not self.translator.features:
             return inputs
-        style = self.style if reference is None else self._look(reference, inputs)
-        return self.translator.dress(inputs, style, seed, objects)
+        style: StyleLike = self.style
+        if reference is not None:
+            style = reference.picture if self.whole else self._encoded(reference, inputs)
+        return self.translator.apply_style(inputs, style, seed, objects)
 
-    def _look(self, reference: Reference, inputs: Mapping[str, Map]) -> Look:
-        """Return what a reference looks like; one that is given to all inputs is encoded once."""
+    def _encoded(self, reference: Reference, inputs: Mapping[str, Map]) -> StyleFeatures:
+        """Return the features of a reference; one that serves all inputs is encoded once."""
         if reference.maps is None:
-            return self.translator.look(reference.picture, inputs)
+            return self.translator.encode_style(reference.picture, inputs)
         if self._last is None or self._last[0] != reference.paths:
-            self._last = reference.paths, self.translator.look(reference.picture, reference.maps)
+            self._last = reference.paths, self.translator.encode_style(reference.picture, reference.maps)
         return self._last[1]

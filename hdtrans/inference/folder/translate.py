@@ -18,25 +18,20 @@ from hdtrans.common.cores import own_cores
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.recipe import Recipe
-from hdtrans.data.contents import holds_truth, read_source, result_channels
 from hdtrans.data.folders import SampleFiles
-from hdtrans.data.io.read import read_instance, read_label, read_picture
+from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.io.shards import on_disk
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.folder.files import REFERENCE, Folders, check_results
-from hdtrans.inference.folder.finished import Digests, Finished, claim, collect, input_digests
+from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, claim, collect, input_digests
 from hdtrans.inference.folder.outcome import Outcome
 from hdtrans.inference.folder.results import file_ending, oddity, thinned, to_look_at, write_result
-from hdtrans.inference.folder.style_source import AskedStyle, Reference
+from hdtrans.inference.folder.style_source import Reference, StyleSource
 from hdtrans.inference.folder.video import write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.translator import Picture, Translator
 
-_HOW_READ = {
-    "side_by_side": "inputs were read as pictures that hold both sides; give --ready for those that hold one",
-    "photos": "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge",
-}
 # Threads that read, and that write. To pack a picture of 2048x1024 as PNG takes a core twenty times as long as a GPU to
 # make it; a model that computes on the CPU has the cores itself.
 _READERS, _WRITERS = 2, 2
@@ -126,17 +121,18 @@ class _Job:
     finished: Finished
 
     def __init__(self, translator: Translator, folders: Folders, batch_size: int) -> None:
-        data = translator.recipe.data
+        data = translator.data
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
         self.readers, self.writers = _threads(translator.device)
-        self.style = AskedStyle(translator, folders)
-        self.samples = folders.samples(translator.recipe, translator.reads)
-        self.holds_truth = holds_truth(data, folders.ready)
+        self.style = StyleSource(translator, folders)
+        self.samples = folders.samples(data, translator.given, translator.method.style)
+        self.holds_truth = data.holds_truth(folders.ready)
         if folders.truth is not None and self.holds_truth:
             raise UserError(
                 f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready"
             )
-        self.ending = file_ending(result_channels(data, translator.route), folders.ending)
+        self.result = data.result(translator.target)
+        self.ending = file_ending(self.channels, folders.ending)
         check_results(
             folders.out,
             [
@@ -144,7 +140,7 @@ class _Job:
                 for s in self.samples
             ],
         )
-        note = _HOW_READ[data.kind] if self.holds_truth else ""
+        note = data.ready_note if self.holds_truth else ""
         width = _trained_width(translator.recipe)
         self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
 
@@ -202,14 +198,14 @@ class _Job:
         if self.finished.has(sample.name, digests) and all(self.target(sample, n).is_file() for n in self._numbers):
             return None
         inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
-        if "photo" in sample.paths:
-            channels = result_channels(self.translator.recipe.data, self.translator.route)
-            truth = read_picture(sample.paths["photo"], channels) if channels else read_label(sample.paths["photo"])
-        given = inputs["label"] if "label" in inputs else inputs["source"]
+        if TRUTH in sample.paths:
+            path = sample.paths[TRUTH]
+            truth = read_picture(path, self.channels) if self.channels else read_label(path)
+        given = inputs[self.translator.lead.name]
         width = self.outcome.trained_width
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
             self.outcome.far.append(sample.name)
-        ready = self.translator.check(given, inputs.get("instance"))
+        ready = self.translator.check(**inputs)
         objects, reference = self.style.objects(ready), self.style.read(sample)
         return _Read(sample, digests, self.translator.transfers.pinned(ready), truth, objects, reference)
 
@@ -230,7 +226,7 @@ class _Job:
         return [result for read in batch for result in self._translate([read])]
 
     def _sample(self, batch: list[_Read], seed: int) -> list[Result]:
-        inputs = [self.style.dress(read.inputs, read.objects, read.reference, seed) for read in batch]
+        inputs = [self.style.apply(read.inputs, read.objects, read.reference, seed) for read in batch]
         return self.translator.begin(inputs, seed, self.folders.bits)
 
     def _write(self, read: _Read, begun: list[Result] | Exception) -> str:
@@ -238,7 +234,7 @@ class _Job:
         if isinstance(begun, Exception):
             raise begun
         results = [result() for result in begun]
-        given = read.inputs["label"] if "label" in read.inputs else read.inputs["source"]
+        given = read.inputs[self.translator.lead.name]
         reference = None if read.reference is None else read.reference.picture
         small = {self._thumbnail(read.sample, "input"): given, self._thumbnail(read.sample, "truth"): read.truth}
         small |= {self._thumbnail(read.sample, REFERENCE): reference}
@@ -248,7 +244,7 @@ class _Job:
                 pages.write_thumbnail(path, to_look_at(thinned(picture), self.translator.classes))
         for number, result in enumerate(results):
             write_result(self.target(read.sample, number), result)
-        return next(filter(None, (oddity(self.translator.recipe.data, result) for result in results)), "")
+        return next(filter(None, (oddity(result, self.translator.data.natural) for result in results)), "")
 
     def _finish(self, read: _Read, future: "Future[str]", bar: "tqdm[Any]") -> None:
         sample = read.sample
@@ -270,7 +266,7 @@ class _Job:
     def write_page(self) -> None:
         """Write `index.html` with every picture that is there, of all processes."""
         rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
-        columns = ["label map" if "label" in self.translator.reads else "input"]
+        columns = ["label map" if self.translator.lead.values == "classes" else "input"]
         columns += [REFERENCE] if self.folders.reference is not None else []
         columns += [self._folder(number) or "result" for number in self._numbers]
         columns += ["truth"] if self.folders.truth is not None or self.holds_truth else []
@@ -287,13 +283,13 @@ class _Job:
         if not all(target.is_file() for target in targets):
             return None
         small = self._thumbnail(sample, "input").resolve()
-        row: list[pages.Picture | None] = [pages.Picture(_shown_whole(sample.paths.get("source")) or small, small)]
+        row: list[pages.Picture | None] = [pages.Picture(_shown_whole(self._lead_picture(sample)) or small, small)]
         if self.folders.reference is not None:
             row.append(self._beside(sample, REFERENCE, REFERENCE))
         for number, target in enumerate(targets):
             row.append(pages.Picture(target.resolve(), self._small(sample, number).resolve()))
         if self.folders.truth is not None or self.holds_truth:
-            row.append(self._beside(sample, "truth", "photo"))
+            row.append(self._beside(sample, "truth", TRUTH))
         return pages.GalleryRow(sample.name, row)
 
     def _beside(self, sample: SampleFiles, kind: str, file: str) -> pages.Picture | None:
@@ -305,7 +301,7 @@ class _Job:
     def write_videos(self, frames_per_second: float) -> None:
         """Write all results as the frames of a video, of each sample one."""
         translator = self.translator
-        is_map = not result_channels(translator.recipe.data, translator.route)
+        is_map = not self.channels
         for number in self._numbers:
             files = [file for sample in self.samples if (file := self.target(sample, number)).is_file()]
             write_video(
@@ -331,6 +327,15 @@ class _Job:
             **({"ready": True} if folders.ready else {}),
             **({"bits": 16} if folders.bits == 16 else {}),
         }
+
+    @property
+    def channels(self) -> int:
+        """The channels of results; 0 for maps of class ids."""
+        return 0 if self.result.kind == "ids" else self.result.size or 0
+
+    def _lead_picture(self, sample: SampleFiles) -> str | None:
+        """Return the file of the lead input, where it is a picture that a page can show."""
+        return sample.paths.get(self.translator.lead.name) if self.translator.lead.kind == "image" else None
 
     @property
     def _numbers(self) -> range:
@@ -365,18 +370,14 @@ def read_inputs(
     translator: Translator, sample: SampleFiles, ready: bool = False
 ) -> tuple[dict[str, Any], Picture | None]:
     """Read what the model needs of a sample, as arrays by name, and the true picture where its file holds it too."""
-    missing = translator.reads - sample.paths.keys()
-    if missing:
-        raise UserError(f"no {', '.join(sorted(missing))} map has its name")
     inputs: dict[str, Any] = {}
     truth = None
-    data = translator.recipe.data
-    if "label" in translator.reads:
-        inputs["label"] = read_label(sample.paths["label"])
-    if "source" in translator.reads:
-        inputs["source"], truth = read_source(data, sample.paths["source"], translator.route, ready)
-    if "instance" in translator.reads:
-        inputs["instance"] = read_instance(sample.paths["instance"])
+    for name, spec in translator.given.items():
+        if name in sample.paths:
+            inputs[name], found = translator.data.read_input(spec, sample.paths[name], ready)
+            truth = found if name == translator.lead.name else truth
+        elif not spec.optional:
+            raise UserError(f"no {name} map has its name" if spec.kind == "ids" else f"no {name} has its name")
     return inputs, truth
 
 

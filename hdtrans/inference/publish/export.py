@@ -19,7 +19,7 @@ import hdtrans
 from hdtrans.common.errors import UserError, nearest
 from hdtrans.common.files import whole_file
 from hdtrans.config.stage import Size
-from hdtrans.data.batch import as_floats
+from hdtrans.data.fields import BATCH, HEIGHT, WIDTH, as_floats, kind_of
 from hdtrans.inference.publish.published import FORMS, IN_PROGRAM, as_graph_inputs, need, to_metadata
 from hdtrans.inference.publish.trial_inputs import Samples
 from hdtrans.inference.translator import Translator
@@ -27,6 +27,7 @@ from hdtrans.inference.translator import Translator
 OPSET = 18
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 WRITERS = {".safetensors": ("safetensors",), ".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
+PICTURE = {0: BATCH, 2: HEIGHT, 3: WIDTH}  # dimensions of the result
 LEVEL = 1.0  # of 255, the most by which a published model may differ
 
 
@@ -109,18 +110,16 @@ def _write(own: Translator, file: Path, dtype: torch.dtype, every: bool) -> None
         return
     # Two pictures of a size that is no multiple of the stride, so that nothing about it is taken for granted.
     stride = _stride(own)
-    inputs = as_graph_inputs(Samples(own).inputs(3 * stride - 1, 4 * stride - 3, batch=2))
-    some = torch.export.Dim.DYNAMIC
-    sizes = {
-        name: dict.fromkeys((0, x.ndim - 2, x.ndim - 1) if x.ndim > 1 else (0,), some) for name, x in inputs.items()
-    }
+    inputs = as_graph_inputs(Samples(own).inputs(3 * stride - 1, 4 * stride - 3, batch=2), own.inputs)
+    varying = {each.name: kind_of(each).dynamic() for each in own.inputs if each.name in inputs}
+    sizes = {name: dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for name, dims in varying.items()}
     # Or a graph would hold for networks whose smallest features are larger than one pixel alone.
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         program = torch.export.export(own.module, (), inputs, dynamic_shapes=sizes)
     if file.suffix == ".pt2":
         torch.export.save(program, str(file), extra_files={IN_PROGRAM: json.dumps(to_metadata(state))})
     else:
-        _write_onnx(program, inputs, file, to_metadata(state))
+        _write_onnx(program, inputs, varying, file, to_metadata(state))
 
 
 def _stride(own: Translator) -> int:
@@ -133,7 +132,7 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
 
     method = own.method
     modules = [method.translator(method.networks, route) for route in (method.routes if every else (own.route,))]
-    modules += [method.encoder(method.networks)] if method.features else []
+    modules += [own.encoder] if own.features and own.style_encoder.has_encoder else []
     used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
     weights = {
         name: (x.detach().to(dtype) if x.is_floating_point() else x).contiguous()
@@ -143,7 +142,13 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
     save_file(weights, str(file), to_metadata(state))
 
 
-def _write_onnx(program: Any, inputs: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
+def _write_onnx(
+    program: Any,
+    inputs: Mapping[str, Tensor],
+    varying: Mapping[str, Mapping[int, str]],
+    file: Path,
+    metadata: Mapping[str, str],
+) -> None:
     import onnx
 
     with warnings.catch_warnings():
@@ -156,8 +161,7 @@ def _write_onnx(program: Any, inputs: Mapping[str, Tensor], file: Path, metadata
     del proto.graph.value_info[:]  # sizes inside the graph, under names that are about to change
     for value in (*proto.graph.input, *proto.graph.output):
         dims = value.type.tensor_type.shape.dim
-        names = {0: "batch"} if len(dims) == 1 else {0: "batch", len(dims) - 2: "height", len(dims) - 1: "width"}
-        for place, name in names.items():
+        for place, name in varying.get(value.name, PICTURE).items():
             dims[place].dim_param = name
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)

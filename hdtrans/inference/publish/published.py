@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError, reading_failure
-from hdtrans.data.batch import as_floats
+from hdtrans.config.inputs import Inputs, lead, translated
+from hdtrans.data.fields import kind_of
 from hdtrans.inference.styles.clusters import Styles
 
 FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # with what reads them
@@ -40,7 +41,7 @@ def need(packages: tuple[str, ...], what: str) -> None:
 
 
 def read_published(path: Path, device: torch.device, trust: bool = False) -> dict[str, Any]:
-    """Read a published model as the state of a checkpoint; of .onnx and .pt2 with the `module` that translates.
+    """Read a published model as the state of a checkpoint; of .onnx and .pt2 with the `graph` that translates.
 
     Args:
         path: a file that ends in one of `FORMS`.
@@ -97,7 +98,12 @@ def _read_onnx(path: Path, device: torch.device) -> tuple[dict[str, str], dict[s
     options.intra_op_num_threads = torch.get_num_threads()
     providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in there]
     session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    return session.get_modelmeta().custom_metadata_map, {"module": _Onnx(session)}
+
+    def run(inputs: Mapping[str, Tensor]) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: x.cpu().numpy() for name, x in inputs.items()})[0])
+
+    names = [each.name for each in session.get_inputs()]
+    return session.get_modelmeta().custom_metadata_map, {"graph": Graph(run, names)}
 
 
 def _read_pt2(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:
@@ -107,41 +113,45 @@ def _read_pt2(path: Path, device: torch.device) -> tuple[dict[str, str], dict[st
     program = torch.export.load(str(path), extra_files=extra)
     if device.type != "cpu":
         program = move_to_device_pass(program, device)
-    return json.loads(extra[IN_PROGRAM] or "{}"), {"module": _Program(program.module())}
+    module = program.module()
+    return json.loads(extra[IN_PROGRAM] or "{}"), {"graph": Graph(lambda inputs: module(**inputs))}
 
 
-def as_graph_inputs(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return inputs as exported graphs take them: maps int32, pictures float32 in [-1, 1], seeds int64."""
-    types = {"label": torch.int32, "instance": torch.int32, "seeds": torch.int64}
-    return {name: x.to(types[name]) if name in types else as_floats(x, torch.float32) for name, x in inputs.items()}
+def as_graph_inputs(inputs: Mapping[str, Tensor], specs: Inputs) -> dict[str, Tensor]:
+    """Return inputs as exported graphs take them: ids int32, images and numbers float32, seeds int64."""
+    return {each.name: kind_of(each).as_graph_input(inputs[each.name]) for each in specs if each.name in inputs}
 
 
-class _Onnx(nn.Module):
-    """A session of onnxruntime, called as a method's translator is."""
+class Graph:
+    """An exported graph: a function of the inputs by name, and the names it takes (None: any)."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, run: Callable[[Mapping[str, Tensor]], Tensor], names: Sequence[str] | None = None) -> None:
+        self.run = run
+        self.names = names
+
+    def module(self, specs: Inputs) -> nn.Module:
+        """Return a module that is called as a method's translator with these inputs is."""
+        return _GraphModule(self, specs)
+
+
+class _GraphModule(nn.Module):
+    def __init__(self, graph: Graph, specs: Inputs) -> None:
         super().__init__()
-        self.session = session
+        self.graph, self.specs = graph, translated(specs)
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        arrays = {name: x.cpu().numpy() for name, x in as_graph_inputs(inputs).items()}
-        return torch.from_numpy(self.session.run(None, arrays)[0])
+        first = inputs[lead(self.specs).name]
+        for each in self.specs:  # a graph has all its inputs
+            wanted = self.graph.names is None or each.name in self.graph.names
+            if each.name not in inputs and each.optional and wanted:
+                absent = kind_of(each).absent(each, len(first), *first.shape[-2:])
+                inputs[each.name] = absent.to(first.device)
+        return self.graph.run(as_graph_inputs(inputs, self.specs))
 
-
-class _Program(nn.Module):
-    """An exported program, called as a method's translator is."""
-
-    def __init__(self, program: nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, **inputs: Tensor) -> Tensor:
-        return self.program(**as_graph_inputs(inputs))
-
-    def eval(self) -> _Program:
+    def eval(self) -> _GraphModule:
         """Return itself: it was exported for translating, and PyTorch refuses to switch it."""
         return self
 
-    def train(self, mode: bool = True) -> _Program:
+    def train(self, mode: bool = True) -> _GraphModule:
         """Return itself, as `eval`."""
         return self

@@ -9,59 +9,70 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, Pictures
+from hdtrans.config.inputs import Input
+from hdtrans.data.fields import kind_of
 from hdtrans.inference.folder.files import Folders
 from hdtrans.inference.folder.translate import read_inputs
-from hdtrans.inference.inputs import as_tensor
-from hdtrans.inference.styles.objects import Objects
+from hdtrans.inference.inputs import batch_of_one
 from hdtrans.inference.translator import Map, Translator
-from hdtrans.toycity.scenes import render
+from hdtrans.toycity.scenes import Scene, render
 
 
 class Samples:
-    """One input of a model, scaled to any size.
+    """One input of a model, scaled to any size, with all optional inputs and a style.
 
     Args:
-        translator: of the model.
+        translator: the model.
         given: a map or picture, or a folder of them, the first of which is taken; None for a toy street scene.
         instances: its instance map, where the model needs one: see `Folders`.
     """
 
     def __init__(self, translator: Translator, given: Path | None = None, instances: Path | None = None) -> None:
-        self.noisy = translator.noisy
+        self.specs = {each.name: each for each in translator.inputs}
         self.arrays = _toy(translator) if given is None else _read(translator, given, instances)
+        self.size = self.arrays[translator.lead.name].shape[:2]
         if translator.features:
-            objects = Objects.of(self.arrays[translator.method.pools])
-            drawn = np.random.default_rng(0).uniform(-1, 1, (len(objects), translator.features))
-            self.arrays["features"] = objects.paint(drawn)
+            random = np.random.default_rng(0)
+            objects, style = translator.objects(self.arrays), translator.style_encoder.spec
+            if objects is None:
+                self.arrays[style.name] = random.standard_normal(style.size).astype(np.float32)
+            else:
+                self.arrays[style.name] = objects.paint(random.uniform(-1, 1, (len(objects), style.size)))
 
     def inputs(self, height: int, width: int, batch: int = 1) -> dict[str, Tensor]:
-        """Return what the module takes by name: maps (B, H, W), pictures and features (B, C, H, W), seeds (B,)."""
+        """Return the keywords of the module for a batch of pictures of this size."""
         tensors = {}
         for name, array in self.arrays.items():
-            rows, columns = np.arange(height) * len(array) // height, np.arange(width) * array.shape[1] // width
-            tensors[name] = as_tensor(name, array[rows][:, columns]).expand(batch, *[-1] * array.ndim)
-        if self.noisy:
-            tensors["seeds"] = torch.arange(batch)
-        return tensors
+            scaled = kind_of(self.specs[name]).resampled(array, height, width, self.size)
+            one = batch_of_one(self.specs[name], scaled)
+            tensors[name] = one.expand(batch, *one.shape[1:])
+        return tensors | {name: torch.arange(batch) for name, spec in self.specs.items() if spec.kind == "seed"}
 
 
 def _read(translator: Translator, given: Path, instances: Path | None) -> dict[str, Map]:
     for option, path in (("--input", given), ("--instances", instances)):
         if path is not None and not path.exists():
             raise UserError(f"{option} {path}: there is no such file or folder")
-    folders = Folders(given, instances, None, Path())
-    first = folders.samples(translator.recipe, translator.reads)[0]
-    arrays = read_inputs(translator, first)[0]
-    return translator.check(arrays["label"] if "label" in arrays else arrays["source"], arrays.get("instance"))
+    folders = Folders(given, {} if instances is None else {"instance": instances}, None, Path())
+    first = folders.samples(translator.data, translator.given, translator.method.style)[0]
+    return translator.check(**read_inputs(translator, first)[0])
 
 
 def _toy(translator: Translator) -> dict[str, Map]:
-    data, scene = translator.recipe.data, render(0, 256, 512)
-    if isinstance(data, LabelMaps):
-        given: Map = (scene.label % data.labels).astype(np.int32)
-    else:
-        assert isinstance(data, Pictures)
-        channels = data.photo_channels if translator.route == "BtoA" else data.source_channels
-        given = scene.photo[..., np.arange(channels) % 3].astype(np.float32) / 127.5 - 1
-    return translator.check(given, scene.instance if "instance" in translator.reads else None)
+    scene = render(0, 256, 512)
+    return translator.check(**{name: _of_scene(spec, scene) for name, spec in translator.given.items()})
+
+
+def _of_scene(spec: Input, scene: Scene) -> Map:
+    """Return an input made of a toy scene."""
+    if spec.kind == "ids":
+        return scene.instance if spec.values == "instances" else (scene.label % (spec.size or 1)).astype(np.int32)
+    if spec.values == "binary":
+        return (scene.label % 2 == 0).astype(np.uint8)
+    if spec.kind == "image":
+        return scene.photo[..., np.arange(spec.size or 1) % 3].astype(np.float32) / 127.5 - 1
+    random = np.random.default_rng(len(spec.name))
+    if spec.kind == "points":
+        height, width = scene.label.shape
+        return (random.random((spec.size or 1, 2)) * (width, height)).astype(np.float32)
+    return random.standard_normal(spec.size or 1).astype(np.float32)

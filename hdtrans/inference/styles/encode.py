@@ -12,11 +12,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data
-from hdtrans.data.dataset import StillSamples
+from hdtrans.data.dataset import EvalDataset
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.publish.published import FORMS
 from hdtrans.inference.styles.clustering import assigned, k_means
@@ -108,10 +108,11 @@ def encode_styles(
     options.check()
     if checkpoint.suffix in FORMS:
         raise UserError(f"{checkpoint}: is published; make styles of the run or checkpoint, and publish it with them")
-    if not translator.features:
+    style = translator.method.style
+    if style is None or style.prior != "clusters":
         raise UserError(f"{checkpoint}: was trained without features (method.features), so there are no styles of it")
     processes = processes or Processes()
-    data = translator.recipe.data
+    data = translator.data
     data = data if root is None else data.model_copy(update={"root": root})
     files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
     samples = _samples(translator, data, files)
@@ -125,25 +126,24 @@ def encode_styles(
     return list(lines)
 
 
-def _training_files(translator: Translator, data: Data) -> list[SampleFiles]:
+def _training_files(translator: Translator, data: DataKind) -> list[SampleFiles]:
     fields = translator.recipe.method.reads(data)
     return hold_back(data, find_samples(data, data.train, fields), fields)[0]
 
 
-def _samples(translator: Translator, data: Data, files: Sequence[SampleFiles]) -> StillSamples:
+def _samples(translator: Translator, data: DataKind, files: Sequence[SampleFiles]) -> EvalDataset:
     fields = translator.recipe.method.reads(data)
-    return StillSamples(files, fields, data, Geometry.of(translator.recipe.stages[translator.stage]))
+    return EvalDataset(files, fields, data, Geometry.of(translator.recipe.stages[translator.stage]))
 
 
-def read_maps(samples: StillSamples, number: int) -> tuple[Array, dict[str, Array]]:
+def read_maps(samples: EvalDataset, number: int) -> tuple[Array, dict[str, Array]]:
     """Return a training photo, (H, W, C), and its maps by name."""
     sample = samples[number]
-    maps = {name: field.numpy() for name in ("label", "instance") if (field := getattr(sample, name)) is not None}
-    assert sample.photo is not None
-    return sample.photo.permute(1, 2, 0).numpy(), maps
+    maps = {name: field.numpy() for name, field in sample.fields.items() if field.ndim == 2}
+    return sample[PHOTO].permute(1, 2, 0).numpy(), maps
 
 
-def _encoded(translator: Translator, samples: StillSamples, number: int) -> Table | str:
+def _encoded(translator: Translator, samples: EvalDataset, number: int) -> Table | str:
     """Return the objects of one picture, or what is wrong with it where training left out such."""
     try:
         photo, maps = read_maps(samples, number)
@@ -151,10 +151,10 @@ def _encoded(translator: Translator, samples: StillSamples, number: int) -> Tabl
         if translator.recipe.training.bad_files != "skip":
             raise
         return str(error)
-    look = translator.look(photo, maps)
-    objects = look.objects
+    encoded = translator.encode_style(photo, maps)
+    objects = encoded.objects
     shares = objects.areas / objects.places.size
-    return Table(np.full(len(objects), number), objects.ids, objects.classes, shares, look.features)
+    return Table(np.full(len(objects), number), objects.ids, objects.classes, shares, encoded.features)
 
 
 def cluster(table: Table, options: Options) -> tuple[dict[int, Clusters], dict[int, list[tuple[int, int]]]]:
@@ -198,7 +198,7 @@ def _write(
     translator: Translator,
     checkpoint: Path,
     options: Options,
-    samples: StillSamples,
+    samples: EvalDataset,
     parts: Sequence[Sequence[Table | str]],
 ) -> list[str]:
     tables = [table for part in parts for table in part if isinstance(table, Table)]
@@ -223,9 +223,9 @@ def _write(
     ]
 
 
-def _patch(translator: Translator, samples: StillSamples, number: int, object_id: int) -> Patch:
+def _patch(translator: Translator, samples: EvalDataset, number: int, object_id: int) -> Patch:
     photo, maps = read_maps(samples, number)
-    objects = Objects.of(maps[translator.method.pools])
+    objects = Objects.of(maps[translator.style_encoder.spec.ids])
     return Patch(photo, objects.places == np.searchsorted(objects.ids, object_id))
 
 

@@ -33,7 +33,7 @@ _FORM = '{"classes": {"car": 3}, "instances": {"26001": [0.1, -0.4, 0.8]}, "othe
 
 
 @dataclass(frozen=True)
-class Look:
+class StyleFeatures:
     """The features of a picture's objects."""
 
     objects: Objects
@@ -134,6 +134,17 @@ def read_style(file: Path, classes: ClassTable | None) -> Style:
         {_class_id(key, classes, where): _choice(value, f"{where}: {key}") for key, value in sections[0].items()},
         {_id(key, where): _choice(value, f"{where}: {key}") for key, value in sections[1].items()},
     )
+
+
+def read_numbers(file: Path) -> list[float]:
+    """Read the style of a whole picture from JSON: a list of numbers; raise UserError where it is none."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"--style file={file}: cannot be read as JSON: {error}") from None
+    if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
+        raise UserError(f"--style file={file}: is no list of numbers, as [0.1, -0.4]")
+    return [float(x) for x in values]
 
 
 def _class_id(key: str, classes: ClassTable | None, where: str) -> int:

@@ -13,10 +13,9 @@ from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_bytes, write_text
-from hdtrans.config.data import SideBySide
 from hdtrans.data import derived
-from hdtrans.data.io.read import read_instance, read_label, read_picture, with_channels
-from hdtrans.data.layouts import file_channels
+from hdtrans.data.fields import kind_of
+from hdtrans.data.io.read import with_channels
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
@@ -72,16 +71,16 @@ def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
     """Return what is shown of a sample: pictures of one height."""
     paths = {name: file.path for name, file in sample.files.items()}
     shown_pictures, lines = [], None
-    for name in ("label", "instance"):
-        if name in paths:
-            array = read_label(paths[name]) if name == "label" else read_instance(paths[name])
+    specs = {role: spec for role, spec in facts.data.files.items() if role in paths and kind_of(spec).has_file}
+    for role, spec in specs.items():
+        if spec.kind == "ids":
+            array = kind_of(spec).read(spec, paths[role])
             lines = derived.boundaries(array)[..., 0] > 0
-            shown_pictures.append(_small(_painted(array, facts.classes if name == "label" else None)))
-    for name in ("source", "photo", "pair"):
-        if name in paths:
-            picture = _bytes(read_picture(paths[name], file_channels(facts.data, name)))
-            halves = np.split(picture, 2, axis=1) if isinstance(facts.data, SideBySide) else [picture]
-            shown_pictures += [_small(half) for half in halves]
+            shown_pictures.append(_small(_painted(array, facts.classes if spec.values == "classes" else None)))
+    for role, spec in specs.items():
+        if spec.kind == "image":
+            picture = _bytes(kind_of(spec).read(spec, paths[role]))
+            shown_pictures += [_small(side) for side in facts.data.sides(role, picture)]
             if lines is not None:
                 shown_pictures.append(_drawn(shown_pictures[-1], lines))
     return shown_pictures

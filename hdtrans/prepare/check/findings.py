@@ -11,12 +11,12 @@ import numpy as np
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import shown
-from hdtrans.config.data import Data
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.stage import Stage
 from hdtrans.data.geometry import Geometry, plan
+from hdtrans.data.index import Index
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.label_ids import advice
-from hdtrans.data.layouts import folder_names
 from hdtrans.data.preflight import class_problems, geometry_problems
 from hdtrans.prepare.check.samples import FileFacts, SampleFacts
 
@@ -54,6 +54,7 @@ class Facts:
 
     Attributes:
         data: the section of the recipe, with the number of classes.
+        index: the folders of its root.
         recipe: None where a bare folder is checked.
         classes: of the label maps, or None.
         wanted: of each split, which files every sample must have.
@@ -61,7 +62,8 @@ class Facts:
         left: files beside others of the same name, of all splits.
     """
 
-    data: Data
+    data: DataKind
+    index: Index
     recipe: Recipe | None
     classes: ClassTable | None
     wanted: Mapping[str, Sequence[str]]
@@ -71,6 +73,10 @@ class Facts:
     def of(self, split: str) -> list[SampleFacts]:
         """Return the samples of a split."""
         return [sample for sample in self.samples if sample.split == split]
+
+    def role(self, values: str) -> str:
+        """Return the role of the files whose numbers mean this (`classes`, `instances`); '' where there are none."""
+        return next((role for role, spec in self.data.files.items() if spec.values == values), "")
 
     def files(self) -> Iterator[tuple[SampleFacts, str, FileFacts]]:
         """Yield all files with their sample and what they are."""
@@ -102,7 +108,7 @@ def _of_folders(facts: Facts) -> Iterator[Finding]:
     """Find folders without a picture, and a class table that does not fit."""
     for split, wanted in facts.wanted.items():
         there = {name for sample in facts.of(split) for name in sample.files}
-        names = folder_names(facts.data, split)
+        names = facts.data.folders(split, facts.index)
         for name in wanted:
             if name not in there:
                 words = f"{split}: there are no pictures in {names[name]}/, which hold {name} of every sample"
@@ -116,8 +122,8 @@ def _of_folders(facts: Facts) -> Iterator[Finding]:
 def _of_pairs(facts: Facts) -> Iterator[Finding]:
     for split in facts.wanted:
         samples = facts.of(split)
-        if facts.data.kind != "unpaired" and samples:
-            names = folder_names(facts.data, split)
+        if facts.data.paired and samples:
+            names = facts.data.folders(split, facts.index)
             wanted = [n for n in names if any(n in sample.files for sample in samples)]
             for name in wanted:
                 lacking = [sample for sample in samples if name not in sample.files]
@@ -142,7 +148,7 @@ def _of_files(facts: Facts) -> Iterator[Finding]:
     broken = [(f.path, f.problem) for _, _, f in facts.files() if f.problem and not f.wrong_kind]
     if broken:
         yield Finding("unreadable", ERROR, "files that cannot be read as what they should be", tuple(broken))
-    for name in ("label", "instance", "source", "photo", "pair"):
+    for name in facts.data.files:
         wrong = [(f.path, f.problem) for _, n, f in facts.files() if n == name and f.wrong_kind]
         if wrong:
             yield Finding("wrong kind", ERROR, f"files of {name} that are of another kind", tuple(wrong))
@@ -167,7 +173,9 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
             wrong.update(ids)
             images.update(ids.keys())
             told = [f"{number} ({count} pixels)" for number, count in sorted(ids.items())[:_MOST_IDS]]
-            places.append((sample.files["label"].path, ", ".join(told) + (", ..." if len(ids) > _MOST_IDS else "")))
+            places.append(
+                (sample.files[facts.role("classes")].path, ", ".join(told) + (", ..." if len(ids) > _MOST_IDS else ""))
+            )
     if wrong:
         table = [f"{n} ({wrong[n]} pixels in {images[n]} maps)" for n in sorted(wrong)[:_MOST_IDS]]
         more = f" and {len(wrong) - _MOST_IDS} more, up to {max(wrong)}" if len(wrong) > _MOST_IDS else ""
@@ -210,7 +218,8 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 def _of_instances(facts: Facts) -> Iterator[Finding]:
     """Find instance maps that disagree with the label maps, or say nothing that these do not."""
-    with_both = [s for s in facts.samples if s.pixels and "instance" in s.files and s.size and s.instances]
+    role = facts.role("instances")
+    with_both = [s for s in facts.samples if s.pixels and role in s.files and s.size and s.instances]
     if not with_both:
         return
     total = sum(sum(sample.pixels.values()) for sample in with_both)
@@ -222,7 +231,7 @@ def _of_instances(facts: Facts) -> Iterator[Finding]:
             "instance has most of; the boundaries of such maps are wrong there"
         )
         details = [
-            (s.files["instance"].path, f"{count} pixels, ids {_ranges(sorted(s.torn))}")
+            (s.files[role].path, f"{count} pixels, ids {_ranges(sorted(s.torn))}")
             for s, count in sorted(torn, key=lambda pair: -pair[1])
         ]
         yield Finding("instances", WARNING, words, tuple(details))
@@ -239,17 +248,17 @@ def _of_instances(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_constants(facts: Facts) -> Iterator[Finding]:
-    for name in ("label", "instance", "source", "photo", "pair"):
+    for name, spec in facts.data.files.items():
         places = [(f.path, "") for _, n, f in facts.files() if n == name and f.constant]
         if places:
-            what = "maps" if name in ("label", "instance") else "pictures, or a side of them,"
+            what = "maps" if spec.kind == "ids" else "pictures, or a side of them,"
             words = f"{name}: {what} whose pixels are all equal"
-            yield Finding("constant", NOTE if name == "instance" else WARNING, words, tuple(places))
+            yield Finding("constant", NOTE if spec.values == "instances" else WARNING, words, tuple(places))
 
 
 def _of_bits(facts: Facts) -> Iterator[Finding]:
     """Find pictures that differ in bits or channels, and 16-bit pictures that do not use their range."""
-    for name in ("source", "photo", "pair"):
+    for name in (role for role, spec in facts.data.files.items() if spec.kind == "image"):
         files = [f for _, n, f in facts.files() if n == name and f.header and not f.problem]
         for what in ("bits", "channels"):
             groups: dict[int, list[str]] = defaultdict(list)
@@ -279,7 +288,7 @@ def _of_copies(facts: Facts) -> Iterator[Finding]:
     """Find files of the same content: within a split, in training and another split, and within a sample."""
     owners: dict[tuple[str, bytes], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for sample, name, file in facts.files():
-        if file.digest and name != "instance" and not file.constant and not file.problem:
+        if file.digest and name != facts.role("instances") and not file.constant and not file.problem:
             owners[name, file.digest][sample.split].append(file.path)
     copies: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     overlap: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)

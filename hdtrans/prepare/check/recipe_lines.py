@@ -8,10 +8,10 @@ from typing import Any
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config.data import LabelMaps, PhotosToMaps
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
+from hdtrans.data.kinds.base import PAPER_STAGE
 from hdtrans.data.preflight import geometry_problems
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts
@@ -21,8 +21,6 @@ MULTIPLE = 32  # of sizes: the stride of pix2pixHD with one enhancer
 
 _FILLED = ("output", "train")  # by the method, where a stage does not say them
 _SAME_ASPECT = 0.03
-_AS_IN_THE_PAPER = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
-_METHODS = {"label_maps": "pix2pixhd", "picture_pairs": "pix2pixhd", "unpaired": "cyclegan"}
 
 
 def class_file(root: Path) -> ClassTable | None:
@@ -62,27 +60,25 @@ def _data(facts: Facts, method: dict[str, Any]) -> dict[str, Any]:
     data = facts.data
     values = _given(data)
     values["root"] = os.fspath(data.root)
-    if isinstance(data, LabelMaps | PhotosToMaps) and data.labels is not None:
+    if data.classes is not None:
         ids = {number for sample in facts.samples for number in sample.pixels} - {data.ignore}
         table = class_file(data.root)
         known = len(facts.classes) if facts.classes else 0
-        values["labels"] = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
-        if isinstance(data, PhotosToMaps):
-            values.pop("photo_channels", None)  # follow from labels
-    if isinstance(data, LabelMaps) and facts.recipe and not _have_instances(facts.of(data.train)):
+        labels = len(table) if table else min(65535, max([known, *(number + 1 for number in ids)]))
+        values |= data.proposed(labels)
+        values = {key: value for key, value in values.items() if key not in data.follow}
+    if facts.recipe and not _have_instances(facts.of(data.train)):
         reads = type(facts.recipe.method).model_validate(method).reads(data)
-        values |= {"instances": "components"} if "instance" in reads else {}
+        values |= data.proposed_without_instances if facts.role("instances") in reads else {}
     return values
 
 
 def _method(facts: Facts) -> dict[str, Any]:
     recipe = facts.recipe
-    values: dict[str, Any] = _given(recipe.method) if recipe else {"kind": _METHODS.get(facts.data.kind, "pix2pix")}
-    if isinstance(facts.data, LabelMaps):
+    values: dict[str, Any] = _given(recipe.method) if recipe else dict(facts.data.usual_method)
+    if facts.data.results == "pictures" and facts.data.classes is not None:
         boundary = "instance" if _instances_help(facts.of(facts.data.train)) else "labels"
         values["condition"] = values.get("condition", {}) | {"boundary": boundary}
-    if facts.data.kind == "photos_to_maps" and recipe is None:
-        values["generator"] = {"kind": "unet", "dropout": False}
     return values
 
 
@@ -98,8 +94,8 @@ def _have_instances(samples: Sequence[SampleFacts]) -> bool:
 
 
 def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    small = facts.data.kind not in ("label_maps", "picture_pairs")
-    fitting = _AS_IN_THE_PAPER if small or not sizes else _geometry(sizes)
+    usual = facts.data.usual_stage
+    fitting = _geometry(sizes) if sizes and usual is None else dict(usual or PAPER_STAGE)
     if facts.recipe is None:
         return [{**fitting, "epochs": 100, "decay_epochs": 100}]
     return [_stage(facts.recipe, stage, fitting, sizes) for stage in facts.recipe.stages]

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data, LabelMaps
 from hdtrans.config.recipe import Recipe
-from hdtrans.data.folders import SampleFiles, find_everything, folders_in
-from hdtrans.data.layouts import classes_wanted, files_for, folder_names
+from hdtrans.data.folders import SampleFiles, find_everything
+from hdtrans.data.index import Index
+from hdtrans.data.kinds.base import PHOTO, DataKind, data_of
 from hdtrans.data.preflight import class_table
 from hdtrans.prepare.check.findings import Facts, find_all
 from hdtrans.prepare.check.guess import guess
@@ -35,45 +35,46 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
         UserError: there is no such folder, nothing in it that looks like training data, or none of it for training.
     """
     recipe = given if isinstance(given, Recipe) else None
-    data = recipe.data if recipe else guess(Path(str(given)))
+    data = data_of(recipe) if recipe else guess(Path(str(given)))
+    index = Index(data.root)
     fields = recipe.method.reads(data) if recipe else frozenset(_guessed_fields(data))
     wanted, jobs, left = {}, [], []
     for split in _splits(data):
-        samples, more = find_everything(data, split, data.fields)
+        samples, more = find_everything(data, split, data.fields, index)
         if split == data.train and not samples:
-            raise UserError(_nothing(data))
+            raise UserError(_nothing(data, index))
         if samples:
-            needed = fields if split == data.train else fields - {"photo"}
-            wanted[split] = files_for(data, needed)
+            needed = fields if split == data.train else fields - {PHOTO}
+            wanted[split] = data.files_for(needed)
             jobs += [(sample, split) for sample in samples]
             left += more
     facts = _read(jobs, data, workers)
-    if recipe is None and isinstance(data, LabelMaps):
+    if recipe is None and data.classes is not None:
         data = _with_labels(data, facts)
-    everything = Facts(data, recipe, _classes(data), wanted, facts, left)
+    everything = Facts(data, index, recipe, _classes(data), wanted, facts, left)
     return Report(everything, tuple(find_all(everything)), fitting_recipe(everything))
 
 
-def _guessed_fields(data: Data) -> list[str]:
+def _guessed_fields(data: DataKind) -> list[str]:
     """Return what every sample must have: all, but for instance maps."""
-    return [field for field in data.fields if field != "instance"]
+    return [field for field, spec in data.fields.items() if spec.values != "instances"]
 
 
-def _splits(data: Data) -> list[str]:
+def _splits(data: DataKind) -> list[str]:
     named = [data.train, data.test, *([data.validation] if isinstance(data.validation, str) else [])]
     return list(dict.fromkeys(named))
 
 
-def _nothing(data: Data) -> str:
-    folders = ", ".join(f"{name}/" for name in folder_names(data, data.train).values())
-    there = ", ".join(f"{name}/" for name in folders_in(data.root)) or "no folder"
+def _nothing(data: DataKind, index: Index) -> str:
+    folders = ", ".join(f"{name}/" for name in data.folders(data.train, index).values())
+    there = ", ".join(f"{name}/" for name in index.folders) or "no folder"
     return (
         f"data.root {data.root}: no pictures to train on; data.kind: {data.kind} with the split {data.train!r} "
         f"(data.train) reads {folders}; there is {there}"
     )
 
 
-def _read(jobs: Sequence[tuple[SampleFiles, str]], data: Data, workers: int) -> list[SampleFacts]:
+def _read(jobs: Sequence[tuple[SampleFiles, str]], data: DataKind, workers: int) -> list[SampleFacts]:
     """Read all samples, in their order; few at a time, so that Ctrl-C does not wait for the rest."""
     threads = ThreadPoolExecutor(workers)
     try:
@@ -90,7 +91,7 @@ def _read(jobs: Sequence[tuple[SampleFiles, str]], data: Data, workers: int) -> 
         threads.shutdown(cancel_futures=True)
 
 
-def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
+def _with_labels(data: DataKind, facts: Sequence[SampleFacts]) -> DataKind:
     """Return the section with the number of classes that dataset.json tells, or the names of files, or the ids."""
     if table := class_file(data.root):
         return _labels(data, len(table), table)
@@ -102,18 +103,19 @@ def _with_labels(data: LabelMaps, facts: Sequence[SampleFacts]) -> LabelMaps:
     return _labels(data, min(highest + 1, 65535))
 
 
-def _labels(data: LabelMaps, labels: int, table: ClassTable | None = None) -> LabelMaps:
+def _labels(data: DataKind, labels: int, table: ClassTable | None = None) -> DataKind:
     """Return the section with so many classes; keys that are as usual are left out of the recipe lines."""
-    values = {"root": data.root, "labels": labels} | ({"test": data.test} if data.test != "test" else {})
-    usual = LabelMaps.model_validate(values)
+    model, values = type(data), {"root": data.root} | data.proposed(labels)
+    values |= {"test": data.test} if data.test != "test" else {}
+    usual = model.model_validate(values)
     if table is None or table.ignore == usual.ignore:
         return usual
-    return LabelMaps.model_validate(values | {"ignore": table.ignore})
+    return model.model_validate(values | {"ignore": table.ignore})
 
 
-def _classes(data: Data) -> ClassTable | None:
+def _classes(data: DataKind) -> ClassTable | None:
     """Return the classes; numbered ones where dataset.json cannot be read or has another number of them."""
-    labels = classes_wanted(data)
+    labels = data.classes
     try:
         table = class_table(data)
     except UserError:

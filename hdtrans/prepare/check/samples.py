@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, shown
-from hdtrans.config.data import Data, SideBySide
+from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes
 from hdtrans.data.io.header import Header
-from hdtrans.data.io.read import Loaded, load, read_instance, read_label, read_picture
-from hdtrans.data.layouts import file_channels
+from hdtrans.data.io.read import Loaded, load, read_picture
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.preflight import kind_problem
 
 Array = npt.NDArray[Any]
@@ -68,45 +68,51 @@ class SampleFacts:
     torn_background: int = 0
 
 
-def read_sample(sample: SampleFiles, split: str, data: Data) -> SampleFacts:
+def read_sample(sample: SampleFiles, split: str, data: DataKind) -> SampleFacts:
     """Read all files of a sample; whatever is wrong with them is told in what is returned."""
     files, arrays = {}, {}
     for name, path in sample.paths.items():
         files[name], array = _read_file(name, path, data)
         if array is not None:
             arrays[name] = array
-    sizes = {name: (array.shape[0], array.shape[1] // (2 if name == "pair" else 1)) for name, array in arrays.items()}
+    sizes = {
+        role: (array.shape[0], data.width_of(role, array.shape[1]))
+        for role, array in arrays.items()
+        if kind_of(data.files[role]).spatial
+    }
     problem = ""
     try:
-        check_sizes(sample.paths, sizes)
+        check_sizes({role: sample.paths[role] for role in sizes}, sizes)
     except UserError as error:
         problem = str(error).partition(": ")[2]
     size = None if problem or not sizes else next(iter(sizes.values()))
-    if "label" not in arrays and "instance" not in arrays:
-        return SampleFacts(sample.name, split, files, size, problem)
-    together = arrays if size else {name: array for name, array in arrays.items() if name == "label"}
+    found = {role: spec.values for role, spec in data.files.items() if spec.kind == "ids" and role in arrays}
+    maps: dict[str, Array] = {values: arrays[role] for role, values in found.items()}
+    together = maps if size else {values: array for values, array in maps.items() if values == "classes"}
     return SampleFacts(sample.name, split, files, size, problem, **_of_maps(together, data.ignore))
 
 
-def _read_file(name: str, path: str, data: Data) -> tuple[FileFacts, Array | None]:
+def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array | None]:
+    spec = data.files[name]
+    if not kind_of(spec).has_file:
+        try:
+            return FileFacts(path), data.read(name, path)
+        except UserError as error:
+            return FileFacts(path, problem=_words(error, path)), None
     try:
         loaded = load(path)
     except UserError as error:
         return FileFacts(path, problem=_words(error, path)), None
     digest, header = hashlib.sha256(loaded[0]).digest(), loaded[1]
     if problem := kind_problem(name, header, data):
-        if name == "label" and header.channels > 1:
+        if spec.values == "classes" and header.channels > 1:
             problem += _colours(path, loaded)
         return FileFacts(path, digest, header, problem, wrong_kind=True), None
     try:
-        if name in ("label", "instance"):
-            array: Array = read_label(path, loaded) if name == "label" else read_instance(path, loaded)
-        else:
-            array = read_picture(path, file_channels(data, name), loaded)
+        array = kind_of(spec).read_loaded(spec, path, loaded)
     except UserError as error:
         return FileFacts(path, digest, header, _words(error, path)), None
-    halves = np.split(array, 2, axis=1) if isinstance(data, SideBySide) else [array]
-    constant = any(_is_constant(half) for half in halves)
+    constant = any(_is_constant(side) for side in data.sides(name, array))
     highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
     return FileFacts(path, digest, header, constant=constant, highest=highest), array
 
@@ -133,8 +139,8 @@ def _colours(path: str, loaded: Loaded) -> str:
 
 
 def _of_maps(arrays: Mapping[str, Array], ignore: int | None) -> dict[str, Any]:
-    """Return what `SampleFacts` says of the maps, (H, W) integers from 0 to 2^31 - 1."""
-    label, instance = arrays.get("label"), arrays.get("instance")
+    """Return what `SampleFacts` says of the maps of `classes` and `instances`, (H, W) integers from 0 to 2^31 - 1."""
+    label, instance = arrays.get("classes"), arrays.get("instances")
     if label is None and instance is None:
         return {}
     if instance is None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from hdtrans.cli import run_tool
-from hdtrans.config.data import LabelMaps
 from hdtrans.data.folders import find_samples
 from hdtrans.data.io.header import probe
 from hdtrans.data.io.read import read_instance, read_label, read_picture
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.preflight import class_table
 from tests.prepare.made import dataset, files, grey_folder, label, label_map, photo, prepare, put
 

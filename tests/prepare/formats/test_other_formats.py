@@ -5,9 +5,9 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
-from hdtrans.config.data import PicturePairs
 from hdtrans.data.folders import find_samples
 from hdtrans.data.io.read import read_label, read_picture
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from tests.golden_files import shared
 from tests.prepare.made import dataset, files, grey_folder, label, photo, prepare, put
 

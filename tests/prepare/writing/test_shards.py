@@ -14,13 +14,15 @@ import torch
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import LabelMaps, Photos, Unpaired
 from hdtrans.config.stage import Stage
 from hdtrans.data.dataset import TrainingSamples, make_loader
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.io.read import load, probe, read_label
 from hdtrans.data.io.shards import index_file, is_folder
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.photos import Section as Photos
+from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.data.preflight import preflight
 from hdtrans.engine import checkpoint
 from hdtrans.prepare.writing.shards import SMALLEST_SHARD, write_shards

@@ -1,0 +1,107 @@
+"""Tables of numbers, one row a sample: `root/train_points.csv/NAME` is the path of the row NAME.
+
+A table is a CSV file in UTF-8 with a header; its first column holds the names of the samples (with their sub-folder,
+with or without an extension), all others numbers. Empty cells are missing numbers (NaN). So rows are paired with files
+by name, as the files of a folder are.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.errors import UserError, shown
+
+ENDING = ".csv"
+
+Row = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory: the names of its columns, without the first, and a float32 row (N,) for each name."""
+
+    columns: tuple[str, ...]
+    rows: Mapping[str, Row]
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a path names a table that is there."""
+    return path.suffix.lower() == ENDING and path.is_file()
+
+
+def split_row(path: str) -> tuple[str, str]:
+    """Return the table that a path leads into, and the name of the row; ('', '') where it leads into none."""
+    start = path.lower().find(f"{ENDING}/")
+    while start >= 0:
+        end = start + len(ENDING)
+        if os.path.isfile(path[:end]):
+            return path[:end], path[end + 1 :]
+        start = path.lower().find(f"{ENDING}/", start + 1)
+    return "", ""
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a table; it is read again when the file changes.
+
+    Raises:
+        UserError: the file cannot be read, a row has another number of cells than the header, a cell is no number, or a
+            name stands twice; the message names the line.
+    """
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise UserError(f"{shown(path)}: cannot be opened: {error.strerror or error}") from error
+    return _read(os.fspath(path), state.st_size, state.st_mtime_ns)
+
+
+def read_row(path: str) -> Row:
+    """Return the numbers of one row, (N,) float32; raise UserError if there is no such row."""
+    table, name = split_row(path)
+    if not table:
+        raise UserError(f"{shown(path)}: a row of a table (FILE.csv/NAME) is expected")
+    rows = read_table(table).rows
+    if name not in rows:
+        raise UserError(f"{shown(table)}: has no row {shown(name)}")
+    return rows[name].copy()
+
+
+@lru_cache(maxsize=16)
+def _read(path: str, size: int, changed: int) -> Table:
+    rows: dict[str, Row] = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if len(header) < 2:
+                raise UserError(f"{shown(path)}: line 1: a header with a name and at least one number is expected")
+            for cells in reader:
+                if not cells:
+                    continue
+                where = f"{shown(path)}: line {reader.line_num}"
+                if len(cells) != len(header):
+                    raise UserError(f"{where}: has {len(cells)} cells, but the header has {len(header)}")
+                if cells[0] in rows:
+                    raise UserError(f"{where}: the name {shown(cells[0])} stands twice; keep one of the rows")
+                rows[cells[0]] = np.array([_number(cell, where) for cell in cells[1:]], np.float32)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{shown(path)}: cannot be read as a CSV table in UTF-8: {error}") from error
+    return Table(tuple(header[1:]), rows)
+
+
+def _number(cell: str, where: str) -> float:
+    if not cell.strip():
+        return math.nan
+    try:
+        number = float(cell)
+    except ValueError:
+        raise UserError(f"{where}: {cell!r} is no number") from None
+    if not math.isfinite(number):
+        raise UserError(f"{where}: {cell!r} is not finite; leave the cell empty for a missing number")
+    return number

@@ -1,0 +1,275 @@
+"""The contract of a data kind: its section of the recipe, its files, the fields made of them, and its results.
+
+A kind's file holds one class `Section`, derived from `DataKind`. No other room asks which kind it has: all that differs
+between kinds is answered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hdtrans.common.errors import UserError, shown
+from hdtrans.config import inputs
+from hdtrans.config.data import Channels, DataSection
+from hdtrans.config.recipe import Recipe
+from hdtrans.data.fields import as_array, as_bytes, as_words, kind_of
+from hdtrans.data.io.read import as_picture, read_picture
+from hdtrans.data.label_ids import check_label_ids
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from hdtrans.data.index import Index
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+PHOTO = "photo"
+"""The field of the wanted picture, in all kinds of data that have one."""
+
+
+PAPER_STAGE: Mapping[str, Any] = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
+"""The stage of pix2pix and CycleGAN: scaled to 286x286, then cropped."""
+
+
+class DataKind(DataSection):
+    """Training data of one kind. The defaults serve data whose every field has a folder of files.
+
+    Class attributes:
+        usual_method: keys of the method that suits such data, for recipes that `check_data` proposes.
+        usual_stage: keys of the stage of such a recipe; None where the sizes of the files decide.
+        proposed_without_instances: keys of the section that do without files of instance maps.
+        follow: keys of the section that follow from the number of classes.
+        ready_note: remark of `infer` where its inputs are read as training data are, not as ready inputs.
+        natural: whether results are photographs, so that one that is nearly all black and white is suspicious.
+        endings: ends of the folders' names by role (`train_label/` ends in `_label`), where the kind names them so.
+    """
+
+    usual_method: ClassVar[Mapping[str, Any]] = {"kind": "pix2pix"}
+    usual_stage: ClassVar[Mapping[str, Any] | None] = PAPER_STAGE
+    proposed_without_instances: ClassVar[Mapping[str, Any]] = {}
+    follow: ClassVar[Collection[str]] = ()
+    ready_note: ClassVar[str] = ""
+    natural: ClassVar[bool] = True
+    endings: ClassVar[Mapping[str, str]] = {}
+
+    # Files
+
+    @property
+    def files(self) -> Mapping[str, inputs.Field]:
+        """The files of a sample by role, and how each is read; by default one for each field."""
+        return self.fields
+
+    def files_for(self, fields: Iterable[str]) -> list[str]:
+        """Return the roles of the files that the given fields are made from, in the order of `files`.
+
+        Raises:
+            UserError: such data have no such field.
+        """
+        wanted = set(fields)
+        if unknown := wanted - self.fields.keys():
+            has = ", ".join(self.fields)
+            raise UserError(f"data.kind: {self.kind} has {has}, but {', '.join(sorted(unknown))} is asked for")
+        roles = {role for name in wanted for role in self.made_from(name)}
+        return [role for role in self.files if role in roles]
+
+    def made_from(self, field: str) -> tuple[str, ...]:
+        """Return the roles of the files that a field is made from; by default its own."""
+        return (field,)
+
+    def folders(self, split: str, index: Index) -> dict[str, str]:
+        """Return the folder (or table) of each role of file, relative to the root; by default SPLIT with its ending.
+
+        Raises:
+            UserError: several layouts are there at once.
+        """
+        return {role: f"{split}{self.endings[role]}" for role in self.files}
+
+    def folders_elsewhere(self, split: str) -> str:
+        """Return a hint at another layout, for the message about a missing folder."""
+        return ""
+
+    def missing_hint(self, missing: Collection[str]) -> str:
+        """Return advice for the message that the folders of these roles are missing."""
+        return ""
+
+    def loose_files(self, split: str, index: Index) -> str:
+        """Return the role of the files that lie in the root itself, where the split has no folder; '' for none."""
+        return ""
+
+    def sides(self, role: str, array: Array) -> list[Array]:
+        """Return the pictures that a file holds side by side: by default one."""
+        return [array]
+
+    def width_of(self, role: str, width: int) -> int:
+        """Return the width of a sample whose file of this role is `width` pixels wide."""
+        return width
+
+    def width_problem(self, role: str, width: int) -> str:
+        """Return why a file of this role cannot have this width, or ''."""
+        return ""
+
+    def read(self, role: str, path: str) -> Array:
+        """Read one file of a sample.
+
+        Raises:
+            UserError: the file cannot be read, or holds an id that is no class.
+        """
+        spec = self.files[role]
+        array = kind_of(spec).read(spec, path)
+        if spec.values == "classes" and spec.size is not None:
+            check_label_ids(array, spec.size, self.ignore, shown(path))
+        return array
+
+    def read_files(self, paths: Mapping[str, str]) -> Arrays:
+        """Read the files of a sample: arrays by field, before the geometry."""
+        return {role: self.read(role, path) for role, path in paths.items()}
+
+    # Fields
+
+    def make(self, arrays: Mapping[str, Array], fields: Collection[str], random: np.random.Generator | None) -> Arrays:
+        """Make the fields of a batch from arrays that the geometry has brought to their size.
+
+        Args:
+            arrays: as `read_files` returns them, after the geometry.
+            fields: the fields that are needed.
+            random: generator of the sample, for masks and the like; None draws nothing at random.
+
+        Returns:
+            Those of the fields whose files are there.
+        """
+        return {name: array for name, array in arrays.items() if name in fields}
+
+    def mirrored_points(self, field: str) -> tuple[int, ...] | None:
+        """Return the order of the points of a field after mirroring: see `Plan.points`."""
+        return None
+
+    def needed(self, fields: Collection[str]) -> frozenset[str]:
+        """Return those of the fields that a user must give in translating; the others are made of these."""
+        return frozenset(fields)
+
+    # Inputs of translating
+
+    def holds_truth(self, ready: bool) -> bool:
+        """Return whether the files of inputs hold the true picture as well: see `read_input`."""
+        return False
+
+    def read_input(self, spec: inputs.Input, path: str, ready: bool = False) -> tuple[Array, Array | None]:
+        """Read one input of translating from a file.
+
+        Args:
+            spec: the input.
+            path: the file.
+            ready: the file is the input itself (one side, a drawing, a small picture to enlarge), not what training
+                data hold.
+
+        Returns:
+            The input, and the true picture where the file holds it.
+        """
+        return kind_of(spec).read(spec, path), None
+
+    def check_input(self, spec: inputs.Input, name: str, given: object) -> Array:
+        """Return an input that a caller gave as an array; raise UserError naming the argument if it is unusable."""
+        array = kind_of(spec).checked(spec, name, given)
+        if spec.values == "classes" and spec.size is not None:
+            check_label_ids(array, spec.size, self.ignore, name)
+        return array
+
+    # Results
+
+    def result(self, target: inputs.Input) -> inputs.Field:
+        """Return the form of a user's result: ids, or an image with its channels."""
+        return inputs.Field("image", target.size)
+
+    def to_host(self, picture: Tensor, bits: int = 8) -> Tensor:
+        """Return what the host needs of a generated picture, on its device.
+
+        Args:
+            picture: (C, H, W) in [-1, 1].
+            bits: 8 or 16 bits per channel.
+
+        Returns:
+            (H, W, C) uint8 or uint16, unless the kind has another form.
+        """
+        return (as_bytes(picture) if bits == 8 else as_words(picture)).permute(1, 2, 0).contiguous()
+
+    def from_host(self, given: Mapping[str, Array], array: Array, bits: int = 8) -> Array:
+        """Return the user's result.
+
+        Args:
+            given: the inputs by name, (H, W, C) or (H, W), of the same pixels.
+            array: as `to_host` returned it.
+            bits: 8 or 16 bits per channel.
+        """
+        return array
+
+    def result_of(self, given: Mapping[str, Array], picture: Tensor, bits: int = 8) -> Array:
+        """Turn a generated picture (C, H, W) in [-1, 1] into the user's result: `to_host`, then `from_host`."""
+        return self.from_host(given, self.to_host(picture, bits).cpu().numpy(), bits)
+
+    def true_result(self, given: Mapping[str, Array], photo: Tensor) -> Array:
+        """Turn the true picture of a batch, (C, H, W) in [-1, 1], into the form of results, for metrics."""
+        return self.result_of(given, photo)
+
+    def read_truth(self, path: str, target: inputs.Input) -> Array:
+        """Read the true result of a sample from the file of the training folder that the target is made from."""
+        return read_picture(path, self.result(target).size or 3)
+
+    def viewable(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turn the columns of a preview that show nothing as they are into class maps and RGB pictures.
+
+        Args:
+            columns: (B, H, W) maps and (B, C, H, W) pictures in [-1, 1] by name.
+        """
+        return dict(columns)
+
+    # Proposals of `check_data`
+
+    @classmethod
+    def guess(cls, root: Path, index: Index) -> DataKind | None:
+        """Return the section that fits a folder without a recipe; None where it is of another kind."""
+        return None
+
+    def proposed(self, labels: int) -> dict[str, Any]:
+        """Return keys of the section that follow from the data: the number of classes that were found."""
+        return {}
+
+
+class PictureKind(DataKind):
+    """Data whose input is a picture: batches have `source`, the input, and `photo`, the target."""
+
+    source_channels: Channels = 3
+
+    @property
+    def fields(self) -> Mapping[str, inputs.Field]:
+        """`source` and `photo`."""
+        return {
+            "source": inputs.Field("image", self.source_channels),
+            PHOTO: inputs.Field("image", self.photo_channels),
+        }
+
+
+def data_of(recipe: Recipe) -> DataKind:
+    """Return the section `data` of a recipe, whose kind this room knows."""
+    assert isinstance(recipe.data, DataKind), type(recipe.data).__name__
+    return recipe.data
+
+
+def halves(array: Array) -> tuple[Array, Array]:
+    """Return the left and the right half of an array of even width."""
+    left, right = np.split(array, 2, axis=1)
+    return left, right
+
+
+def given_picture(name: str, given: object, channels: int) -> Array:
+    """Return an array that a caller gave as a picture of so many channels."""
+    return as_picture(as_array(name, given), channels, name)
+
+
+Results = Literal["pictures", "labels", "boundaries"]

@@ -1,0 +1,114 @@
+"""A trained model from a checkpoint or a published file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
+from hdtrans.config.inputs import Inputs
+from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.registry import method_module
+from hdtrans.engine.checkpoint import digest, load
+from hdtrans.inference.publish.published import FORMS, Graph, read_published
+from hdtrans.inference.styles.clusters import Styles
+from hdtrans.methods.base import Method
+
+
+@dataclass
+class Restored:
+    """A model, ready to be moved to its device.
+
+    Attributes:
+        recipe: recipe of the training.
+        classes: names and colours of the classes; None where pictures are the input.
+        images_seen, stage: where the training was.
+        weights: SHA-256 of the file, and whether averages are used.
+        route: direction of the translation.
+        method: the method over its networks; weights that the file lacks are on the meta device.
+        inputs: inputs of the model in this direction.
+        module: the module that translates, in evaluation mode.
+        is_graph: whether the module is an exported graph, which runs as it is, and whole.
+        styles: the styles that are published with it.
+    """
+
+    recipe: Recipe
+    classes: ClassTable | None
+    images_seen: int
+    stage: int
+    weights: str
+    route: str
+    method: Method
+    inputs: Inputs
+    module: nn.Module
+    is_graph: bool
+    styles: Styles | None
+
+
+def restore(checkpoint: Path, device: torch.device, averaged: bool, route: str, trust: bool) -> Restored:
+    """Read a checkpoint or a published file: see `Translator.load`.
+
+    Raises:
+        UserError: the file cannot be used, or has no such direction, or lacks weights to translate with.
+    """
+    published = checkpoint.suffix in FORMS
+    state = read_published(checkpoint, device, trust) if published else load(checkpoint)
+    recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
+    networks, method = _networks(recipe, state, averaged)
+    own = state.get("route", "")
+    chosen = _direction(route or own, method)
+    if own not in ("", chosen):
+        raise UserError(f"--direction {route}: {checkpoint} holds the direction {own} alone; leave it out")
+    inputs = method.inputs(chosen)
+    graph: Graph | None = state.get("graph")
+    module = method.translator(networks, chosen) if graph is None else graph.module(inputs)
+    module.eval().requires_grad_(False)
+    if any(weight.is_meta for weight in module.parameters()):
+        there = ", ".join(sorted({key.split(".")[0] for key in state["networks"]}))
+        what = f" in the direction {chosen}" if chosen else ""
+        raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
+    return Restored(
+        recipe,
+        None if state["classes"] is None else ClassTable.from_dict(state["classes"]),
+        state["images_seen"],
+        state["stage"],
+        f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}",
+        chosen,
+        method,
+        inputs,
+        module,
+        graph is not None,
+        state.get("styles"),
+    )
+
+
+def _direction(route: str, method: Method) -> str:
+    """Return the direction asked for, or the first."""
+    if route in method.routes or not route:
+        return route or method.routes[0]
+    if len(method.routes) == 1:
+        raise UserError(f"--direction {route}: this model translates in one direction alone; leave it out")
+    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.routes)}")
+
+
+def _networks(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:
+    """Return networks and the method over them; those that translate have a checkpoint's weights where it has them.
+
+    No random weights are drawn first: the other networks have none.
+    """
+    module = method_module(recipe.method.kind)
+    with torch.device("meta"):
+        networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
+    weights = dict(state["networks"])
+    if averaged and state["ema"] is not None:
+        weights |= state["ema"]
+    method: Method = module.build(recipe.method, recipe.data, recipe.stages[state["stage"]], networks)
+    for name in method.averaged:
+        own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+        if own:
+            networks[name].load_state_dict(own, assign=True)
+    return networks, method
