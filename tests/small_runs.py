@@ -81,7 +81,7 @@ def translated(translator: Translator, inputs: Mapping[str, Any], **more: Any) -
     """Call a Translator with the fields of a batch that it reads, by name; with features of random looks."""
     given = inputs["label"] if "label" in inputs else inputs["source"]
     if translator.features:
-        ids = np.unique(inputs[translator.method.pools]).tolist()
+        ids = np.unique(inputs[translator.method.style.ids]).tolist()
         values = np.random.default_rng(0).uniform(-1, 1, (len(ids), translator.features))
         more = {"style": dict(zip(ids, values, strict=True)), **more}
     return translator(given, inputs.get("instance"), **more)

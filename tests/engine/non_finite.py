@@ -36,7 +36,7 @@ class Pictures(ToySamples):
         photo = sample["photo"].float() / 127.5 - 1
         if self.value is not None and counter == BAD_IMAGES + 1:  # of the second process, where there are two
             photo[0, 2, 3] = self.value
-        return Sample(sample.name, counter, {"source": sample.source, "photo": photo}, files=(f"{sample.name}.npy",))
+        return Sample(sample.name, counter, {"source": sample["source"], "photo": photo}, files=(f"{sample.name}.npy",))
 
 
 class Spoiled(TwoRoutes):

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hdtrans.common.planned import as_on_gpu
+from hdtrans.config.inputs import translated
 from hdtrans.config.loading import load_recipe
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch
-from hdtrans.data.contents import for_host
+from hdtrans.data.fields import kind_of
+from hdtrans.data.kinds.base import data_of
 from hdtrans.engine import ema, estimate, stage
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
@@ -95,13 +97,13 @@ def test_a_batch_left_on_the_host_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_picture(name: str, stage_name: str) -> None:
     recipe, part = small(name, stage_name)
     chosen = Precision("bf16", "cuda")
-    with shapes_alone(recipe, part, chosen) as (method, batch), torch.no_grad(), chosen.autocast():
-        inputs = {field: getattr(batch, field).to(GPU) for field in method.reads - {"photo"}}
-        if method.noisy:
-            inputs["seeds"] = torch.zeros(part.batch_size, dtype=torch.int64).to(GPU)
-        if method.features:
-            inputs["features"] = torch.zeros(part.batch_size, method.features, 256, 256).to(GPU)
+    with shapes_alone(recipe, part, chosen) as (method, _), torch.no_grad(), chosen.autocast():
+        inputs = {
+            spec.name: kind_of(spec).placeholder(spec, part.batch_size, 256, 256).to(GPU)
+            for spec in translated(method.inputs(method.routes[0]))
+        }
+        inputs = {name: x.float() if name == "features" else x for name, x in inputs.items()}
         picture = method.translator(method.networks)(**inputs)[0]
-        sent = for_host(recipe.data, picture)
+        sent = data_of(recipe).to_host(picture)
         assert picture.device == sent.device == GPU
         assert sent.shape[:2] == picture.shape[1:]

@@ -25,7 +25,7 @@ def test_on_the_cpu_batches_pass_through() -> None:
     given = list(batches(3))
     for batch, found in zip(given, moved(given, torch.device("cpu")), strict=True):
         assert found.names == batch.names
-        assert found.label is batch["label"]
+        assert found["label"] is batch["label"]
 
 
 class FakeStream:

@@ -347,7 +347,7 @@ class Poisoned(ToySamples):
         photo = sample["photo"].float() / 128 - 1
         if counter == 9:
             photo[0, 0, 0] = float("nan")
-        return Sample(sample.name, counter, {"source": sample.source, "photo": photo})
+        return Sample(sample.name, counter, {"source": sample["source"], "photo": photo})
 
 
 @pytest.mark.parametrize("log_every", [1, 1000])

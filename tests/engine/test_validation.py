@@ -32,7 +32,7 @@ def test_the_averaged_networks_are_judged_on_fixed_pictures(tmp_path: Path) -> N
     assert trainer.ema is not None
     generator = trainer.ema.networks["generator"]
     for place, (_, picture) in enumerate(judge.shown[-COUNT:]):
-        source = Scenes(1)[place].source
+        source = Scenes(1)[place]["source"]
         assert source is not None
         with torch.no_grad():
             torch.testing.assert_close(picture, generator(source[None].float() / 127.5 - 1), atol=0, rtol=0)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.fields import as_floats
@@ -74,13 +75,17 @@ class Critic(nn.Module):
 
 
 def _sources(batch: Batch, draw: Draw) -> Tensor:
-    assert batch["source"] is not None
     return as_floats(batch["source"], draw.dtype)
 
 
 def _photos(batch: Batch, draw: Draw) -> Tensor:
-    assert batch["photo"] is not None
     return as_floats(batch["photo"], draw.dtype)
+
+
+def picture_to_picture(direction: str = "") -> Inputs:
+    """Return the inputs of a toy: a picture, and the wanted one."""
+    given, wanted = ("photo", "source") if direction == "BtoA" else ("source", "photo")
+    return Input("source", "image", 3, field=given), Input("photo", "image", 3, role="target", field=wanted)
 
 
 class ToyTranslator(nn.Module):
@@ -127,7 +132,7 @@ class Adversarial(ToyMethod):
                 Phase("discriminator", ("discriminator",), self.discriminator_losses),
                 Phase("generator", ("generator",), self.generator_losses),
             ),
-            reads=frozenset({"source", "photo"}),
+            inputs=picture_to_picture,
             averaged=("generator",),
         )
 
@@ -205,7 +210,7 @@ class TwoRoutes(ToyMethod):
                 Phase("generators", ("forth", "back"), self.generator_losses),
                 Phase("discriminators", ("critic_a", "critic_b"), self.discriminator_losses),
             ),
-            reads=frozenset({"source", "photo"}),
+            inputs=picture_to_picture,
             averaged=("forth", "back"),
             state=dict(self.histories),
             routes=("AtoB", "BtoA"),
@@ -248,7 +253,7 @@ class Penalised(ToyMethod):
                 Phase("penalty", ("critic",), self.penalty_losses, every=2, after=self.clip),
                 Phase("generator", ("generator",), self.generator_losses),
             ),
-            reads=frozenset({"source", "photo"}),
+            inputs=picture_to_picture,
             averaged=("generator",),
         )
 

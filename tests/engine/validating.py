@@ -69,7 +69,7 @@ class Scenes(Dataset[Sample]):
 
     def __getitem__(self, place: int) -> Sample:
         sample = self.samples[place]
-        return Sample(f"place{place}", place, {"source": sample.source, "photo": sample.photo})
+        return Sample(f"place{place}", place, {"source": sample["source"], "photo": sample["photo"]})
 
 
 def validation(judge: Any, **section: Any) -> Validation:

@@ -48,7 +48,7 @@ class Large(Dataset):
         return Sample(str(counter), counter, photo=torch.full((3, 1024, 2048), counter, dtype=torch.int32))
 
 for number, batch in enumerate(make_loader(Large(), [[n] for n in range(12)], workers=2, pin_memory=False, timeout=15)):
-    assert int(batch.photo.float().mean()) == number
+    assert int(batch["photo"].float().mean()) == number
 """
 
 

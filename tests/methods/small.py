@@ -71,9 +71,8 @@ class SmallStreets(Dataset[Sample]):
         noise = torch.from_numpy(random.integers(0, 100, (3, self.height, self.width)))
         photo = noise + 70 * label % 156
         instance = (1000 * label).to(torch.int32)
-        return Sample(
-            f"street{place}", counter, label.to(torch.uint8), instance, fields={"photo": photo.to(torch.uint8)}
-        )
+        fields = {"label": label.to(torch.uint8), "instance": instance, "photo": photo.to(torch.uint8)}
+        return Sample(f"street{place}", counter, fields)
 
 
 def street_batch(count: int, height: int, width: int, labels: int = LABELS) -> Batch:

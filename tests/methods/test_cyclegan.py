@@ -109,7 +109,7 @@ def test_files_of_many_sizes_train_one_by_one_and_together() -> None:
             name: torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=noise)
             for name, size in (("source", a), ("photo", b))
         }
-        return collate([Sample(str(k), k, **random) for k in range(count)])
+        return collate([Sample(str(k), k, random) for k in range(count)])
 
     method = method_of(small_config(pool={"size": 1}))
     work = StageTraining(method, STAGE, 2, section(), Precision("fp32", "cpu"), Processes())
@@ -154,8 +154,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_each_route_has_its_generator() -> None:
     method = method_of(small_config())
     assert method.routes == ("AtoB", "BtoA")
-    x = pictures().source
-    assert x is not None
+    x = pictures()["source"]
     for route in method.routes:
         made = method.translator(method.networks, route).eval()(source=x)
         expected = method.networks[f"generator_{route}"](torch.nn.functional.pad(x / 127.5 - 1, (0, 0, 0, 0)))

@@ -45,7 +45,7 @@ class GoldenSamples(Dataset[Sample]):
         inputs = {ours: self.golden[f"step{step}/{theirs}"][slot] for ours, theirs in self.fields.items()}
         if "instance" in inputs:
             inputs["instance"] = inputs["instance"][0]
-        return Sample(str(counter), counter, **inputs)
+        return Sample(str(counter), counter, inputs)
 
 
 def repeat(

@@ -159,7 +159,7 @@ def test_a_translated_picture_does_not_depend_on_its_batch(norm: str, dropout: b
     for k in range(3):
         alone = translate(source=x[k : k + 1], seeds=seeds[k : k + 1])
         torch.testing.assert_close(batch[k : k + 1], alone, atol=1e-4, rtol=0)
-    assert method.noisy == dropout
+    assert method.noisy() == dropout
     assert torch.equal(batch, translate(source=x, seeds=seeds + 10)) is not dropout
     assert torch.equal(translate(source=x), translate(source=x, seeds=torch.zeros(3, dtype=torch.int64)))
 
@@ -169,7 +169,7 @@ def test_statistics_of_training_and_of_the_picture_differ() -> None:
     for norm in ("running", "image"):
         method = method_of(small_config(translate={"norm": norm}))
         step(method, pairs(4))
-        made.append(method.translator(method.networks).eval()(source=pairs().source).detach())
+        made.append(method.translator(method.networks).eval()(source=pairs()["source"]).detach())
     assert not torch.allclose(*made, atol=1e-3)
 
 

@@ -247,14 +247,12 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     data = PicturePairs(kind="picture_pairs", root=".", source_channels=channels)
     method = method_of(config, data=data)
     streets = street_batch(2, 19, 26)
-    assert streets.photo is not None
-    source = streets.photo[:, :1].repeat(1, channels, 1, 1).to(dtype)
+    source = streets["photo"][:, :1].repeat(1, channels, 1, 1).to(dtype)
     if dtype == torch.float32:
         source = source / 128 - 1
-    instance = streets.instance if boundary == "instance" else None
-    batch = Batch(streets.names, streets.counters, {"instance": instance, "source": source, "photo": streets.photo})
+    inputs = {"source": source} | ({"instance": streets["instance"]} if boundary == "instance" else {})
+    batch = Batch(streets.names, streets.counters, {**inputs, "photo": streets["photo"]})
     step(method, batch)
-    inputs = {"source": source} | ({} if instance is None else {"instance": instance})
     picture = method.translator(method.networks)(**inputs)
     assert picture.shape == (2, 3, 19, 26)
     columns = method.pictures(method.networks, batch, Draw())

@@ -1,5 +1,6 @@
 """pix2pixHD with an encoder: what trains it, who sees its features, and that pictures are made with them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def config_with(features: dict[str, Any] | None = None, **changes: dict[str, Any
 def encoded(method: pix2pixhd.Pix2pixHD, batch: Batch) -> Tensor:
     """Return the features of a batch's photos."""
     module = method.encoder(method.networks)
-    features = module(batch["photo"], batch["label"] if method.pools == "label" else batch["instance"])
+    features = module(batch["photo"], batch[method.style.ids])
     assert isinstance(features, Tensor)
     return features
 
@@ -81,10 +82,9 @@ def test_it_can_train_alone() -> None:
 def test_a_photo_that_is_not_finite_changes_nothing() -> None:
     method = method_of(config_with())
     streets = street_batch(2, 16, 24)
-    assert streets.photo is not None
-    photo = as_floats(streets.photo, torch.float32)
+    photo = as_floats(streets["photo"], torch.float32)
     photo[1, 0, 3, 4] = torch.nan
-    batch = Batch(streets.names, streets.counters, streets.label, streets.instance, fields={"photo": photo})
+    batch = replace(streets, fields={**streets.fields, "photo": photo})
     before = copies(method.networks)
     work = StageTraining(method, method_stage(method), 2, section(), Precision("fp32", "cpu"), Processes())
     work.step(batch, 0, 0)
@@ -118,7 +118,8 @@ def test_what_is_read() -> None:
 def test_pictures_as_input() -> None:
     method = method_of(config_with(), data=PicturePairs(kind="picture_pairs", root="."))
     streets = street_batch(2, 19, 26)
-    batch = Batch(streets.names, streets.counters, None, streets.instance, streets.photo, streets.photo)
+    fields = {"instance": streets["instance"], "source": streets["photo"], "photo": streets["photo"]}
+    batch = replace(streets, fields=fields)
     step(method, batch)
     columns = method.pictures(method.networks, batch, Draw())
     assert set(columns) == {"source", "result", "photo"}
@@ -129,7 +130,6 @@ def test_features_of_classes() -> None:
     method = method_of(config_with({"pool": "label"}, condition={"boundary": "none"}))
     batch = street_batch(2, 16, 24)
     features = encoded(method, batch)
-    assert batch["label"] is not None
     for picture, label in zip(features, batch["label"], strict=True):
         values = [picture[:, label == number].unique(dim=1).shape[1] for number in label.unique()]
         assert values == [1] * len(values)
@@ -201,7 +201,7 @@ def test_without_features_they_are_0() -> None:
     plain = translator(**inputs)
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
-    still = Batch(batch.names, batch.counters, batch["label"], batch["instance"])
+    still = Batch(batch.names, batch.counters, inputs)
     columns = method.pictures(method.networks, still, Draw())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 
