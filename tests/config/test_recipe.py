@@ -180,7 +180,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         # kinds
         (
             ["data.kind=labelmaps"],
-            "data.kind: there is no kind 'labelmaps'; there are label_maps, picture_pairs, side_by_side",
+            "data.kind: there is no kind 'labelmaps'; there are label_maps, photos, photos_to_maps, picture_pairs, ",
         ),
         (
             ["data={kind: photos, root: x, input: {kind: edge}}"],
@@ -202,7 +202,10 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
             ["data={kind: side_by_side, root: x}", "method.condition.boundary=instance"],
             "data.kind: side_by_side has photo, source, but the method also reads instance",
         ),
-        (["data={root: x}"], "data: starts with kind: one of label_maps, picture_pairs"),
+        (
+            ["data={root: x}"],
+            "data: starts with kind: one of label_maps, photos, photos_to_maps, picture_pairs, side_by_side",
+        ),
         (["method.kind=pix2pix_hd"], "method.kind: there is no method 'pix2pix_hd'; there are"),
         (["method.kind=base"], "method.kind: there is no method 'base'; there are"),
         (["method.kind=../x"], "method.kind: there is no method '../x'; there are"),
@@ -223,7 +226,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         (["data.labels=5.5"], "data.labels: Input should be a valid integer"),
         (["data.labels=65536"], "data.labels: Input should be less than or equal to 65535; given: 65536"),
         (["data.root="], "data.root: is a path"),
-        (["data="], "data: is a section"),
+        (["data="], "data: starts with kind: one of label_maps"),
         (["training=5"], "training: is a section"),
         (["method.generator=5"], "method.generator: is a section"),
         (
@@ -264,9 +267,9 @@ def test_all_problems_at_once(file: Path) -> None:
         "stages.joint.geometry=none",
     )
     assert [line.split(":")[0] for line in found] == [
+        "data.rot",
         "method.generator.widht",
         "method.discriminator.scales",
-        "data.rot",
         "training.seed",
         "training.optimizer.eps",
         "stages.0.epochs",
@@ -284,7 +287,7 @@ def test_all_stages_that_do_not_fit_the_method(file: Path) -> None:
 def test_missing_sections(tmp_path: Path) -> None:
     file = tmp_path / "empty.yaml"
     file.write_text("training: {}", encoding="utf-8")
-    assert [line.split(":")[0] for line in problems(file)] == ["method", "data", "stages"]
+    assert [line.split(":")[0] for line in problems(file)] == ["data", "method", "stages"]
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "5", "text"])

@@ -6,9 +6,12 @@ import pytest
 import scipy.ndimage
 import torch
 
+from hdtrans.config.inputs import Input
 from hdtrans.data import derived
 from hdtrans.data.kinds.photos import Section as Photos
 from hdtrans.networks.condition import boundaries as boundary_channel
+
+BOTH = ("source", "photo")
 
 
 def photos(tmp_path, **given):
@@ -127,18 +130,33 @@ class TestSplitPhoto:
     def test_channels_are_those_of_the_section(self, tmp_path, photo):
         for given in ({"kind": "edges"}, {"kind": "grey"}, {"kind": "lab"}, {"kind": "low_resolution", "factor": 2}):
             data = photos(tmp_path, **given)
-            source, wanted = derived.split_photo(data, photo)
+            made = data.make({"photo": photo}, BOTH, None)
+            source, wanted = made["source"], made["photo"]
             assert source.shape == (8, 12, data.source_channels), given
             assert wanted.shape == (8, 12, data.photo_channels), given
 
     def test_grey_is_as_read_picture_has_it(self, tmp_path, photo):
-        source, wanted = derived.split_photo(photos(tmp_path, kind="grey"), photo)
+        made = photos(tmp_path, kind="grey").make({"photo": photo}, BOTH, None)
+        source, wanted = made["source"], made["photo"]
         assert source[0, 0, 0] == round(0.299 * 200 + 0.587 * 40 + 0.114 * 90) and wanted is photo
 
     def test_ready_inputs(self, tmp_path, photo):
+        def ready(picture, **given):
+            data, file = photos(tmp_path, **given), str(tmp_path / "ready.png")
+            cv2.imwrite(file, picture[..., ::-1])
+            given, truth = data.read_input(Input.of("source", data.fields["source"]), file, ready=True)
+            assert truth is None
+            return given
+
         drawing = np.full((4, 4, 1), 255, np.uint8)
-        assert derived.ready_source(photos(tmp_path, kind="edges"), drawing) is not None
-        large = derived.ready_source(photos(tmp_path, kind="low_resolution", factor=4), photo)
+        assert np.array_equal(ready(drawing, kind="edges"), drawing)
+        large = ready(photo, kind="low_resolution", factor=4)
         assert large.shape == (32, 48, 3)
-        lightness = derived.ready_source(photos(tmp_path, kind="lab"), photo)
-        assert np.array_equal(lightness, derived.lab_of(photo)[0])
+        assert np.array_equal(ready(photo, kind="lab"), derived.lab_of(photo)[0])
+
+    def test_arrays_that_callers_give(self, tmp_path, photo):
+        """Whole numbers are a picture, whose lightness is taken; floats are a lightness already."""
+        data = photos(tmp_path, kind="lab")
+        spec, lightness = Input.of("source", data.fields["source"]), derived.lab_of(photo)[0]
+        assert np.array_equal(data.check_input(spec, "source", photo), lightness)
+        assert np.array_equal(data.check_input(spec, "source", lightness), lightness)

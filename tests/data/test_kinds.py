@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data
+from hdtrans.config.inputs import Input
+from hdtrans.config.registry import data_module
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data import derived
-from hdtrans.data.contents import read_source, result_channels, result_of, viewable
 from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
 from hdtrans.data.folders import find_samples
 from hdtrans.data.geometry import Geometry
@@ -28,7 +27,17 @@ LOAD_AND_CROP = Geometry("resize_and_crop", Size(height=8, width=10), Size(heigh
 
 def section(kind, root, **given):
     """Return a section `data`, checked."""
-    return TypeAdapter(Data).validate_python({"kind": kind, "root": root, **given})
+    return data_module(kind).Section.model_validate({"kind": kind, "root": root, **given})
+
+
+def read_source(data, path, field="source", ready=False):
+    """Read an input that training data hold in a field, as translating does."""
+    return data.read_input(Input.of("source", data.fields[field], source=field), path, ready)
+
+
+def result(data):
+    """Return the form of the results of a model of such data."""
+    return data.result(Input.of("photo", data.fields["photo"], "target"))
 
 
 def write(root, folder, name, picture):
@@ -131,7 +140,7 @@ class TestPicturePairs:
         assert sample["photo"][:, 3, 0].tolist() == [3000, 3000, 3000, 6000], (
             "alpha stays where 4 channels are asked for"
         )
-        assert still(data.model_copy(update={"photo_channels": 3})).photo.shape[0] == 3, "and is dropped elsewhere"
+        assert still(data.model_copy(update={"photo_channels": 3}))["photo"].shape[0] == 3, "and is dropped elsewhere"
         message = refused(section("picture_pairs", tmp_path, source_channels=5, photo_channels=5))
         assert "1.npy: has 7 channel(s), but 5 are wanted (data.source_channels" in message
         assert "1.png: has 4 channel(s), but 5 are wanted" in message
@@ -155,7 +164,7 @@ class TestSideBySide:
     @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
     def test_the_direction_of_a_model_that_has_both(self, root, direction):
         data, path = section("side_by_side", root, direction=direction), str(next((root / "train").iterdir()))
-        forth, back = read_source(data, path, "AtoB"), read_source(data, path, "BtoA")
+        forth, back = read_source(data, path), read_source(data, path, "photo")
         assert np.array_equal(forth[0], back[1]) and np.array_equal(forth[1], back[0])
         assert not np.array_equal(*forth)
 
@@ -201,7 +210,7 @@ class TestUnpaired:
         samples = training(data)
         assert len(samples) == 5
         for epoch in range(3):
-            drawn = {int(samples[5 * epoch + place].source[0, 0, 0]) for place in range(5)}
+            drawn = {int(samples[5 * epoch + place]["source"][0, 0, 0]) for place in range(5)}
             assert drawn == set(range(5))
 
     def test_the_longer_side_may_be_b(self, data):
@@ -209,13 +218,13 @@ class TestUnpaired:
             write(data.root, "trainB", f"b{number}.png", gradient(100 + number))
         samples = training(data)
         assert len(samples) == 8
-        assert sorted(int(samples[counter].photo[0, 0, 0]) for counter in range(8)) == list(range(100, 108))
-        assert {int(samples[counter].source[0, 0, 0]) for counter in range(40)} == set(range(5))
+        assert sorted(int(samples[counter]["photo"][0, 0, 0]) for counter in range(8)) == list(range(100, 108))
+        assert {int(samples[counter]["source"][0, 0, 0]) for counter in range(40)} == set(range(5))
 
     def test_partners_are_drawn_from_seed_and_counter(self, data):
         def partners(seed):
             samples = training(data, seed=seed)
-            return [(samples[c].name, int(samples[c].photo[0, 0, 0])) for c in range(30)]
+            return [(samples[c].name, int(samples[c]["photo"][0, 0, 0])) for c in range(30)]
 
         assert partners(0) == partners(0) != partners(1)
         pairs = set(partners(0))
@@ -231,10 +240,10 @@ class TestUnpaired:
 
     def test_each_side_has_its_own_geometry(self, data):
         samples = training(data, Geometry("crop", Size(height=8, width=10)))
-        source = [samples[c].source[1:, 0, 0].tolist() for c in range(40)]
-        photo = [samples[c].photo[1:, 0, 0].tolist() for c in range(40)]
-        flips = [(samples[c].source[1, 0, 0] > samples[c].source[1, 0, 9]).item() for c in range(40)]
-        other = [(samples[c].photo[1, 0, 0] > samples[c].photo[1, 0, 9]).item() for c in range(40)]
+        source = [samples[c]["source"][1:, 0, 0].tolist() for c in range(40)]
+        photo = [samples[c]["photo"][1:, 0, 0].tolist() for c in range(40)]
+        flips = [(samples[c]["source"][1, 0, 0] > samples[c]["source"][1, 0, 9]).item() for c in range(40)]
+        other = [(samples[c]["photo"][1, 0, 0] > samples[c]["photo"][1, 0, 9]).item() for c in range(40)]
         assert source != photo and len({*zip(flips, other, strict=True)}) == 4
 
     def test_workers_change_nothing(self, data):
@@ -242,7 +251,7 @@ class TestUnpaired:
         alone, helped = (list(make_loader(training(data), order, workers, pin_memory=False)) for workers in (0, 1))
         for first, second in zip(alone, helped, strict=True):
             assert first.names == second.names
-            assert torch.equal(first.source, second.source) and torch.equal(first.photo, second.photo)
+            assert torch.equal(first["source"], second["source"]) and torch.equal(first["photo"], second["photo"])
 
     def test_two_processes_see_the_batches_of_one(self, data):
         samples = training(data)
@@ -254,7 +263,7 @@ class TestUnpaired:
     def test_stills(self, data):
         files = find_samples(data, "train", ["source"], optional=["photo"])
         samples = EvalDataset(files, BOTH, data)
-        assert [int(samples[place].photo[0, 0, 0]) for place in range(5)] == [100, 101, 102, 100, 101]
+        assert [int(samples[place]["photo"][0, 0, 0]) for place in range(5)] == [100, 101, 102, 100, 101]
 
     def test_each_file_is_looked_at_by_itself_and_once(self, data):
         write(data.root, "trainB", "b1.png", flat(1, height=8)[..., 0])
@@ -291,10 +300,10 @@ class TestPhotos:
         assert (sample["photo"].shape, sample["photo"].dtype) == ((photo[0], 8, 10), photo[1])
         whole = still(data)
         array, truth = read_source(data, str(root / "train" / "0.png"))
-        assert np.array_equal(whole.source.numpy().transpose(1, 2, 0), array)
+        assert np.array_equal(whole["source"].numpy().transpose(1, 2, 0), array)
         assert truth.shape == (12, 16, 3)
         if photo[0] == 3:
-            again, _ = derived.split_photo(data, sample["photo"].numpy().transpose(1, 2, 0))
+            again = data.make({"photo": sample["photo"].numpy().transpose(1, 2, 0)}, ["source"], None)["source"]
             assert np.array_equal(sample["source"].numpy().transpose(1, 2, 0), again)
 
     def test_the_root_itself(self, root):
@@ -315,7 +324,7 @@ class TestPhotos:
 
     def test_grey_photos_made_larger(self, root):
         data = section("photos", root, photo_channels=1, input={"kind": "low_resolution"})
-        assert data.source_channels == 1 and still(data).source.shape == (1, 12, 16)
+        assert data.source_channels == 1 and still(data)["source"].shape == (1, 12, 16)
 
     def test_ready(self, root):
         data = section("photos", root, input={"kind": "low_resolution", "factor": 4})
@@ -325,18 +334,19 @@ class TestPhotos:
     def test_the_other_direction(self, root):
         data, path = section("photos", root, input={"kind": "edges"}), str(root / "train" / "0.png")
         drawing, photo = read_source(data, path)
-        source, truth = read_source(data, path, "BtoA")
+        source, truth = read_source(data, path, "photo")
         assert np.array_equal(source, photo) and np.array_equal(truth, drawing)
-        array, truth = read_source(data, path, "BtoA", ready=True)
+        array, truth = read_source(data, path, "photo", ready=True)
         assert np.array_equal(array, photo) and truth is None
 
     def test_colours_come_back(self, root):
         data = section("photos", root, input={"kind": "lab"})
         sample = still(data)
-        back = result_of(data, sample["source"].numpy().transpose(1, 2, 0), sample["photo"])
+        back = data.result_of({"source": sample["source"].numpy().transpose(1, 2, 0)}, sample["photo"])
         photo = cv2.imread(str(root / "train" / "0.png"))[..., ::-1]
-        assert result_channels(data) == 3 and np.abs(back.astype(int) - photo).max() <= 1
-        columns = viewable(data, {"source": sample["source"][None], "result": sample["photo"][None]})
+        assert (result(data).kind, result(data).size) == ("image", 3)
+        assert np.abs(back.astype(int) - photo).max() <= 1
+        columns = data.viewable({"source": sample["source"][None], "result": sample["photo"][None]})
         assert columns["source"].shape == (1, 1, 12, 16) and columns["result"].shape == (1, 3, 12, 16)
         assert np.allclose((columns["result"][0].numpy().transpose(1, 2, 0) + 1) * 127.5, back, atol=0.01)
 
@@ -362,19 +372,20 @@ class TestPhotosToMaps:
         assert sample["source"][:, 0, 0].tolist() == [9, 0, 0] and sample["photo"].shape == (3, 12, 16)
         assert sample["photo"][:, 1, 1].tolist() == [255, 0, 0] and sample["photo"][:, 1, 9].tolist() == [0, 0, 255]
         assert sample["photo"][:, 0, 0].tolist() == [0, 0, 0], "no class"
-        ids = result_of(data, None, sample["photo"].float() / 127.5 - 1)
-        assert ids.dtype == np.uint8 and ids[1].tolist() == [0] * 8 + [2] * 8 and result_channels(data) == 0
-        shown = viewable(data, {"source": sample["source"][None], "result": sample["photo"][None]})
+        ids = data.result_of({}, sample["photo"].float() / 127.5 - 1)
+        assert ids.dtype == np.uint8 and ids[1].tolist() == [0] * 8 + [2] * 8
+        assert (result(data).kind, result(data).size) == ("ids", 3)
+        shown = data.viewable({"source": sample["source"][None], "result": sample["photo"][None]})
         assert shown["source"].ndim == 4 and shown["result"].shape == (1, 12, 16)
-        assert len(class_table(data)) == 3 and training(data)[0].photo.shape == (3, 8, 10)
+        assert len(class_table(data)) == 3 and training(data)[0]["photo"].shape == (3, 8, 10)
 
     @pytest.mark.parametrize(("target", "row", "column"), [("label_boundaries", 4, 8), ("instance_boundaries", 6, 2)])
     def test_boundaries(self, root, target, row, column):
         data = section("photos_to_maps", root, target=target)
-        photo = still(data).photo
+        photo = still(data)["photo"]
         assert photo.shape == (1, 12, 16) and photo[0, row, column] == 255 and photo[0, 9, 14] == 0
-        assert class_table(data) is None and result_channels(data) == 1
-        assert set(training(data)[0].photo.unique().tolist()) <= {0, 255}, "maps are never mixed"
+        assert class_table(data) is None and (result(data).kind, result(data).size) == ("image", 1)
+        assert set(training(data)[0]["photo"].unique().tolist()) <= {0, 255}, "maps are never mixed"
 
     def test_bad_ids(self, root):
         message = refused(section("photos_to_maps", root, target="labels", labels=2))
@@ -384,7 +395,7 @@ class TestPhotosToMaps:
         data = section("photos_to_maps", root, target="labels", labels=3)
         write(root, "test_img", "7.png", gradient(1))
         files = find_samples(data, "test", ["source"], optional=["photo"])
-        assert EvalDataset(files, BOTH, data)[0].photo is None
+        assert "photo" not in EvalDataset(files, BOTH, data)[0].fields
         assert isinstance(data, PhotosToMaps)
 
 
@@ -407,8 +418,8 @@ class TestComponents:
         sample = still(data, fields=self.FIELDS)
         assert sample["instance"].dtype == torch.int32 and len(sample["instance"].unique()) == 3
         for drawn in (training(data, seed=seed, fields=self.FIELDS)[seed] for seed in range(6)):
-            assert drawn.label.shape == (8, 10)
-            assert np.array_equal(drawn.instance.numpy(), derived.components(drawn.label.numpy()))
+            assert drawn["label"].shape == (8, 10)
+            assert np.array_equal(drawn["instance"].numpy(), derived.components(drawn["label"].numpy()))
 
     def test_no_instance_files_are_looked_for(self, data):
         (data.root / "train_inst").mkdir()
@@ -522,7 +533,7 @@ class TestSections:
     )
     def test_what_is_resolved_reads_back(self, tmp_path, kind, given):
         data = section(kind, tmp_path, **given)
-        assert TypeAdapter(Data).validate_python(data.model_dump(mode="json")) == data
+        assert type(data).model_validate(data.model_dump(mode="json")) == data
 
 
 def real(name):
@@ -541,15 +552,17 @@ class TestRealData:
         geometry = Geometry("resize_and_crop", Size(height=256, width=256), Size(height=286, width=286))
         sample = training(data, geometry)[0]
         assert sample["source"].shape == sample["photo"].shape == (3, 256, 256)
-        colours = still(data).source.float().flatten(1).unique(dim=1).shape[1]
-        assert colours < still(data).photo.float().flatten(1).unique(dim=1).shape[1], "the source is the label picture"
+        colours = still(data)["source"].float().flatten(1).unique(dim=1).shape[1]
+        assert colours < still(data)["photo"].float().flatten(1).unique(dim=1).shape[1], (
+            "the source is the label picture"
+        )
 
     def test_facades_side_by_side(self):
         data = section("side_by_side", real("facades_side_by_side"), direction="BtoA")
         assert refused(data) == "" and len(find_samples(data, "train", BOTH)) == 50
-        assert still(data).source.shape[2] == 256
+        assert still(data)["source"].shape[2] == 256
         geometry = Geometry("resize_and_crop", Size(height=256, width=256), Size(height=286, width=286))
-        assert training(data, geometry)[7].source.shape == (3, 256, 256)
+        assert training(data, geometry)[7]["source"].shape == (3, 256, 256)
 
     def test_edges2shoes(self):
         data = section("side_by_side", real("edges2shoes"), test="val", source_channels=1)
@@ -561,10 +574,10 @@ class TestRealData:
         root = real("summer2winter")
         data = section("unpaired", root)
         assert refused(data) == "" and len(find_samples(data, "train", BOTH)) == 200
-        assert training(data)[0].source.shape == (3, 8, 10)
+        assert training(data)[0]["source"].shape == (3, 8, 10)
         for given in ({"kind": "edges"}, {"kind": "lab"}, {"kind": "low_resolution"}):
             photos = section("photos", root, train="trainA", test="testA", input=given)
-            assert refused(photos) == "" and still(photos, "trainA").photo.shape[1:] == (256, 256)
+            assert refused(photos) == "" and still(photos, "trainA")["photo"].shape[1:] == (256, 256)
 
     def test_cityscapes(self):
         data = section("photos_to_maps", real("cityscapes"), target="labels", labels=35)

@@ -12,7 +12,6 @@ import torch
 
 from hdtrans.cli import run_tool
 from hdtrans.data.batch import Batch
-from hdtrans.data.contents import make_fields
 from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
 from hdtrans.evaluation.metrics.folder_metrics import LabelMetric
 from hdtrans.evaluation.validation import PictureJudge
@@ -86,13 +85,13 @@ def test_pixels_of_no_class_are_not_counted() -> None:
     """Of wanted classes a batch holds one channel each; where none is set, the file had the ignored id."""
     data = PhotosToMaps(kind="photos_to_maps", root=".", target="labels", labels=3)
     label = np.array([[0, 1, 255, 2]], np.uint8)
-    made = make_fields(data, {"source": np.zeros((1, 4, 3), np.uint8), "label": label}, {"source", "photo"})
+    made = data.make({"source": np.zeros((1, 4, 3), np.uint8), "label": label}, {"source", "photo"}, None)
     fields = {name: torch.from_numpy(x.transpose(2, 0, 1))[None] for name, x in made.items()}
     from hdtrans.common.classes import ClassTable
 
     judge = PictureJudge(data, [LabelMetric(ClassTable.generic(3, 255))])
     picture = torch.tensor([[1.0, -1, 0], [1.0, 1, 0], [1, 1, 1], [-1, -1, 1]]).T.reshape(1, 3, 1, 4)
-    counts = judge.measure(Batch(("a",), (0,), **fields), picture)[0]
+    counts = judge.measure(Batch(("a",), (0,), fields), picture)[0]
     assert counts.sum() == 3 and np.diag(counts).tolist() == [1, 0, 1]
 
 

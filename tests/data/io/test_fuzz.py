@@ -134,7 +134,7 @@ def test_mutant_that_lets_errors_of_decoders_through_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     for module in ("header", "read"):
-        monkeypatch.setattr(f"hdtrans.data.{module}.DECODER_ERRORS", ())
+        monkeypatch.setattr(f"hdtrans.data.io.{module}.DECODER_ERRORS", ())
     seen = []
     for kind in WHOLE:
         try:
