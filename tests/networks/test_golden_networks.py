@@ -44,6 +44,36 @@ def test_global_generator(name: str) -> None:
     assert difference(coarse_to_fine(networks, golden["input/x"], "head"), golden["output/y"]) < TOLERANCE
 
 
+@pytest.mark.parametrize("name", ["global", "local", "global_features"])
+@torch.no_grad()
+def test_first_picture_of_a_pix2pixhd_trace(name: str) -> None:
+    """Condition, encoder, pooling and both stages' generators, on a golden file that every clone carries."""
+    golden = Golden("pix2pixhd", f"train_trace_{name}.npz")
+    c = golden.config
+    enhancers = c["n_local_enhancers"] if c["netG"] == "local" else 0
+    features = c["feat_num"] if c["instance_features"] else 0
+    condition = Condition(c["label_nc"], 0, None, "zeros", "instance", features)
+    channels, width = condition.channels + features, c["ngf"] * 2**enhancers
+    networks = nn.ModuleDict({"trunk": Trunk(channels, width, c["n_downsample_global"], c["n_blocks_global"])})
+    if enhancers:
+        networks["enhancer1"] = Enhancer(channels, width // 2, c["n_blocks_local"], out_channels=3)
+    else:
+        networks["head"] = Head(width)
+    state = rename(networks.state_dict(), pix2pixhd_generator(networks, enhancers), golden.under("state/G"))
+    label, instance, image = (golden[f"step0/{field}"] for field in ("label", "instance", "image"))
+    pooled = None
+    if features:
+        networks["encoder"] = Encoder(3, features, c["nef"], c["n_downsample_E"])
+        keys = resnet("encoder", networks["encoder"])
+        state |= rename(networks.state_dict(), keys, golden.under("state/E"))
+    networks.load_state_dict(state)
+    if features:
+        pooled = pool(networks["encoder"](image), instance[:, 0])
+    x = condition(label, instance[:, 0], None, torch.float32, pooled)
+    picture = coarse_to_fine(networks, x, "enhancer1" if enhancers else "head")
+    assert difference(picture, golden["step0/fake"].float()) < TOLERANCE
+
+
 @torch.no_grad()
 def test_feature_encoder() -> None:
     golden = Golden("pix2pixhd", "feature_encoder.npz")
@@ -119,6 +149,30 @@ def test_unet(name: str) -> None:
     c = golden.config
     network = UNet(c["input_nc"], c["output_nc"], c["ngf"], c["num_downs"], c["norm"])
     hold(golden, network, unet("x", network), "G")
+
+
+@torch.no_grad()
+def test_first_picture_of_the_pix2pix_trace() -> None:
+    """The U-Net in training mode: batch norm over both pictures of the batch."""
+    golden = Golden("pix2pix", "train_trace.npz")
+    c = golden.config
+    network = UNet(3, 3, c["ngf"], c["num_downs"], c["norm"], dropout=c["dropout"])
+    networks = nn.ModuleDict({"x": network})
+    networks.load_state_dict(rename(networks.state_dict(), unet("x", network), golden.under("state/G")))
+    assert difference(network.train()(golden["step0/A"]), golden["step0/fake"].float()) < TOLERANCE
+
+
+@pytest.mark.parametrize(("letter", "given", "made"), [("A", "A", "B"), ("B", "B", "A")])
+def test_first_picture_of_the_cyclegan_trace(letter: str, given: str, made: str) -> None:
+    golden = Golden("cyclegan", "train_trace.npz")
+    c = golden.config
+    network = ResNet(3, 3, c["ngf"], 2, c["n_blocks"], c["norm"], c["dropout"])
+    networks = nn.ModuleDict({"x": network})
+    keys = resnet("x", network)
+    networks.load_state_dict(rename(networks.state_dict(), keys, golden.under(f"state/G_{letter}")))
+    with torch.no_grad():
+        picture = network(golden[f"step0/{given}"])
+    assert difference(picture, golden[f"step0/fake_{made}"].float()) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["resnet_6blocks", "resnet_9blocks", "resnet_6blocks_dropout_eval"])
