@@ -12,7 +12,7 @@ from hdtrans.common.errors import UserError, nearest
 METHODS = "hdtrans.methods"
 """Entry-point group of methods, and the package of those that come with hdtrans."""
 
-_NO_KIND = frozenset({"base", "inputs"})  # files beside the kinds of a package that hold no kind
+_NO_KIND = frozenset({"base", "history", "inputs"})  # files beside the kinds of a package that hold no kind
 
 
 def plugin_kinds(group: str, package: str) -> list[str]:

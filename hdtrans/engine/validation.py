@@ -152,7 +152,7 @@ class Validation:
         """Yield what was measured of this process's share of the pictures."""
         networks.eval()
         processes = work.processes
-        translator = work.method.translator(networks, work.method.routes[0]).eval()
+        translator = work.method.translator(networks, work.method.directions[0]).eval()
         for place in self._places[processes.rank :: processes.world]:
             batch = collate([self._samples[place]]).to(processes.device)
             with work.precision.autocast():

@@ -31,7 +31,7 @@ from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.styles.style import NO_STYLES, OTHERS, Choice, Look, Style, of_instances
 from hdtrans.inference.transfers import Transfers
 from hdtrans.methods.base import Method
-from hdtrans.networks.kernels.prepacked import lay_out
+from hdtrans.networks.kernels.prepacked import prepack
 
 Map = npt.NDArray[Any]
 Picture = npt.NDArray[Any]
@@ -243,7 +243,7 @@ class Translator:
         _check_seed(seed)
         assert not self.features or all("features" in inputs for inputs in batch), "inputs without a style"
         if self._to_lay_out and not self.compiled:
-            lay_out(self.module, self.precision.compute, by_shape=self.max_memory is None)
+            prepack(self.module, self.precision.compute, by_shape=self.max_memory is None)
             self._to_lay_out, self._laid_out = False, True
         with torch.inference_mode(), self.precision.full() if self._laid_out else self.precision.autocast():
             yield
@@ -373,11 +373,11 @@ def _tensors(inputs: Mapping[str, Map], seed: int | None) -> dict[str, torch.Ten
 
 def _route(route: str, method: Method) -> str:
     """Return the direction asked for, or the first."""
-    if route in method.routes or not route:
-        return route or method.routes[0]
-    if len(method.routes) == 1:
+    if route in method.directions or not route:
+        return route or method.directions[0]
+    if len(method.directions) == 1:
         raise UserError(f"--direction {route}: this model translates in one direction alone; leave it out")
-    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.routes)}")
+    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.directions)}")
 
 
 def _restore(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:

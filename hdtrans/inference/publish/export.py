@@ -132,7 +132,7 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
     from safetensors.torch import save_file
 
     method = own.method
-    modules = [method.translator(method.networks, route) for route in (method.routes if every else (own.route,))]
+    modules = [method.translator(method.networks, route) for route in (method.directions if every else (own.route,))]
     modules += [method.encoder(method.networks)] if method.features else []
     used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
     weights = {
