@@ -232,7 +232,7 @@ def at_work(name: str, precision: str, device: str) -> tuple[StageTraining, Ema,
     chosen = Precision(precision, place.type)
     chosen.prepare(what.networks, place)
     method = what.make_method(what.stages[0])
-    chosen.prepare(method.helpers, place, fixed=True)
+    chosen.prepare(method.frozen_networks, place, fixed=True)
     work = StageTraining(method, what.stages[0], 5, section(), chosen, Processes(device=place))
     samples: Any = what.make_samples(0)
     batches = [collate([samples[counter] for counter in (2 * n, 2 * n + 1)]) for n in range(4)]
@@ -272,9 +272,9 @@ def bytes_of_a_step(recipe: Recipe, precision: Precision) -> int:
     before = torch.cuda.memory_allocated(GPU)
     networks = module.build_networks(recipe.method, recipe.data)
     method = module.build(recipe.method, recipe.data, stage, networks)
-    method.load_helpers(weights=False)
+    method.load_frozen_networks(weights=False)
     precision.prepare(networks, GPU)
-    precision.prepare(method.helpers, GPU, fixed=True)
+    precision.prepare(method.frozen_networks, GPU, fixed=True)
     work = StageTraining(method, stage, 2, recipe.training, precision, Processes(device=GPU))
     assert stage.size is not None
     batch = street_batch(stage.batch_size, stage.size.height, stage.size.width).to(GPU)

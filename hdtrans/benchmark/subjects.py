@@ -75,19 +75,19 @@ class Training:
         module = method_module(recipe.method.kind)
         self.networks = module.build_networks(recipe.method, recipe.data, 0)
         self.method = module.build(recipe.method, recipe.data, stage, self.networks)
-        self.method.load_helpers(weights=False)
+        self.method.load_frozen_networks(weights=False)
         self.precision.prepare(self.networks, self.device)
-        self.precision.prepare(self.method.helpers, self.device, fixed=True)
+        self.precision.prepare(self.method.frozen_networks, self.device, fixed=True)
         self.work = self.alone = StageTraining(self.method, stage, 1, recipe.training, self.precision, processes)
         if processes.world > 1:
             single = Processes(device=self.device)
             self.alone = StageTraining(self.method, stage, 1, recipe.training, self.precision, single)
-            self.alone.workers = self.work.workers  # one set of moments
+            self.alone.phase_optimizers = self.work.phase_optimizers  # one set of moments
         self.ema = Ema(self.networks, self.method.averaged, 1000)
-        layers = [(name, layer) for name, fixed in self.method.helpers.items() for layer in fixed.modules()]
+        layers = [(name, layer) for name, fixed in self.method.frozen_networks.items() for layer in fixed.modules()]
         self.parts = [*self.networks.items(), *(part for part in layers if not list(part[1].children()))]
-        self.fixed = tuple(self.method.helpers)
-        self.optimizers = tuple(worker.optimizer for worker in self.work.workers)
+        self.fixed = tuple(self.method.frozen_networks)
+        self.optimizers = tuple(each.optimizer for each in self.work.phase_optimizers)
 
     def make(self, scene: Scene, batch: int, alone: bool = False) -> Work:
         """Return what takes one step on so many copies of a scene; `alone` exchanges nothing with other processes."""
@@ -138,7 +138,7 @@ def _named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         kind, network = type(part).__name__, name.split(".")[1:2]
         if kind == "ResidualBlock":
             yield f"{network[0]} blocks", part
-        elif kind == "Segment" and not name.endswith((".first", ".second")):
+        elif kind == "ConvBlock" and not name.endswith((".first", ".second")):
             yield name.removeprefix("networks.").replace(".segments.", " "), part
 
 

@@ -16,7 +16,7 @@ KINDS = "hdtrans.kinds"
 """Entry-point group of data kinds."""
 _KINDS_PACKAGE = "hdtrans.data.kinds"
 
-_NO_KIND = frozenset({"base", "inputs"})  # files beside the kinds of a package that hold no kind
+_NO_KIND = frozenset({"base", "history", "inputs"})  # files beside the kinds of a package that hold no kind
 
 
 def plugin_kinds(group: str, package: str) -> list[str]:

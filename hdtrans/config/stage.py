@@ -42,6 +42,9 @@ class Stage(Section):
     `size` is what the networks see. `geometry` says how a file gets there: `resize` to it; `scale_width` to its width,
     keeping the aspect; `crop` it at random from the file; `resize_and_crop` and `scale_width_and_crop`, the same after
     scaling to `load`; `none`: as the file is. `batch_size` is per process.
+
+    The learning rate is constant for `epochs`, then falls to 0 linearly over `decay_epochs` (`decay: linear`). With
+    `decay: step` it is multiplied by `decay_factor` after every `decay_every` epochs.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "train"
@@ -54,6 +57,9 @@ class Stage(Section):
     decay_epochs: Annotated[float, Field(ge=0)] = 0
     batch_size: PositiveInt = 1
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    decay: Literal["linear", "step"] = "linear"
+    decay_every: Annotated[float, Field(gt=0)] | None = None
+    decay_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     _serialize = field_serializer("size", "load")(_size_or_text)
 
@@ -61,6 +67,10 @@ class Stage(Section):
     def _sizes_fit(self) -> "Stage":
         if self.epochs + self.decay_epochs <= 0:
             raise ValueError("epochs and decay_epochs are both 0: a stage trains for some epochs")
+        if self.decay == "step" and (self.decay_every is None or self.decay_epochs > 0):
+            raise ValueError("decay: step needs decay_every, in epochs, and takes no decay_epochs (epochs is all)")
+        if self.decay == "linear" and self.decay_every is not None:
+            raise ValueError("decay_every is not used by decay: linear; leave it out, or give decay: step")
         if self.geometry == "none":
             if self.size is not None:
                 raise ValueError("geometry: none takes the files as they are; leave out size")

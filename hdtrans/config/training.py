@@ -8,11 +8,15 @@ from hdtrans.config.section import Section
 
 
 class Adam(Section):
-    """Adam (Kingma and Ba, 2015), one for each phase, with the betas of the pix2pix family."""
+    """Adam (Kingma and Ba, 2015), one for each phase, with the betas of the pix2pix family.
+
+    `weight_decay` adds that many times the weights to their gradients (L2).
+    """
 
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
     eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Ema(Section):

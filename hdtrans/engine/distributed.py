@@ -67,6 +67,13 @@ class Processes:
             values /= self.world
         return values
 
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes; each loss's gradient reaches the values of every process."""
+        if self.world == 1:
+            return values
+        summed: Tensor = _Total.apply(values)
+        return summed
+
     def largest(self, number: int) -> int:
         """Return the largest of an integer each; on the CPU, so that a GPU's queue is not waited for."""
         if self.world == 1:
@@ -156,6 +163,20 @@ class Processes:
 
     def _of(self, kind: str) -> Any:
         return None if self._groups is None else getattr(self._groups, kind)
+
+
+class _Total(torch.autograd.Function):
+    """Sum over all processes, forth and back."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        summed = values.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Total.apply(gradient)
 
 
 @dataclass(frozen=True)

@@ -137,26 +137,28 @@ def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[Stag
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
         method = module.build(recipe.method, recipe.data, stage, networks)
         with _default_type(precision.compute):
-            method.load_helpers(weights=False)
+            method.load_frozen_networks(weights=False)
         work = StageTraining(method, stage, 1, recipe.training, precision, Processes())
         batch = _batch(recipe, stage)
         with _Count(_after_a_step(work)) as count:
             work.step(batch, 0, 0)
     trained = 3 * sum(_bytes(p) for name in work.trained for p in networks[name].parameters())
-    weights = sum(_bytes(p) for part in (networks, method.helpers) for p in part.parameters())
+    weights = sum(_bytes(p) for part in (networks, method.frozen_networks) for p in part.parameters())
     averages = sum(_bytes(p) for name in method.averaged for p in networks[name].parameters())
     return work, Cost(count.flops, weights, trained, count.most, averages if recipe.training.ema else 0)
 
 
 def _after_a_step(work: StageTraining) -> list[Tensor]:
     """Give all that is trained gradients and moments, as they are there between two steps; return all tensors."""
-    tensors = [x for part in (work.method.networks, work.method.helpers) for x in (*part.parameters(), *part.buffers())]
-    for worker in work.workers:
-        for parameter in worker.parameters.values():
+    tensors = [
+        x for part in (work.method.networks, work.method.frozen_networks) for x in (*part.parameters(), *part.buffers())
+    ]
+    for each in work.phase_optimizers:
+        for parameter in each.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
             tensors.append(parameter.grad)
-        worker.optimizer.step()
-        tensors += [moment for moments in worker.optimizer.state.values() for moment in moments.values()]
+        each.optimizer.step()
+        tensors += [moment for moments in each.optimizer.state.values() for moment in moments.values()]
     return tensors
 
 

@@ -44,8 +44,8 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Before:
-    """What a phase may change besides weights, as it was: buffers, and what the method remembers."""
+class Snapshot:
+    """State that a phase may change besides weights: buffers, and the extra state of the method."""
 
     buffers: list[Tensor]
     memory: dict[str, dict[str, Any]]
@@ -63,7 +63,7 @@ class PhaseFigures:
         found: whether losses, and whether gradients, are not finite on some process.
         scale: of the losses.
         learning_rate: of the step.
-        before: what was before the phase; before the whole step, if it is the first.
+        before: state before the phase; before the whole step, if it is the first.
     """
 
     name: str
@@ -73,7 +73,7 @@ class PhaseFigures:
     found: Tensor
     scale: Tensor | None
     learning_rate: float
-    before: Before
+    before: Snapshot
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Step:
         batch: what was trained on; its names and files alone.
         images, images_seen: before it, by the stage and by the run.
         phases: those that ran.
-        variations: how much the generated pictures vary over their pixels, by route.
+        variations: how much the generated pictures vary over their pixels, by direction.
     """
 
     batch: Batch
@@ -136,7 +136,7 @@ class Step:
         if self._event is not None:
             self._event.synchronize()
         values = iter(self._sent.tolist())
-        variations = {route: next(values) for route in self.variations}
+        variations = {direction: next(values) for direction in self.variations}
         return [_report(phase, values) for phase in self.phases], variations
 
 

@@ -1,6 +1,6 @@
-"""What one stage trains with: its method, its wrapped networks, and an optimizer and a scaler for each phase."""
+"""One stage in training: its method, its wrapped networks, and an optimizer and a scaler for each phase."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,15 @@ from hdtrans.config.stage import Stage
 from hdtrans.config.training import Training
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
-from hdtrans.engine.guard import Before, Guard, PhaseFigures, Step
-from hdtrans.engine.optim import decay, load_adam, make_adam, step_adam
+from hdtrans.engine.guard import Guard, PhaseFigures, Snapshot, Step
+from hdtrans.engine.optim import clip_gradients, decay, load_adam, make_adam, step_adam
 from hdtrans.engine.precision import Precision, Scaler
-from hdtrans.methods.base import Draw, Method, Phase
+from hdtrans.methods.base import Method, Phase, StepContext
 
 
 @dataclass
-class Worker:
-    """A phase with what steps it."""
+class PhaseOptimizer:
+    """A phase with its parameters, its optimizer and its scaler."""
 
     phase: Phase
     parameters: dict[str, nn.Parameter]
@@ -61,22 +61,22 @@ class StageTraining:
         # Walking through networks at every step takes milliseconds.
         self._weights = {name: list(network.parameters()) for name, network in method.networks.items()}
         self._buffers = list(method.networks.buffers())
-        self.focus(self.trained)
+        self.set_trainable(self.trained)
         self.train_mode()
         self.nets: dict[str, nn.Module] = {
             name: processes.wrap(network) if name in self.trained else network
             for name, network in method.networks.items()
         }
-        self.workers = [self._worker(phase) for phase in method.phases if phase.trains]
+        self.phase_optimizers = [self._phase_optimizer(phase) for phase in method.phases if phase.trains]
         self.guard = Guard(processes)
 
-    def _worker(self, phase: Phase) -> Worker:
+    def _phase_optimizer(self, phase: Phase) -> PhaseOptimizer:
         networks = self.method.networks
         parameters = {f"{name}.{key}": p for name in phase.trains for key, p in networks[name].named_parameters()}
         optimizer = make_adam(parameters.values(), self.training.optimizer, self.learning_rate)
-        return Worker(phase, parameters, optimizer, self.precision.scaler(self.processes.device))
+        return PhaseOptimizer(phase, parameters, optimizer, self.precision.scaler(self.processes.device))
 
-    def focus(self, trained: Iterable[str]) -> None:
+    def set_trainable(self, trained: Iterable[str]) -> None:
         """Turn gradients on for the networks named and off for all others."""
         trained = set(trained)
         for name, weights in self._weights.items():
@@ -100,44 +100,82 @@ class StageTraining:
             images: drawn by this stage before the batch.
             images_seen: by the whole run before the batch.
         """
-        first_slot = self.processes.rank * self.stage.batch_size
-        slots = range(first_slot, first_slot + len(batch))
-        draw = Draw(images_seen, self.training.seed, batch.counters, slots, self.precision.compute, self.precision.full)
+        running = [each for each in self.phase_optimizers if (images // self.global_batch) % each.phase.every == 0]
+        trained = {name for each in running for name in each.phase.trains}
+        context = self._context(batch, images_seen, trained)
         self.taken = Step(Batch(batch.names, batch.counters, files=batch.files), images, images_seen)
-        before: Before | None = self._now()
+        before: Snapshot | None = self.snapshot()
         if self.precision.channels_last:
             batch = batch.channels_last()
-        for worker in self.workers:  # now, for memory is shortest at the end of the forward pass
-            worker.optimizer.zero_grad(set_to_none=True)
-        self.focus(self.trained)
+        for each in self.phase_optimizers:  # now, for memory is shortest at the end of the forward pass
+            each.optimizer.zero_grad(set_to_none=True)
+        self.set_trainable(trained)
         with self.precision.autocast():
-            shared = self.method.share(self.nets, batch, draw)
-        self.taken.variations = {route: variation(x) for route, x in self.method.generated(shared).items()}
-        for worker in self.workers:
-            if (images // self.global_batch) % worker.phase.every == 0:
-                self._run(worker, batch, shared, draw, self.current_learning_rate(images), before or self._now())
-                before = None
+            shared = self.method.forward_shared(self._nets(trained), batch, context)
+        for each in running:
+            learning_rate = self.current_learning_rate(images) * each.phase.rate
+            self._run(each, batch, shared, context, learning_rate, before or self.snapshot())
+            before = None
+        generated = self.method.generated(shared)
+        self.taken.variations = {direction: variation(x) for direction, x in generated.items()}
         return self.taken.losses
 
-    def _run(self, worker: Worker, batch: Batch, shared: Any, draw: Draw, learning_rate: float, before: Before) -> None:
-        """Run one phase. Networks it does not train are called bare: their gradients are off and not to be averaged."""
-        phase, optimizer, scaler = worker.phase, worker.optimizer, worker.scaler
-        self.focus(phase.trains)
-        nets = {
-            name: self.nets[name] if name in phase.trains else network for name, network in self.method.networks.items()
-        }
+    def _context(self, batch: Batch, images_seen: int, trained: Iterable[str]) -> StepContext:
+        """Return the context of a step that trains these networks."""
+        first = self.processes.rank * self.stage.batch_size
+
+        def shared(make: Callable[[], Any]) -> Any:
+            # A phase that reads a `Lazy` has turned off the gradients of all networks but its own.
+            before = [name for name, weights in self._weights.items() if any(w.requires_grad for w in weights)]
+            self.set_trainable(trained)
+            try:
+                with torch.enable_grad(), self.precision.autocast():
+                    return make()
+            finally:
+                self.set_trainable(before)
+
+        sums = {} if self.processes.world == 1 else {"total": self.processes.total}
+        return StepContext(
+            images_seen,
+            self.training.seed,
+            batch.counters,
+            range(first, first + len(batch)),
+            self.precision.compute,
+            self.precision.full,
+            shared=shared,
+            **sums,
+        )
+
+    def _nets(self, trained: Iterable[str]) -> dict[str, nn.Module]:
+        """Return the networks by name; the others are bare, for their gradients are off and not to be averaged."""
+        return {name: self.nets[name] if name in trained else network for name, network in self.method.networks.items()}
+
+    def _run(
+        self,
+        each: PhaseOptimizer,
+        batch: Batch,
+        shared: Any,
+        context: StepContext,
+        learning_rate: float,
+        before: Snapshot,
+    ) -> None:
+        """Run one phase: losses, backward pass, and the optimizer's step."""
+        phase, optimizer, scaler = each.phase, each.optimizer, each.scaler
+        self.set_trainable(phase.trains)
         with self.precision.autocast():
-            losses = phase.losses(nets, batch, shared, draw)
+            losses = phase.losses(self._nets(phase.trains), batch, shared, context)
         total = torch.stack(list(losses.values())).sum()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)
         scale = None if scaler is None else scaler.scale
         (total if scale is None else total * scale).backward()
-        gradients = {name: p.grad for name, p in worker.parameters.items() if p.grad is not None}
+        gradients = {name: p.grad for name, p in each.parameters.items() if p.grad is not None}
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))
         frozen_before = self.guard.frozen > 0
         found = self.guard.look(total.detach(), norms)
+        if phase.clip is not None:
+            clip_gradients(list(gradients.values()), norms, scale, phase.clip)
         step_adam(optimizer, scale, self.guard.frozen)
         if scaler is not None:
             scaler.update(overflow=found[1], frozen=frozen_before | found[0])
@@ -149,7 +187,7 @@ class StageTraining:
 
     @torch.no_grad()
     def _after(self, phase: Phase) -> None:
-        """Let a phase do what it does to weights after its step."""
+        """Call a phase's `after` on the weights it stepped, undone where the step is frozen."""
         assert phase.after is not None
         weights = [p for name in phase.trains for p in self._weights[name]]
         before = [p.clone() for p in weights]
@@ -157,9 +195,9 @@ class StageTraining:
         for weight, value in zip(weights, before, strict=True):
             torch.where(self.guard.frozen > 0, value, weight, out=weight)
 
-    def _now(self) -> Before:
-        """Return what phases may change besides the weights."""
-        return Before([b.clone() for b in self._buffers], self._memory())
+    def snapshot(self) -> Snapshot:
+        """Return the state that phases may change besides the weights."""
+        return Snapshot([b.clone() for b in self._buffers], self._memory())
 
     @torch.no_grad()
     def undo(self, step: Step, phase: int) -> None:
@@ -172,29 +210,29 @@ class StageTraining:
         self.guard.clear()
 
     def memory(self) -> dict[str, dict[str, Any]]:
-        """Return what the method remembers for this process's slots of the global batch, on the CPU."""
+        """Return the extra state of the method for this process's part of the global batch, on the CPU."""
         return _on_cpu(self._memory())
 
     def _memory(self) -> dict[str, dict[str, Any]]:
         first = self.processes.rank * self.stage.batch_size
-        slots = range(first, first + self.stage.batch_size)
-        return {name: kept.state_dict(slots) for name, kept in self.method.state.items()}
+        indices = range(first, first + self.stage.batch_size)
+        return {name: kept.state_dict(indices) for name, kept in self.method.state.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what continues this stage, but for the memories."""
         return {
-            "optimizers": {worker.phase.name: worker.optimizer.state_dict() for worker in self.workers},
+            "optimizers": {each.phase.name: each.optimizer.state_dict() for each in self.phase_optimizers},
             "scalers": {
-                worker.phase.name: worker.scaler.state_dict() if worker.scaler else {} for worker in self.workers
+                each.phase.name: each.scaler.state_dict() if each.scaler else {} for each in self.phase_optimizers
             },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned, with the memories of all processes put together."""
-        for worker in self.workers:
-            load_adam(worker.optimizer, state["optimizers"][worker.phase.name])
-            if worker.scaler is not None:
-                worker.scaler.load_state_dict(state["scalers"][worker.phase.name])
+        for each in self.phase_optimizers:
+            load_adam(each.optimizer, state["optimizers"][each.phase.name])
+            if each.scaler is not None:
+                each.scaler.load_state_dict(state["scalers"][each.phase.name])
         for name, kept in self.method.state.items():
             kept.load_state_dict(state["memory"].get(name, {}))
 

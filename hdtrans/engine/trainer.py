@@ -168,8 +168,8 @@ class Trainer:
         stop = batches * global_batch
         if self.images >= stop or (self.validation and self.validation.begin(self.stage_number, self.reporter)):
             return
-        method.load_helpers()
-        self.precision.prepare(method.helpers, self.processes.device, fixed=True)
+        method.load_frozen_networks()
+        self.precision.prepare(method.frozen_networks, self.processes.device, fixed=True)
         set_up_backend(self.training.deterministic, equal_sizes=stage.size is not None)
         work = StageTraining(method, stage, len(samples), self.training, self.precision, self.processes)  # type: ignore[arg-type]
         self._begin(work)

@@ -150,7 +150,7 @@ class Validation:
         """Yield what was measured of this process's share of the pictures."""
         networks.eval()
         processes = work.processes
-        direction = work.method.routes[0]
+        direction = work.method.directions[0]
         translator = work.method.translator(networks, direction).eval()
         for place in self._places[processes.rank :: processes.world]:
             batch = collate([self._samples[place]]).to(processes.device)

@@ -88,11 +88,11 @@ def restore(checkpoint: Path, device: torch.device, averaged: bool, route: str, 
 
 def _direction(route: str, method: Method) -> str:
     """Return the direction asked for, or the first."""
-    if route in method.routes or not route:
-        return route or method.routes[0]
-    if len(method.routes) == 1:
+    if route in method.directions or not route:
+        return route or method.directions[0]
+    if len(method.directions) == 1:
         raise UserError(f"--direction {route}: this model translates in one direction alone; leave it out")
-    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.routes)}")
+    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.directions)}")
 
 
 def _networks(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:

@@ -1,9 +1,9 @@
-"""Pictures larger than memory: a network walked segment by segment, each segment tile by tile, to the same numbers.
+"""Tiled inference: images larger than memory, a network walked block by block, each block tile by tile.
 
-The networks' own `forward` runs on `Parts` in place of tensors. A segment's convolution runs on one tile after the
-other, each with as much around it as the segment's halo says, and what it makes is kept whole in memory or in a file,
-with its mean and variance; the next segment normalises what it reads. So no convolution is computed twice, and a tile
-is padded only where the picture ends.
+The networks' own `forward` runs on `Parts` in place of tensors, to the same numbers. A block's convolution runs on one
+tile after the other, each with its halo around it. Its result is kept whole in memory or in a file, with mean and
+variance; the next block normalises on reading. So no convolution is computed twice, and a tile is padded only at the
+edge of the image.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Window = tuple[Span, Span]  # rows and columns
 Pixels = tuple[slice, slice]
 Array = npt.NDArray[Any]
 Function = Callable[..., Tensor]
-Finish = Callable[[Tensor, tuple[Tensor, Tensor] | None], Tensor]
-SIDE = 32  # of the smallest tile, in pixels of the coarser side of a segment: smaller ones are mostly halo
+Finish = Callable[..., Tensor]
+SIDE = 32  # of the smallest tile, in pixels of the coarser side of a block: smaller ones are mostly halo
 
 
 class Parts:
@@ -50,8 +50,25 @@ class Parts:
     def locally(self, function: Function, inputs: tuple[Any, ...], halo: int, scale: Fraction) -> Parts:
         return _Made(self.memory, function, inputs, halo, scale)
 
+    def kept(self, function: Function, halo: int, scale: Fraction, gather: bool) -> Parts:
+        return _Kept(self.memory, _Made(self.memory, function, (self,), halo, scale), gather)
+
+    def finished(self, finish: Finish, *beside: Parts, gather: bool) -> Parts:
+        return _Finished(self, finish, beside, gather)
+
     def through(self, function: Function, halo: int, scale: Fraction, finish: Finish, gather: bool) -> Parts:
-        return _Kept(self.memory, _Made(self.memory, function, (self,), halo, scale), finish, gather)
+        return self.kept(function, halo, scale, gather).finished(finish, gather=gather)
+
+    def added(self, other: Parts, gather: bool = False) -> Parts:
+        return _Kept(self.memory, _Made(self.memory, torch.add, (self, other), 0, Fraction(1)), gather)
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and variance, each (B, C, 1, 1): of parts that gathered none, by reading them once more."""
+        moments, x = _Moments(), None
+        for window in self.windows(self.memory.tile / (2 * self.bytes_read)):
+            moments.add(x := self.read(window))
+        assert x is not None
+        return moments.statistics(x.dtype)
 
     def resized(self, height: int, width: int) -> Parts:
         return _Resized(self, height, width)
@@ -60,7 +77,7 @@ class Parts:
         return _Places(self.memory, self.shape, 24)
 
     def __add__(self, other: Parts) -> Parts:
-        return _Kept(self.memory, _Made(self.memory, torch.add, (self, other), 0, Fraction(1)))
+        return self.added(other)
 
     def windows(self, pixels: float, unit: int = 1) -> Iterator[Window]:
         """Yield windows that cover it, of about as many pixels, their edges at multiples of `unit`."""
@@ -148,7 +165,7 @@ class _Resized(Parts):
 
 
 class _Made(Parts):
-    """What a function makes of other parts, made when it is read."""
+    """A function of other parts, computed when it is read."""
 
     def __init__(self, memory: Memory, function: Function, inputs: tuple[Any, ...], halo: int, scale: Fraction) -> None:
         given = [x for x in inputs if x is not None]
@@ -176,11 +193,11 @@ class _Made(Parts):
 
 
 class _Kept(Parts):
-    """What was made of other parts, tile by tile, kept whole, and finished when it is read."""
+    """A function of other parts, computed tile by tile and kept whole."""
 
-    def __init__(self, memory: Memory, made: _Made, finish: Finish | None = None, gather: bool = False) -> None:
+    def __init__(self, memory: Memory, made: _Made, gather: bool = False) -> None:
+        # Reading takes a copy on the host and one on the device, and a norm on top of it as much again.
         super().__init__(memory, made.shape, 3.0 * made.bytes_made)
-        self.finish = finish
         moments = _Moments() if gather else None
         self.store = memory.keep((made.shape[0], made.channels, *made.shape[1:]), made.dtype)
         # A convolution has what it reads, what it makes and about as much again for itself.
@@ -189,11 +206,27 @@ class _Kept(Parts):
             self.store.write(window, x)
             if moments is not None:
                 moments.add(x)
-        self.statistics = None if moments is None else moments.statistics(made.dtype)
+        self._statistics = None if moments is None else moments.statistics(made.dtype)
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        if self._statistics is None:
+            self._statistics = super().statistics()
+        return self._statistics
 
     def read(self, window: Window) -> Tensor:
-        x = self.store.read(window).to(self.memory.device)
-        return x if self.finish is None else self.finish(x, self.statistics)
+        return self.store.read(window).to(self.memory.device)
+
+
+class _Finished(Parts):
+    """A pointwise function of parts, of their statistics and of other parts at the same window, computed on reading."""
+
+    def __init__(self, source: Parts, finish: Finish, beside: tuple[Parts, ...], gather: bool) -> None:
+        super().__init__(source.memory, source.shape, source.bytes_read + sum(x.bytes_read for x in beside))
+        self.source, self.finish, self.beside = source, finish, beside
+        self._given = source.statistics() if gather else None
+
+    def read(self, window: Window) -> Tensor:
+        return self.finish(self.source.read(window), self._given, *(x.read(window) for x in self.beside))
 
 
 class _Moments:

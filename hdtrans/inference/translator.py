@@ -30,7 +30,7 @@ from hdtrans.inference.styles.clusters import Styles
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.styles.style import StyleFeatures
 from hdtrans.inference.transfers import Transfers
-from hdtrans.networks.kernels.prepacked import lay_out
+from hdtrans.networks.kernels.prepacked import prepack
 
 Map = npt.NDArray[Any]
 Picture = npt.NDArray[Any]
@@ -243,7 +243,7 @@ class Translator:
         style = self.method.style
         assert style is None or all(style.name in inputs for inputs in batch), "inputs without a style"
         if self._to_lay_out and not self.compiled:
-            lay_out(self.module, self.precision.compute, by_shape=self.max_memory is None)
+            prepack(self.module, self.precision.compute, by_shape=self.max_memory is None)
             self._to_lay_out, self._laid_out = False, True
         with torch.inference_mode(), self.precision.full() if self._laid_out else self.precision.autocast():
             yield

@@ -7,7 +7,7 @@ A method's file holds three names that the rest of the package looks for: `Confi
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,51 +17,99 @@ from hdtrans.config.inputs import Input, Inputs, Style, read_fields, translated
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
+from hdtrans.networks.context import ForwardContext, alone
 from hdtrans.networks.points import heat_maps
 
 Nets = Mapping[str, nn.Module]
 Losses = dict[str, Tensor]
+T = TypeVar("T")
+
+
+def _call(make: Callable[[], T]) -> T:
+    return make()
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Where a method's random numbers and its precision come from, for one batch.
+class StepContext:
+    """Random numbers, precision and sums over processes for one batch.
 
     Attributes:
-        images_seen: by the whole run before this batch.
-        seed: of the run.
-        counters: the sample counters of this process's part of the batch.
-        slots: the places of these samples in the batch of all processes together.
-        dtype: what networks compute in; inputs are best made in it.
-        fp32: a context in which autocast is off, for what half precision would spoil (gradient penalties).
+        images_seen: images drawn by the whole run before this batch.
+        seed: run seed, >= 0.
+        sample_indices: indices of this process's samples in the order of the run, (B,).
+        global_indices: their places in the batch of all processes together, (B,).
+        dtype: type that networks compute in; inputs are best made in it.
+        fp32: context in which autocast is off, for losses that half precision would spoil (gradient penalties).
+        total: differentiable sum of a tensor over all processes; every process calls it equally often.
+        shared: calls a function as `forward_shared` is called: under autocast, with gradients on for the networks that
+            this step trains; see `Lazy`.
     """
 
     images_seen: int = 0
     seed: int = 0
-    counters: tuple[int, ...] = ()
-    slots: range = range(0)
+    sample_indices: tuple[int, ...] = ()
+    global_indices: range = range(0)
     dtype: torch.dtype = torch.float32
     fp32: Callable[[], AbstractContextManager[Any]] = nullcontext
+    total: Callable[[Tensor], Tensor] = alone
+    shared: Callable[[Callable[[], Any]], Any] = _call
 
     def generators(self, purpose: int) -> list[torch.Generator]:
         """Return one CPU generator for each sample, the same whatever the number of processes and workers."""
         return [torch.Generator().manual_seed(seed) for seed in self._seeds(purpose)]
 
     def seeds(self, purpose: int) -> Tensor:
-        """Return what seeds `generators`, (B,) int64, for networks that make their noise themselves on the device."""
+        """Return the seeds of `generators`, (B,) int64, for networks that make their noise on the device."""
         return torch.tensor(self._seeds(purpose), dtype=torch.int64)
 
-    def shares(self, purpose: int, like: Tensor) -> Tensor:
-        """Return a random number in [0, 1) for each sample, (B,), of the type and on the device of `like`."""
-        numbers = [torch.rand((), generator=g, device="cpu", dtype=torch.float64) for g in self.generators(purpose)]
+    def uniform(self, purpose: int, *shape: int, like: Tensor) -> Tensor:
+        """Return numbers uniform in [0, 1) for each sample, (B, *shape), in the type and on the device of `like`."""
+        numbers = [torch.rand(shape, generator=g, device="cpu", dtype=torch.float64) for g in self.generators(purpose)]
         return torch.stack(numbers).to(like)
 
+    def normals(self, purpose: int, *shape: int, like: Tensor | None = None) -> Tensor:
+        """Return numbers from N(0, 1) for each sample, (B, *shape), as `like`; without it float32 on the CPU."""
+        numbers = [torch.randn(shape, generator=g, device="cpu", dtype=torch.float64) for g in self.generators(purpose)]
+        drawn = torch.stack(numbers)
+        return drawn.float() if like is None else drawn.to(like)
+
+    def forward_context(self, **fields: Any) -> ForwardContext:
+        """Return the forward context of a network in training: `fields`, and this run's `total`."""
+        return ForwardContext(total=self.total, **fields)
+
     def _seeds(self, purpose: int) -> list[int]:
-        return [mix(self.seed, self.images_seen + slot, purpose) for slot in self.slots]
+        return [mix(self.seed, self.images_seen + index, purpose) for index in self.global_indices]
+
+
+class Lazy(Generic[T]):
+    """A value that phases share, computed by the first of them to read it, as if by `forward_shared`.
+
+    A step whose phases do not read it (`Phase.every`) computes nothing.
+
+    Args:
+        context: context of the step.
+        make: computes the value, from the networks that `forward_shared` was given.
+    """
+
+    def __init__(self, context: StepContext, make: Callable[[], T]) -> None:
+        self._context = context
+        self._make = make
+        self._value: list[T] = []
+
+    @property
+    def made(self) -> bool:
+        """Whether it is computed."""
+        return bool(self._value)
+
+    def get(self) -> T:
+        """Return the value."""
+        if not self._value:
+            self._value.append(self._context.shared(self._make))
+        return self._value[0]
 
 
 def mix(*numbers: int) -> int:
-    """Mix integers into 63 bits (the finaliser of SplitMix64, Steele et al., 2014)."""
+    """Mix integers into 63 bits (finaliser of SplitMix64, Steele et al., 2014)."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & (2**64 - 1)
@@ -76,31 +124,35 @@ class Phase:
     """One optimizer and one backward pass.
 
     Attributes:
-        name: what the optimizer and the losses are reported under: `generator`.
-        trains: the networks it trains, by name; their gradients are on in this phase, all others' off.
-        losses: named, weighted scalars from (nets, batch, shared, draw); the trainer sums, scales, steps and reports.
-            Every parameter of `trains` has a gradient from them, were it zero: several processes wait for each (a
-            penalty on a gradient leaves out the last bias; `0 * prediction.mean()` takes it in).
-        every: it runs at every so many batches.
+        name: heading of the optimizer and the losses in reports: `generator`.
+        trains: names of the networks it trains; their gradients are on in this phase, all others' off.
+        losses: named, weighted scalars from (nets, batch, shared, context); the trainer sums, scales, steps and
+            reports. Every parameter of `trains` has a gradient from them, were it zero: several processes wait for
+            each (a penalty on a gradient leaves out the last bias; `0 * prediction.mean()` takes it in).
+        every: runs at every so many batches.
+        rate: factor on the stage's learning rate (two time-scale update rule, Heusel et al., 2017).
+        clip: largest norm of all its gradients together; larger ones are scaled down. None clips nothing.
         after: called with the bare networks after its step (to clip a parameter).
     """
 
     name: str
     trains: tuple[str, ...]
-    losses: Callable[[Nets, Batch, Any, Draw], Losses]
+    losses: Callable[[Nets, Batch, Any, StepContext], Losses]
     every: int = 1
+    rate: float = 1.0
+    clip: float | None = None
     after: Callable[[nn.ModuleDict], None] | None = None
 
 
 class Stateful(Protocol):
-    """What a method remembers besides weights, kept by the slot of the global batch (a history pool).
+    """Extra state of a method, keyed by position in the global batch (a history pool).
 
-    `state_dict(slots)` holds what belongs to these slots under keys no other slot uses; `load_state_dict` takes the
-    union over all slots, so that a run can go on with another number of processes. The state is taken before every
-    phase, to be put back where the phase is not finite: it costs nothing, and no tensor in it is changed afterwards.
+    `state_dict(indices)` holds the state of these positions under keys no other position uses. `load_state_dict` takes
+    the union over all, so that a run can go on with another number of processes. The state is taken before every phase,
+    to be put back where the phase is not finite: it costs nothing, and no tensor in it is changed afterwards.
     """
 
-    def state_dict(self, slots: range) -> dict[str, Any]: ...
+    def state_dict(self, indices: range) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -115,8 +167,8 @@ class Method:
         inputs: the inputs of the model in a direction, targets included: see `MethodSection.inputs`.
         averaged: the networks of which an average may be kept and used for pictures.
         state: further state that is saved and restored.
-        routes: the directions in which it translates.
-        helpers: fixed networks of the losses; moved to the device, neither saved nor trained.
+        directions: the directions in which it translates.
+        frozen_networks: fixed networks of the losses; moved to the device, neither saved nor trained.
         style: the appearance that an encoder takes from a photo, or that is drawn; None without.
     """
 
@@ -125,32 +177,35 @@ class Method:
     inputs: Callable[[str], Inputs]
     averaged: tuple[str, ...] = ()
     state: dict[str, Stateful] = field(default_factory=dict)
-    routes: tuple[str, ...] = ("",)
-    helpers: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    directions: tuple[str, ...] = ("",)
+    frozen_networks: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     style: Style | None = None
 
     @property
     def reads(self) -> frozenset[str]:
         """The fields that training batches must hold, of all directions."""
-        return frozenset().union(*(read_fields(self.inputs(direction)) for direction in self.routes))
+        return frozenset().union(*(read_fields(self.inputs(direction)) for direction in self.directions))
 
     def noisy(self, direction: str = "") -> bool:
         """Return whether a translation varies with a seed."""
-        return any(each.kind == "seed" for each in self.inputs(direction or self.routes[0]))
+        return any(each.kind == "seed" for each in self.inputs(direction or self.directions[0]))
 
     def target(self, direction: str = "") -> Input:
         """Return the true picture of a direction: its form is that of the results."""
-        return next(each for each in self.inputs(direction or self.routes[0]) if each.role == "target")
+        return next(each for each in self.inputs(direction or self.directions[0]) if each.role == "target")
 
-    def load_helpers(self, weights: bool = True) -> None:
-        """Fill `helpers` before training; without `weights`, only their architecture (to count what they cost)."""
+    def load_frozen_networks(self, weights: bool = True) -> None:
+        """Fill `frozen_networks` before training; without `weights`, only their architecture (to count their cost)."""
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Any:
-        """Compute, once for a batch, what the phases share: the generated picture."""
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Any:
+        """Compute, once for a batch, the forward pass that phases share: the generated image, or a `Lazy` of it."""
         raise NotImplementedError
 
     def generated(self, shared: Any) -> dict[str, Tensor]:
-        """Return the generated pictures among what `share` made, by route, (B, C, H, W) in [-1, 1]."""
+        """Return the generated images in the result of `forward_shared`, by direction, (B, C, H, W) in [-1, 1].
+
+        Called after the phases; a `Lazy` that none of them read is left out.
+        """
         raise NotImplementedError
 
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
@@ -185,7 +240,7 @@ class Method:
         device = next(iter(batch.fields.values())).device
         seeds = () if seed is None else range(seed, seed + len(batch))
         given: dict[str, Tensor] = {}
-        for each in translated(self.inputs(direction or self.routes[0])):
+        for each in translated(self.inputs(direction or self.directions[0])):
             if each.from_data and each.field in batch.fields:
                 given[each.name] = batch[each.field]
             elif each.kind == "seed" and seeds:
@@ -200,12 +255,12 @@ class Method:
                 given[style.name] = self.encoder(networks)(photo, *ids)
         return given
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return the columns of a preview: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1], by name.
 
         By default all inputs that show something, the result, and the true picture.
         """
-        direction = self.routes[0]
+        direction = self.directions[0]
         result = self.translator(nets, direction)(**self.arguments(nets, batch, direction))
         columns: dict[str, Tensor] = {}
         for each in translated(self.inputs(direction)):

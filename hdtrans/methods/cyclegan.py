@@ -7,7 +7,7 @@ Networks: `generator_AtoB`, `generator_BtoA`, `discriminator_A` (it judges pictu
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, Tag, model_validator
@@ -33,9 +33,11 @@ from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
+from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
+from hdtrans.methods.history import Pool
 from hdtrans.networks.build import build_discriminator, build_generator
-from hdtrans.networks.condition import crop, pad_to_stride
+from hdtrans.networks.condition import any_size
+from hdtrans.networks.context import ForwardContext, Statistics
 from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 
@@ -181,44 +183,6 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
     return nn.ModuleDict(networks)
 
 
-class Pool:
-    """Generated pictures of before, some for each slot of the global batch (Shrivastava et al., 2017, section 2.3).
-
-    Args:
-        size: pictures kept for each slot.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.kept: dict[str, list[Tensor]] = {}
-
-    def exchange(self, fakes: Tensor, draw: Draw, purpose: int) -> list[Tensor]:
-        """Return for each slot its new picture or, every other time once the pool is full, an old one it replaces."""
-        if self.size == 0:
-            return list(fakes)
-        return [
-            self._of_slot(self.kept.setdefault(str(slot), []), fake, generator)
-            for slot, fake, generator in zip(draw.slots, fakes, draw.generators(purpose), strict=True)
-        ]
-
-    def _of_slot(self, kept: list[Tensor], fake: Tensor, generator: torch.Generator) -> Tensor:
-        if len(kept) < self.size:
-            kept.append(fake.clone())
-            return fake
-        chance = torch.rand((), generator=generator, device="cpu")
-        place = int(torch.randint(self.size, (), generator=generator, device="cpu"))
-        if chance < 0.5:
-            return fake
-        old, kept[place] = kept[place].to(fake), fake.clone()
-        return old
-
-    def state_dict(self, slots: range) -> dict[str, Any]:
-        return {str(slot): list(self.kept[str(slot)]) for slot in slots if str(slot) in self.kept}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.kept = {slot: list(kept) for slot, kept in state.items()}
-
-
 @dataclass
 class Shared:
     """What both phases use, each (B, C, H, W) in [-1, 1]: the true pictures and what the generators make of them.
@@ -249,14 +213,8 @@ class Translator(nn.Module):
         if seeds is None:
             seeds = torch.zeros(x.shape[0], dtype=torch.int64)
         noise = seeds if self.how.dropout else None
-        statistics = "image" if self.how.norm == "image" else None
-        return _any_size(self.generator, x, self.stride, statistics, noise)
-
-
-def _any_size(generator: nn.Module, x: Features, stride: tuple[int, int], *arguments: Any) -> Features:
-    """Let a generator work at a size it can work at, and return its picture at the size of `x`."""
-    height, width = x.shape[-2:]
-    return crop(generator(pad_to_stride(x, *stride), *arguments), height, width)
+        statistics: Statistics | None = "image" if self.how.norm == "image" else None
+        return any_size(self.generator, x, self.stride, ForwardContext(statistics, noise))
 
 
 class CycleGAN(Method):
@@ -275,18 +233,18 @@ class CycleGAN(Method):
             inputs=partial(config.inputs, data),
             averaged=tuple(GENERATORS.values()),
             state=dict(self.histories),
-            routes=config.directions,
+            directions=config.directions,
         )
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        a, b = as_floats(batch["source"], draw.dtype), as_floats(batch["photo"], draw.dtype)
-        fake_b = self._generate(nets, "AtoB", a, draw, FORTH)
-        return Shared(a, b, self._generate(nets, "BtoA", b, draw, BACK), fake_b)
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
+        a, b = as_floats(batch["source"], context.dtype), as_floats(batch["photo"], context.dtype)
+        fake_b = self._generate(nets, "AtoB", a, context, FORTH)
+        return Shared(a, b, self._generate(nets, "BtoA", b, context, BACK), fake_b)
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return the losses of equation 3 and the identity loss of section 5.2, weighted."""
         config, kind, losses = self.config, self.config.adversarial.kind, {}
         weights = {"A": config.cycle.weight_a, "B": config.cycle.weight_b}
@@ -297,18 +255,18 @@ class CycleGAN(Method):
             ("A", "BtoA", shared.a, shared.fake_b, BACK_AGAIN, SAME_A),
             ("B", "AtoB", shared.b, shared.fake_a, FORTH_AGAIN, SAME_B),
         )
-        for side, route, real, fake, purpose, _ in passes:
+        for side, direction, real, fake, purpose, _ in passes:
             if weights[side]:
-                cycle = self._generate(nets, route, fake, draw, purpose)
+                cycle = self._generate(nets, direction, fake, context, purpose)
                 losses[f"cycle_{side}"] = weights[side] * l1_loss(cycle, real)
-        for side, route, real, _, _, purpose in passes:
+        for side, direction, real, _, _, purpose in passes:
             if weights[side] and config.identity.weight:
                 weight = weights[side] * config.identity.weight
-                same = self._generate(nets, route, real, draw, purpose)
+                same = self._generate(nets, direction, real, context, purpose)
                 losses[f"identity_{side}"] = weight * l1_loss(same, real)
         return losses
 
-    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return, for each side, half the sum of the losses on true and on generated pictures, old ones among them."""
         losses: Losses = {}
         sides = (
@@ -316,12 +274,12 @@ class CycleGAN(Method):
             ("B", shared.b, shared.fake_b, POOL_B, PENALTY_B),
         )
         for side, real, new, pool, purpose in sides:
-            fakes = self.histories[side].exchange(new.detach(), draw, pool)
-            losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, real, fakes, draw, purpose)
+            fakes = self.histories[side].exchange(new.detach(), context, pool)
+            losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, real, fakes, context, purpose)
         return losses
 
     def _discriminate(
-        self, network: nn.Module, side: str, real: Tensor, fakes: list[Tensor], draw: Draw, purpose: int
+        self, network: nn.Module, side: str, real: Tensor, fakes: list[Tensor], context: StepContext, purpose: int
     ) -> Losses:
         """Return the losses of one discriminator; a slot's old picture may have another size than its new one."""
         config = self.config.adversarial
@@ -332,32 +290,32 @@ class CycleGAN(Method):
             f"fake_{side}": 0.5 * fake_loss(config.kind, [network(x)[-1] for x in groups]) / len(groups),
         }
         if config.kind == "wgangp":
-            with draw.fp32():
-                dtype = torch.promote_types(draw.dtype, torch.float32)
+            with context.fp32():
+                dtype = torch.promote_types(context.dtype, torch.float32)
                 pair = real.to(dtype), groups[0].to(dtype)
-                penalty = gradient_penalty(lambda x: network(x)[-1], *pair, draw.shares(purpose, pair[0]))
+                penalty = gradient_penalty(lambda x: network(x)[-1], *pair, context.uniform(purpose, like=pair[0]))
             losses[f"penalty_{side}"] = 0.5 * config.penalty * penalty
         return losses
 
-    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        return Translator(networks[GENERATORS[route or "AtoB"]], self.stride, self.config.translate)
+    def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
+        return Translator(networks[GENERATORS[direction or "AtoB"]], self.stride, self.config.translate)
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         columns = {}
-        routes = (
+        directions = (
             ("A", "B", batch.get("source"), "AtoB", "BtoA"),
             ("B", "A", batch.get("photo"), "BtoA", "AtoB"),
         )
-        for side, other, given, there, back in routes:
+        for side, other, given, there, back in directions:
             if given is not None:
                 columns[side] = as_floats(given, torch.float32)
                 columns[f"{side} to {other}"] = made = self.translator(nets, there)(given)
                 columns[f"{side} to {other} to {side}"] = self.translator(nets, back)(made)
         return columns
 
-    def _generate(self, nets: Nets, route: str, x: Tensor, draw: Draw, purpose: int) -> Tensor:
-        seeds = draw.seeds(purpose).to(x.device) if self.config.generator.dropout else None
-        return _any_size(nets[GENERATORS[route]], x, self.stride, None, seeds)
+    def _generate(self, nets: Nets, direction: str, x: Tensor, context: StepContext, purpose: int) -> Tensor:
+        seeds = context.seeds(purpose).to(x.device) if self.config.generator.dropout else None
+        return any_size(nets[GENERATORS[direction]], x, self.stride, context.forward_context(seeds=seeds))
 
 
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> CycleGAN:

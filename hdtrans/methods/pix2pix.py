@@ -32,9 +32,10 @@ from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, train_together
+from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
 from hdtrans.networks.build import build_discriminator, build_generator
 from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
+from hdtrans.networks.context import ForwardContext, Statistics
 from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 
@@ -195,8 +196,8 @@ class Translator(nn.Module):
         if seeds is None:
             seeds = torch.zeros(given.shape[0], dtype=torch.int64)
         noise = seeds if self.how.dropout else None
-        statistics = "image" if self.how.norm == "image" else None
-        return crop(self.generator(condition, statistics, noise), height, width)
+        statistics: Statistics | None = "image" if self.how.norm == "image" else None
+        return crop(self.generator(condition, ForwardContext(statistics, noise)), height, width)
 
 
 class Pix2pix(Method):
@@ -215,15 +216,15 @@ class Pix2pix(Method):
             averaged=("generator",),
         )
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        photo = as_floats(batch["photo"], draw.dtype)
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
+        photo = as_floats(batch["photo"], context.dtype)
         height, width = photo.shape[-2:]
-        condition = self.condition(batch.get("label"), batch.get("instance"), batch.get("source"), draw.dtype)
-        seeds = draw.seeds(DROPOUT).to(photo.device) if self.config.generator.dropout else None
-        fake = nets["generator"](condition, seeds=seeds)[..., :height, :width]
+        condition = self.condition(batch.get("label"), batch.get("instance"), batch.get("source"), context.dtype)
+        seeds = context.seeds(DROPOUT).to(photo.device) if self.config.generator.dropout else None
+        fake = nets["generator"](condition, context.forward_context(seeds=seeds))[..., :height, :width]
         return Shared(condition[..., :height, :width], photo, fake)
 
-    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return half the sum of the losses on generated and on true pictures (section 3.3).
 
         The generated ones come first, and never in one batch with the true ones: batch norm makes both matter.
@@ -234,17 +235,19 @@ class Pix2pix(Method):
         losses = {"fake": 0.5 * fake_loss(kind, discriminator(fake)[-1:])}
         losses["real"] = 0.5 * real_loss(kind, discriminator(real)[-1:])
         if kind == "wgangp":
-            with draw.fp32():
-                dtype = torch.promote_types(draw.dtype, torch.float32)
+            with context.fp32():
+                dtype = torch.promote_types(context.dtype, torch.float32)
                 pairs = real.to(dtype), fake.to(dtype)
-                penalty = gradient_penalty(lambda x: discriminator(x)[-1], *pairs, draw.shares(PENALTY, pairs[0]))
+                penalty = gradient_penalty(
+                    lambda x: discriminator(x)[-1], *pairs, context.uniform(PENALTY, like=pairs[0])
+                )
             losses["penalty"] = 0.5 * self.config.adversarial.penalty * penalty
         return losses
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"": shared.fake}
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return the two losses of equation 4, weighted."""
         config = self.config
         judged = nets["discriminator"](torch.cat([shared.condition, shared.fake], 1))
@@ -253,7 +256,7 @@ class Pix2pix(Method):
             losses["l1"] = config.l1.weight * l1_loss(shared.fake, shared.photo)
         return losses
 
-    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+    def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
         return Translator(self.condition, networks["generator"], self.config.translate)
 
 

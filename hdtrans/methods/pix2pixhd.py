@@ -24,9 +24,9 @@ from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase, check_names
-from hdtrans.networks.blocks import Statistics
+from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, check_names
 from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
+from hdtrans.networks.context import ForwardContext
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.encoder import Encoder, pool
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
@@ -115,9 +115,9 @@ class TranslateConfig(Section):
     norm: Literal["running", "image"] = "running"
 
     @property
-    def statistics(self) -> Statistics | None:
-        """What norms are handed in translating: None for the statistics they have of themselves."""
-        return "image" if self.norm == "image" else None
+    def context(self) -> ForwardContext:
+        """Forward context in translating."""
+        return ForwardContext("image" if self.norm == "image" else None)
 
 
 class Config(MethodSection):
@@ -281,7 +281,7 @@ class Translator(nn.Module):
         height, width = next(x for x in (label, source) if x is not None).shape[-2:]
         padded = [None if x is None else pad_to_stride(x, self.stride) for x in (label, instance, source, features)]
         condition = locally(self._see, *padded, halo=1)
-        return crop(coarse_to_fine(self.networks, condition, self.output, self.how.statistics), height, width)
+        return crop(coarse_to_fine(self.networks, condition, self.output, self.how.context), height, width)
 
     def _see(self, *fields: Tensor | None) -> Tensor:
         label, instance, source, features = fields
@@ -300,14 +300,14 @@ class PooledEncoder(nn.Module):
 
     def forward(self, photo: Tensor, ids: Tensor) -> Tensor:
         dtype = next(self.network.parameters()).dtype
-        return pool(self.network(as_floats(photo, dtype), self.how.statistics), ids)
+        return pool(self.network(as_floats(photo, dtype), self.how.context), ids)
 
 
 class Pix2pixHD(Method):
     """pix2pixHD in one stage.
 
     Args:
-        perceptual: the fixed network of the perceptual loss; `load_helpers` makes the recipe's where there is none.
+        perceptual: the fixed network of the perceptual loss; `load_frozen_networks` makes the recipe's.
     """
 
     def __init__(
@@ -334,33 +334,34 @@ class Pix2pixHD(Method):
             ),
             inputs=partial(config.inputs, data),
             averaged=tuple(translating),
-            helpers=nn.ModuleDict({} if perceptual is None else {"perceptual": perceptual}),
+            frozen_networks=nn.ModuleDict({} if perceptual is None else {"perceptual": perceptual}),
             style=config.style,
         )
 
-    def load_helpers(self, weights: bool = True) -> None:
+    def load_frozen_networks(self, weights: bool = True) -> None:
         wanted = self.config.perceptual
-        if wanted.kind == "none" or wanted.weight == 0 or "perceptual" in self.helpers:
+        if wanted.kind == "none" or wanted.weight == 0 or "perceptual" in self.frozen_networks:
             return
         network = PerceptualNetwork(wanted.kind, wanted.imagenet_normalisation)
         if weights:
             network.load(wanted.weights)
-        self.helpers["perceptual"] = network
+        self.frozen_networks["perceptual"] = network
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        photo = as_floats(batch["photo"], draw.dtype)
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
+        photo = as_floats(batch["photo"], context.dtype)
         height, width = photo.shape[-2:]
-        features = pool(nets["encoder"](photo), batch[self.style.ids]) if self.style else None
+        plain = context.forward_context()
+        features = pool(nets["encoder"](photo, plain), batch[self.style.ids]) if self.style else None
         fields = (batch.get("label"), batch.get("instance"), batch.get("source"), features)
         label, instance, source, features = (None if x is None else pad_to_stride(x, self.stride) for x in fields)
-        source = None if source is None else as_floats(source, draw.dtype)
-        seen = self.condition(label, instance, source, draw.dtype, features)
+        source = None if source is None else as_floats(source, context.dtype)
+        seen = self.condition(label, instance, source, context.dtype, features)
         condition = seen[:, : self.condition.channels, :height, :width].detach()
-        fake = coarse_to_fine(nets, seen, self.output)[..., :height, :width]
+        fake = coarse_to_fine(nets, seen, self.output, plain)[..., :height, :width]
         # Before the discriminators keep what they make: VGG19 needs more than they do, and keeps nothing.
         perceptual = None
-        if "perceptual" in self.helpers:
-            network = cast(PerceptualNetwork, self.helpers["perceptual"])
+        if "perceptual" in self.frozen_networks:
+            network = cast(PerceptualNetwork, self.frozen_networks["perceptual"])
             weights = [self.config.perceptual.weight * weight for weight in network.weights]
             perceptual = perceptual_loss(network.depths, fake, photo, weights)
         return Shared(condition, fake, perceptual, self._discriminate(nets, condition, photo))
@@ -368,7 +369,7 @@ class Pix2pixHD(Method):
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"": shared.fake}
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return the three losses of equation 5, with the perceptual loss of section 3.2, weighted."""
         config = self.config
         features = self._discriminate(nets, shared.condition, shared.fake)
@@ -380,7 +381,7 @@ class Pix2pixHD(Method):
             )
         return losses if shared.perceptual is None else {**losses, "perceptual": shared.perceptual}
 
-    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Return half the sum of the losses on true and on generated pictures."""
         kind = self.config.adversarial.kind
         fake = self._discriminate(nets, shared.condition, shared.fake.detach())
@@ -389,7 +390,7 @@ class Pix2pixHD(Method):
             "fake": 0.5 * fake_loss(kind, [maps[-1] for maps in fake]),
         }
 
-    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+    def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
         used = nn.ModuleDict({name: networks[name] for name in self.generators})
         return Translator(self.condition, used, self.output, self.stride, self.config.translate)
 

@@ -1,4 +1,4 @@
-"""From a section of a recipe to the generator or the discriminator that it names."""
+"""Build a generator or a discriminator from its section of the recipe."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from hdtrans.networks.unet import UNet
 
 
 def build_generator(section: UNetSection | ResNetSection, channels: int, out_channels: int) -> nn.Module:
-    """Return a generator: `forward(x, statistics, seeds)`, as in `UNet` and `ResNet`."""
+    """Return a generator: `forward(x, context)`, as in `UNet` and `ResNet`."""
     if isinstance(section, UNetSection):
         return UNet(channels, out_channels, section.width, section.downsamples, section.norm, section.dropout)
     return ResNet(
@@ -27,7 +27,7 @@ def build_generator(section: UNetSection | ResNetSection, channels: int, out_cha
 
 
 def build_discriminator(section: PatchSection | PixelSection, channels: int) -> nn.Module:
-    """Return a discriminator as pix2pix and CycleGAN have it: (B, channels, H, W) -> its feature maps."""
+    """Return a discriminator as in pix2pix and CycleGAN: (B, channels, H, W) -> its feature maps."""
     bias = section.norm == "instance"
     if isinstance(section, PixelSection):
         return PixelDiscriminator(channels, section.width, section.norm, bias)

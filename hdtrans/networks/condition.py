@@ -1,6 +1,6 @@
-"""What a generator and a discriminator see of the input: labels as one-hot channels, boundaries, or a picture."""
+"""Condition of generators and discriminators: one-hot labels, boundaries, or an image; and any size made to fit."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ Ignored = Literal["zeros", "channel"]
 
 
 def boundaries(ids: Tensor) -> Tensor:
-    """Return where a pixel differs from one of its four neighbours: (B, H, W) integer -> (B, H, W) bool.
+    """Return the boundary map, (B, H, W) integer ids -> (B, H, W) bool: pixels unlike one of their four neighbours.
 
-    Both pixels of an unequal pair are marked, as in pix2pixHD (section 3.3).
+    Both pixels of an unequal pair are marked, as in pix2pixHD (Wang et al., 2018, section 3.3).
     """
     across = ids[:, :, 1:] != ids[:, :, :-1]
     below = ids[:, 1:] != ids[:, :-1]
@@ -24,27 +24,27 @@ def boundaries(ids: Tensor) -> Tensor:
 
 
 def _layout(dtype: torch.dtype) -> torch.memory_format:
-    """Return how convolutions want what they see: channels-last in half precision."""
+    """Return the fastest layout of a convolution's input: channels-last in half precision."""
     return torch.channels_last if dtype in (torch.bfloat16, torch.float16) else torch.contiguous_format
 
 
-def _laid_out(x: Tensor) -> Tensor:
+def _in_layout(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=_layout(x.dtype))
 
 
 class Condition(nn.Module):
-    """Turn integer maps, or a picture, into the channels that networks see; made on the device, in one place.
+    """Turn integer maps, or an image, into input channels of networks: on the device, the only place.
 
     Args:
-        labels: number of classes, ids 0 to labels-1; 0 where a picture is the input.
-        source_channels: channels of the input picture; 0 where labels are the input.
-        ignore: the id that is no class, or None.
-        ignored: where that id goes: `zeros`, no channel set; `channel`, one of its own.
+        labels: number of classes, ids 0 to labels-1; 0 where an image is the input.
+        source_channels: channels of the input image; 0 where labels are the input.
+        ignore: id that is no class, or None.
+        ignored: encoding of that id: `zeros`, no channel set; `channel`, one of its own.
         boundary: one more channel with the boundaries of the `instance` map or of the `labels`, or `none`.
-        features: channels after all others, with what an encoder tells of each instance; only generators see them.
+        features: number of encoder features, channels after all others; only generators see them.
 
     Attributes:
-        channels: without the features.
+        channels: number of channels without the features.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Condition(nn.Module):
             label: (B, H, W) integer ids, each below `labels` or the ignored one (checked where files are read).
             instance: (B, H, W) integer ids, compared and never interpreted.
             source: (B, C, H, W) in [-1, 1].
-            dtype: of the result.
-            features: (B, features, H, W) in [-1, 1]; without them they are 0, the middle.
+            dtype: type of the result.
+            features: (B, features, H, W) in [-1, 1]; 0, the middle, where they are left out.
         """
         if source is not None:
             seen = self._of_picture(source, instance, dtype)
@@ -87,10 +87,10 @@ class Condition(nn.Module):
             assert label is not None
             seen = self._of_labels(label, instance, dtype)
         if not self.features:
-            return _laid_out(seen)
+            return _in_layout(seen)
         if features is None:
             features = seen.new_zeros(seen.shape[0], self.features, *seen.shape[2:])
-        return _laid_out(torch.cat([seen, features.to(dtype)], 1))
+        return _in_layout(torch.cat([seen, features.to(dtype)], 1))
 
     def _of_picture(self, source: Tensor, instance: Tensor | None, dtype: torch.dtype) -> Tensor:
         if self.boundary != "instance":
@@ -145,10 +145,23 @@ def pad_to_stride(x: Features, stride: int, least: int = 2) -> Features:
 
 
 def crop(x: Features, height: int, width: int) -> Features:
-    """Cut (..., H, W) to this size, at the bottom and to the right: what `pad_to_stride` added."""
+    """Cut (..., H, W) to this size, at the bottom and to the right: undo `pad_to_stride`."""
     if not isinstance(x, Tensor):
         return x.resized(height, width)
     if torch.compiler.is_exporting():  # a slice would ask whether anything is cut
         rows, columns = (torch.arange(length, device=x.device) for length in (height, width))
         return x.index_select(-2, rows).index_select(-1, columns)
     return x[..., :height, :width]
+
+
+def any_size(network: nn.Module, x: Features, stride: tuple[int, int], *arguments: Any) -> Features:
+    """Run a network at a size it can work at, and return its image at the size of `x`.
+
+    Args:
+        network: (B, C, H, W) and `arguments` -> (B, C', H, W).
+        x: (B, C, H, W) of any size.
+        stride: multiple of height and width inside, and the least number of them.
+        arguments: further arguments of the network, such as the forward context.
+    """
+    height, width = x.shape[-2:]
+    return crop(network(pad_to_stride(x, *stride), *arguments), height, width)

@@ -1,28 +1,32 @@
-"""Patch discriminators and the pyramid they look at (Wang et al., 2018, section 3.2; Isola et al., 2017)."""
+"""Patch discriminators at one or several scales (Wang et al., 2018, section 3.2; Isola et al., 2017)."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import Activation, Norm, NormKind, Pad, Segment
+from hdtrans.networks.blocks import ConvBlock
+from hdtrans.networks.context import PLAIN, ForwardContext
 from hdtrans.networks.generators import halve
+from hdtrans.networks.norm import Activation, Norm, NormKind
+from hdtrans.networks.padding import Pad, PaddingKind
 
 
 class PatchDiscriminator(nn.Module):
-    """A discriminator that judges patches: (B, channels, H, W) -> its feature maps, the last of them the prediction.
+    """Patch discriminator: (B, channels, H, W) -> its feature maps, the last of them the prediction.
 
     With the defaults, one of pix2pixHD's. pix2pix and CycleGAN pad by 1, widen up to 8 times `width`, and have no bias
     before a norm other than `instance`; with 3 layers a patch is 70x70.
 
     Args:
-        channels: condition and picture together.
-        width: channels of the first layer; they double with each layer, up to `widest`.
-        layers: layers with stride 2; one with stride 1 and the prediction follow.
-        norm: of the layers between the first and the prediction.
-        padding: zeros around what each layer sees.
-        widest: the most channels.
+        channels: condition and image together.
+        width: channels after the first layer; they double with each layer, up to `widest`.
+        layers: number of layers with stride 2; one with stride 1 and the prediction follow.
+        norm: after all layers but the first and the prediction.
+        padding: pixels of padding at each layer.
+        widest: most channels of a layer.
         bias: whether layers with a norm have a bias.
+        padding_kind: kind of that padding, zeros in the originals of this package's methods.
     """
 
     def __init__(
@@ -34,25 +38,27 @@ class PatchDiscriminator(nn.Module):
         padding: int = 2,
         widest: int = 512,
         bias: bool = True,
+        padding_kind: PaddingKind = "zero",
     ) -> None:
         super().__init__()
+        pad = padding, padding_kind
         widths = [min(width * 2**n, widest) for n in range(layers + 1)]
-        self.segments = nn.ModuleList([_segment(channels, width, 2, "none", "leaky_relu", padding)])
+        self.segments = nn.ModuleList([_segment(channels, width, 2, "none", "leaky_relu", pad)])
         for n in range(1, layers + 1):
             stride = 2 if n < layers else 1
-            self.segments.append(_segment(widths[n - 1], widths[n], stride, norm, "leaky_relu", padding, bias))
-        self.segments.append(_segment(widths[-1], 1, 1, "none", "none", padding))
+            self.segments.append(_segment(widths[n - 1], widths[n], stride, norm, "leaky_relu", pad, bias))
+        self.segments.append(_segment(widths[-1], 1, 1, "none", "none", pad))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, context: ForwardContext = PLAIN) -> list[Tensor]:
         features = []
         for segment in self.segments:
-            x = segment(x)
+            x = segment(x, context)
             features.append(x)
         return features
 
 
 class PixelDiscriminator(nn.Module):
-    """A discriminator that judges every pixel for itself (Isola et al., 2017, section 6.3, the 1x1 "PixelGAN").
+    """Pixel discriminator (Isola et al., 2017, section 6.3, the 1x1 "PixelGAN").
 
     (B, channels, H, W) -> its feature maps, the last of them the prediction, (B, 1, H, W).
     """
@@ -67,10 +73,10 @@ class PixelDiscriminator(nn.Module):
             ]
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, context: ForwardContext = PLAIN) -> list[Tensor]:
         features = []
         for segment in self.segments:
-            x = segment(x)
+            x = segment(x, context)
             features.append(x)
         return features
 
@@ -81,27 +87,31 @@ def _segment(
     stride: int,
     norm: NormKind,
     activation: Activation,
-    padding: int,
+    padding: tuple[int, PaddingKind],
     bias: bool = True,
-) -> Segment:
-    convolution = nn.Conv2d(channels, out_channels, 4, stride=stride, padding=padding, bias=bias)
-    return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, activation), 2, Fraction(1, stride))
+) -> ConvBlock:
+    size, kind = padding
+    own = size if kind == "zero" else 0  # the convolution's own zeros cost nothing
+    convolution = nn.Conv2d(channels, out_channels, 4, stride=stride, padding=own, bias=bias)
+    return ConvBlock(Pad(size - own, kind), convolution, Norm(out_channels, norm, activation), 2, Fraction(1, stride))
 
 
-def _pixel_segment(channels: int, out_channels: int, norm: NormKind, activation: Activation, bias: bool) -> Segment:
+def _pixel_segment(channels: int, out_channels: int, norm: NormKind, activation: Activation, bias: bool) -> ConvBlock:
     convolution = nn.Conv2d(channels, out_channels, 1, bias=bias)
-    return Segment(Pad(0, "zero"), convolution, Norm(out_channels, norm, activation), 0, Fraction(1))
+    return ConvBlock(Pad(0, "zero"), convolution, Norm(out_channels, norm, activation), 0, Fraction(1))
 
 
-def multiscale(networks: Mapping[str, nn.Module], scales: Sequence[int], x: Tensor) -> list[list[Tensor]]:
-    """Let the discriminators `scale<k>` look at (B, C, H, W), each at its size; return their feature maps.
+def multiscale(
+    networks: Mapping[str, nn.Module], scales: Sequence[int], x: Tensor, context: ForwardContext = PLAIN
+) -> list[list[Tensor]]:
+    """Return the feature maps of the discriminators `scale<k>` for (B, C, H, W), finest first.
 
     The finest of `scales` sees the full size, each coarser one half of the next finer.
     """
     features = []
     for scale in range(max(scales), min(scales) - 1, -1):
         if scale in scales:
-            features.append(networks[f"scale{scale}"](x))
+            features.append(networks[f"scale{scale}"](x, context))
         if scale > min(scales):
             x = halve(x)
     return features

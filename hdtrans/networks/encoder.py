@@ -1,24 +1,26 @@
-"""The encoder of pix2pixHD (Wang et al., 2018, section 3.4): a photo to a few numbers for each of its instances."""
+"""Feature encoder of pix2pixHD (Wang et al., 2018, section 3.4): a photo to a few numbers for each instance."""
 
 import itertools
 
 import torch
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import NormKind, Segments, Statistics, Upsampling, down, same, up
+from hdtrans.networks.blocks import ConvStack, Upsampling, down, same, up
 from hdtrans.networks.condition import crop, pad_to_stride
+from hdtrans.networks.context import PLAIN, ForwardContext
+from hdtrans.networks.norm import NormKind
 
 
 class Encoder(nn.Module):
-    """A photo to features of its size: (B, channels, H, W) in [-1, 1] -> (B, out_channels, H, W) in [-1, 1].
+    """Encoder E, photo to features of its size: (B, channels, H, W) -> (B, out_channels, H, W), both in [-1, 1].
 
     Any H and W will do: the last row and column are repeated inside, and cut off again.
 
     Args:
-        channels: of the photo.
-        out_channels: features of a pixel.
+        channels: photo channels.
+        out_channels: features for each pixel.
         width: channels after the first convolution; they double with each downsampling.
-        downsamples: how often the size is halved, and doubled again.
+        downsamples: number of halvings, and of doublings after them.
         recompute: keep less for the backward pass and compute it again.
     """
 
@@ -35,7 +37,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.stride = 2**downsamples
         widths = [width * 2**level for level in range(downsamples + 1)]
-        self.segments = Segments(
+        self.segments = ConvStack(
             [
                 same(channels, width, 7, norm, "relu"),
                 *(down(fine, coarse, norm) for fine, coarse in itertools.pairwise(widths)),
@@ -45,31 +47,31 @@ class Encoder(nn.Module):
         )
         self.last = same(width, out_channels, 7, "none", "tanh")
 
-    def forward(self, photo: Tensor, statistics: Statistics | None = None) -> Tensor:
+    def forward(self, photo: Tensor, context: ForwardContext = PLAIN) -> Tensor:
         height, width = photo.shape[-2:]
-        return crop(self.last(self.segments(pad_to_stride(photo, self.stride), statistics)), height, width)
+        return crop(self.last(self.segments(pad_to_stride(photo, self.stride), context)), height, width)
 
 
 def pool(features: Tensor, ids: Tensor) -> Tensor:
-    """Give every pixel the mean of the features of its instance, each picture for itself (section 3.4).
+    """Replace every pixel's features by their mean over its instance, each image for itself (section 3.4).
 
-    Ids are numbered by sorting, and sums are kept in as many rows as there are pixels: shapes do not depend on how
-    many ids there are, so that nothing waits for the device. Sums are made in fp32 at least.
+    Ids are numbered by sorting, and sums are kept in as many rows as there are pixels. So no shape depends on the
+    number of ids, and nothing waits for the device. Sums are at least float32.
 
     Args:
         features: (B, F, H, W).
         ids: (B, H, W) integers of any size.
 
     Returns:
-        (B, F, H, W), of the type of `features`.
+        (B, F, H, W) in the type of `features`.
 
     Example: with ids `[[[7, 7, 9]]]`, the features `[[[[1, 3, 5]]]]` become `[[[[2, 2, 5]]]]`.
     """
-    x = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))
+    x = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))  # (B, F, HW)
     in_order, places = ids.flatten(1).sort(1)
     number_in_order = torch.zeros_like(places)
     number_in_order[:, 1:] = (in_order[:, 1:] != in_order[:, :-1]).cumsum(1)
-    number = torch.empty_like(places).scatter_(1, places, number_in_order).unsqueeze(1)
+    number = torch.empty_like(places).scatter_(1, places, number_in_order).unsqueeze(1)  # (B, 1, HW), from 0
     areas = torch.zeros_like(x[:, :1]).scatter_add_(2, number, torch.ones_like(x[:, :1]))
     number = number.expand_as(x)
     sums = torch.zeros_like(x).scatter_add(2, number, x)

@@ -1,10 +1,13 @@
-"""The ResNet generator of CycleGAN (Zhu et al., 2017, section 4 and 7.2; Johnson et al., 2016)."""
+"""ResNet generator of CycleGAN (Zhu et al., 2017, sections 4 and 7.2; Johnson et al., 2016)."""
 
 import itertools
 
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import Dropout, NormKind, ResidualBlock, Segments, Statistics, Upsampling, down, same, up
+from hdtrans.networks.blocks import ConvStack, ResidualBlock, Upsampling, down, same, up
+from hdtrans.networks.context import PLAIN, ForwardContext
+from hdtrans.networks.dropout import Dropout
+from hdtrans.networks.norm import NormKind
 from hdtrans.networks.parts import Features, locally
 
 
@@ -15,17 +18,17 @@ class ResNet(nn.Module):
     least two of them.
 
     Args:
-        channels: of the condition.
-        out_channels: of the picture.
+        channels: condition channels.
+        out_channels: image channels.
         width: channels at full size; they double with each halving.
-        downsamples: how often the size is halved.
-        blocks: residual blocks at the smallest size; 9 for pictures of 256x256, 6 for 128x128.
-        norm: of all layers but the last. Only with `instance` do they have biases, as in the original.
-        dropout: drop features inside the residual blocks, where `forward` gets seeds.
+        downsamples: number of halvings.
+        blocks: residual blocks at the smallest size; 9 for images of 256x256, 6 for 128x128.
+        norm: after all layers but the last. Only with `instance` do they have biases, as in the original.
+        dropout: drop features inside the residual blocks, where the context has seeds.
         upsampling: transposed convolutions (the original) or resize-convolutions.
         recompute: keep less for the backward pass and compute it again.
-        residual: make what is added to the first `out_channels` of the condition, as in Kim et al., "Accurate Image
-            Super-Resolution Using Very Deep Convolutional Networks", 2016, section 3.1.
+        residual: predict the difference to the first `out_channels` of the condition (Kim et al., "Accurate Image
+            Super-Resolution Using Very Deep Convolutional Networks", 2016, section 3.1).
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class ResNet(nn.Module):
         self.out_channels = out_channels
         widths = [width * 2**level for level in range(downsamples + 1)]
         drops = [Dropout(place) if dropout else None for place in range(blocks)]
-        self.segments = Segments(
+        self.segments = ConvStack(
             [
                 same(channels, width, 7, norm, "relu", bias),
                 *(down(fine, coarse, norm, bias) for fine, coarse in itertools.pairwise(widths)),
@@ -58,15 +61,9 @@ class ResNet(nn.Module):
         )
         self.last = same(width, out_channels, 7, "none", "tanh")
 
-    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
-        """Return the picture.
-
-        Args:
-            x: the condition.
-            statistics: `image`, to normalise by each picture's own; None, by those the norms have of themselves.
-            seeds: (B,) int64, the noise of the dropout; None drops nothing.
-        """
-        made = self.last(self.segments(x, statistics, seeds))
+    def forward(self, x: Features, context: ForwardContext = PLAIN) -> Features:
+        """Return the image of a condition; the dropout reads `context.seeds`."""
+        made = self.last(self.segments(x, context))
         return locally(self._add, x, made) if self.residual else made
 
     def _add(self, condition: Tensor, made: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The U-Net of pix2pix (Isola et al., 2017, section 3.2.1 and 6.1.1; Ronneberger et al., 2015)."""
+"""U-Net of pix2pix (Isola et al., 2017, sections 3.2.1 and 6.1.1; Ronneberger et al., 2015)."""
 
 from fractions import Fraction
 
@@ -6,23 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import Activation, Dropout, Norm, NormKind, Pad, Segment, Statistics
+from hdtrans.networks.blocks import ConvBlock
+from hdtrans.networks.context import PLAIN, ForwardContext
+from hdtrans.networks.dropout import Dropout
+from hdtrans.networks.norm import Activation, Norm, NormKind
+from hdtrans.networks.padding import Pad
 from hdtrans.networks.parts import Features, locally
 
 
 class UNet(nn.Module):
-    """Halve the size until little is left and double it again, with a short cut at each size.
+    """Encoder and decoder with a skip connection at each size.
 
     (B, channels, H, W) -> (B, out_channels, H, W) in [-1, 1]; H and W must be multiples of 2**downsamples.
 
     Args:
-        channels: of the condition.
-        out_channels: of the picture.
+        channels: condition channels.
+        out_channels: image channels.
         width: channels at half the size; they double with each halving, up to 8 times as many.
-        downsamples: 8 for pictures of 256x256 ("U-Net 256"), 7 for 128x128.
-        norm: of all layers but the first, the innermost and the last. Only with `instance` do they have biases, as in
-            the original.
-        dropout: drop features of the innermost layers of full width, where `forward` gets seeds.
+        downsamples: number of halvings: 8 for images of 256x256 ("U-Net 256"), 7 for 128x128.
+        norm: after all layers but the first, the innermost and the last. Only with `instance` do they have biases, as
+            in the original.
+        dropout: drop features of the innermost layers of full width, where the context has seeds.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class UNet(nn.Module):
         widths = [width * 2 ** min(level, 3) for level in range(downsamples)]
         self.encoder = nn.ModuleList()
         self.decoder = nn.ModuleList()  # from the innermost outwards
-        self.dropouts = nn.ModuleDict()  # by the place in the decoder after which they come
+        self.dropouts = nn.ModuleDict()  # keyed by the place in the decoder that they follow
         for level in range(downsamples):
             ends = level in (0, last)
             activation: Activation = "relu" if level == last else "leaky_relu"
@@ -54,32 +58,29 @@ class UNet(nn.Module):
             if dropout and 4 <= level < last:
                 self.dropouts[str(place)] = Dropout(place)
 
-    def forward(self, x: Features, statistics: Statistics | None = None, seeds: Tensor | None = None) -> Features:
-        """Return the picture.
-
-        Args:
-            x: the condition.
-            statistics: `image`, to normalise by each picture's own; None, by those the norms have of themselves.
-            seeds: (B,) int64, the noise of the dropout; None drops nothing.
-        """
+    def forward(self, x: Features, context: ForwardContext = PLAIN) -> Features:
+        """Return the image of a condition; the dropout reads `context.seeds`."""
         kept = []
         for segment in self.encoder:
-            x = segment(x, statistics)
+            x = segment(x, context)
             kept.append(x)
         for place, segment in enumerate(self.decoder):
             if place:
                 x = locally(_joined, kept[-1 - place], x)
-            x = segment(x, statistics)
+            x = segment(x, context)
             if str(place) in self.dropouts:
-                x = self.dropouts[str(place)](x, seeds)
+                x = self.dropouts[str(place)](x, context)
         return x
 
 
 def _joined(kept: Tensor, x: Tensor) -> Tensor:
-    """Put both together; what is kept went through a leaky ReLU, and a ReLU after it is one before it."""
+    """Concatenate a skip connection and features, (B, C1 + C2, H, W).
+
+    The skip went through a leaky ReLU; a ReLU after that equals one before it.
+    """
     return torch.cat([F.relu(kept), x], 1)
 
 
-def _segment(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> Segment:
+def _segment(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> ConvBlock:
     scale = Fraction(2) if isinstance(convolution, nn.ConvTranspose2d) else Fraction(1, 2)
-    return Segment(Pad(0, "zero"), convolution, norm, 1, scale)
+    return ConvBlock(Pad(0, "zero"), convolution, norm, 1, scale)

@@ -175,7 +175,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         ),
         (
             ["stages.joint.epocs=3"],
-            "stages.1.epocs: there is no such key; allowed here: batch_size, decay_epochs, epochs",
+            "stages.1.epocs: there is no such key; allowed here: batch_size, decay, decay_epochs, decay_every",
         ),
         # kinds
         (

@@ -13,7 +13,7 @@ from hdtrans.data.batch import Batch, Sample
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
-from hdtrans.methods.base import Draw, Losses, Nets, Phase
+from hdtrans.methods.base import Losses, Nets, Phase, StepContext
 from tests.engine.runs import COUNT, Notes, Subject, fingerprint, make_trainer, section
 from tests.engine.toys import ToySamples, TwoRoutes, toy_networks, toy_stages
 
@@ -64,17 +64,17 @@ class Spoiled(TwoRoutes):
         self.phases = tuple(Phase(p.name, p.trains, self._spoiled(p)) for p in self.phases)
         networks["critic_b"].get_parameter("last.bias").register_hook(self._gradient)
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Any:
-        self.bad = self.when(draw.images_seen)
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Any:
+        self.bad = self.when(context.images_seen)
         if self.bad:
             self.watch(FIRST)
-        return super().share(nets, batch, draw)
+        return super().forward_shared(nets, batch, context)
 
     def _spoiled(self, phase: Phase) -> Any:
-        def losses(nets: Nets, batch: Batch, shared: Any, draw: Draw) -> Losses:
+        def losses(nets: Nets, batch: Batch, shared: Any, context: StepContext) -> Losses:
             if self.bad and phase.name != FIRST:
                 self.watch(phase.name)
-            terms = phase.losses(nets, batch, shared, draw)
+            terms = phase.losses(nets, batch, shared, context)
             if self.bad and self.last and self.place == phase.name:
                 terms["b"] = terms["b"] + self.value  # its gradient stays finite
             return terms
@@ -126,7 +126,7 @@ def works() -> Iterator[list[StageTraining]]:
     def noted(self: StageTraining, *arguments: Any) -> None:
         prepare(self, *arguments)
         made.append(self)
-        for worker in self.workers:
+        for worker in self.phase_optimizers:
             if worker.scaler is not None:
                 worker.scaler.scale.fill_(256)  # so that nothing overflows by itself
 

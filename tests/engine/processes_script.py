@@ -55,7 +55,7 @@ def run_job(job: dict[str, Any], processes: Processes) -> str:
 def fork(name: str, networks: nn.ModuleDict) -> None:
     """Change the last bit of one number, of a weight or of a moment of Adam."""
     if name == "adam":
-        value: Tensor = next(iter(WORK[-1].workers[0].optimizer.state.values()))["exp_avg"]
+        value: Tensor = next(iter(WORK[-1].phase_optimizers[0].optimizer.state.values()))["exp_avg"]
     else:
         value = networks.get_parameter(name).data
     value.view(torch.int64).view(-1)[0] ^= 1
@@ -126,7 +126,7 @@ def unfocused(broken: bool) -> Iterator[None]:
     if not broken:
         yield
         return
-    run, focus = StageTraining._run, StageTraining.focus
+    run, focus = StageTraining._run, StageTraining.set_trainable
 
     def wrapped(self: StageTraining, *arguments: Any) -> None:
         bare, self.method.networks = self.method.networks, self.nets  # type: ignore[assignment]
@@ -134,11 +134,11 @@ def unfocused(broken: bool) -> Iterator[None]:
         self.method.networks = bare
 
     StageTraining._run = wrapped  # type: ignore[method-assign]
-    StageTraining.focus = lambda self, trained: focus(self, self.trained)  # type: ignore[method-assign]
+    StageTraining.set_trainable = lambda self, trained: focus(self, self.trained)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        StageTraining._run, StageTraining.focus = run, focus  # type: ignore[method-assign]
+        StageTraining._run, StageTraining.set_trainable = run, focus  # type: ignore[method-assign]
 
 
 @contextmanager

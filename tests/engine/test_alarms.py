@@ -127,7 +127,7 @@ def test_the_pictures_of_every_method_and_route_are_looked_at(name: str, monkeyp
     monkeypatch.setattr(Alarms, "watch", lambda self, reports, variations: seen.append(variations) or [])
     what = subject(name)
     make_trainer(what, section(save_every=10_000), None, Notes()).run()
-    routes = set(what.make_method(what.stages[0]).routes)
+    routes = set(what.make_method(what.stages[0]).directions)
     assert seen and all(set(variations) == routes and min(variations.values()) > 0 for variations in seen)
 
 

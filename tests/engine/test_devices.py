@@ -47,7 +47,7 @@ def shapes_alone(recipe: Recipe, part: Stage, precision: Precision) -> Iterator[
             networks = module.build_networks(recipe.method, recipe.data, 0)
             method = module.build(recipe.method, recipe.data, part, networks)
             with estimate._default_type(precision.compute):
-                method.load_helpers(weights=False)
+                method.load_frozen_networks(weights=False)
         yield method, estimate._batch(recipe, part)
 
 
@@ -71,7 +71,7 @@ def step(
 
         def backward(total: Tensor) -> None:
             assert total.device == GPU
-            for worker in work.workers:
+            for worker in work.phase_optimizers:
                 for parameter in worker.parameters.values():
                     parameter.grad = torch.zeros_like(parameter)
 

@@ -94,15 +94,15 @@ def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
     stage, module = of.stages[stage_number], method_module("pix2pixhd")
     networks = module.build_networks(of.method, of.data)
     built = module.build(of.method, of.data, stage, networks)
-    built.load_helpers(weights=False)
+    built.load_frozen_networks(weights=False)
     chosen = Precision(precision, "cpu")
     chosen.prepare(networks, torch.device("cpu"))
-    chosen.prepare(built.helpers, torch.device("cpu"), fixed=True)
+    chosen.prepare(built.frozen_networks, torch.device("cpu"), fixed=True)
     work = StageTraining(built, stage, 2, of.training, chosen, Processes())
     assert stage.size is not None
     batch = street_batch(stage.batch_size, stage.size.height, stage.size.width)
     work.step(batch, 0, 0)
-    for worker in work.workers:  # what was there before is not known to the profiler; weights and moments stay
+    for worker in work.phase_optimizers:  # what was there before is not known to the profiler; weights and moments stay
         worker.optimizer.zero_grad(set_to_none=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         for _ in range(2):
@@ -110,8 +110,8 @@ def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
     results: Any = profiler.profiler
     changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
-    trained = 4 * sum(p.numel() for worker in work.workers for p in worker.parameters.values())
-    weights = sum(p.numel() * p.itemsize for part in (networks, built.helpers) for p in part.parameters())
+    trained = 4 * sum(p.numel() for worker in work.phase_optimizers for p in worker.parameters.values())
+    weights = sum(p.numel() * p.itemsize for part in (networks, built.frozen_networks) for p in part.parameters())
     return weights + 2 * trained + max(itertools.accumulate(sizes))
 
 

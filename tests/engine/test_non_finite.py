@@ -202,7 +202,7 @@ def kept_in(precision: str, folder: Path) -> list[set[torch.dtype]]:
         trainer = make_trainer(what, section(precision=precision, save_every=1000), folder)
         trainer.run()
     assert trainer.ema is not None
-    optimizers = [worker.optimizer for worker in made[0].workers]
+    optimizers = [worker.optimizer for worker in made[0].phase_optimizers]
     moments = [x for optimizer in optimizers for kept in optimizer.state.values() for x in kept.values()]
     assert len(moments) == 3 * len(list(trainer.networks.parameters()))
     tensors = (trainer.networks.parameters(), trainer.ema.networks.parameters(), moments)
@@ -255,13 +255,13 @@ def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, mon
 def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
     what, method = spoiled("discriminators", NAN)
     seen: list[int] = []
-    share = method.share
+    share = method.forward_shared
 
-    def noted(nets: Any, batch: Any, draw: Any) -> Any:
-        seen.append(draw.images_seen)
-        return share(nets, batch, draw)
+    def noted(nets: Any, batch: Any, context: Any) -> Any:
+        seen.append(context.images_seen)
+        return share(nets, batch, context)
 
-    method.share = noted  # type: ignore[method-assign]
+    method.forward_shared = noted  # type: ignore[method-assign]
     training = section(save_every=1000, log_every=1000, non_finite="skip")
     make_trainer(what, training, tmp_path).run()
     late = BAD_IMAGES + 2

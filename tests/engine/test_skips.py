@@ -57,7 +57,7 @@ def scales_about_an_overflow(folder: Path) -> tuple[list[float], list[float]]:
             what,
             section(precision="fp16", save_every=1000, log_every=1000),
             folder,
-            Notes(on_step=lambda n: scales.update({n: [float(w.scaler.scale) for w in made[0].workers]})),  # type: ignore[union-attr]
+            Notes(on_step=lambda n: scales.update({n: [float(w.scaler.scale) for w in made[0].phase_optimizers]})),  # type: ignore[union-attr]
         )
         trainer.run()
     return scales[BAD_IMAGES // 2], scales[BAD_IMAGES // 2 + 1]
@@ -85,7 +85,7 @@ def overflow_always(folder: Path) -> float:
     what.stages = toy_stages(16)
     with works() as made:
         make_trainer(what, section(precision="fp16", save_every=1000), folder).run()
-    scaler = made[0].workers[-1].scaler
+    scaler = made[0].phase_optimizers[-1].scaler
     assert scaler is not None
     return float(scaler.scale)
 

@@ -28,7 +28,7 @@ from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
-from hdtrans.methods.base import Draw, Losses, Nets, Phase
+from hdtrans.methods.base import Losses, Nets, Phase, StepContext
 from tests.bars import Figure
 from tests.engine.runs import (
     COUNT,
@@ -65,11 +65,11 @@ class Scripted(Adversarial):
         )
 
     def _watched(self, phase: Phase) -> Any:
-        def losses(nets: Nets, batch: Batch, shared: Any, draw: Draw) -> Losses:
+        def losses(nets: Nets, batch: Batch, shared: Any, context: StepContext) -> Losses:
             needing = {name for name, n in self.networks.items() if all(p.requires_grad for p in n.parameters())}
             some = {name for name, n in self.networks.items() if any(p.requires_grad for p in n.parameters())}
-            self.events.append((phase.name, needing, some, snapshot(self.networks), draw))
-            return phase.losses(nets, batch, shared, draw)
+            self.events.append((phase.name, needing, some, snapshot(self.networks), context))
+            return phase.losses(nets, batch, shared, context)
 
         return losses
 
@@ -158,14 +158,14 @@ def test_the_draw_of_a_step() -> None:
     what, method = scripted()
     make_trainer(what, section(seed=5)).run()
     draws = [event[4] for event in method.events if event[0] == "discriminator"]
-    assert [draw.images_seen for draw in draws] == [0, 2, 4]
-    assert [draw.counters for draw in draws] == [(0, 1), (2, 3), (4, 5)]
-    assert {draw.slots for draw in draws} == {range(2)}
-    numbers = [[float(torch.rand((), generator=g)) for g in draw.generators(p)] for draw in draws for p in (0, 1)]
+    assert [context.images_seen for context in draws] == [0, 2, 4]
+    assert [context.sample_indices for context in draws] == [(0, 1), (2, 3), (4, 5)]
+    assert {context.global_indices for context in draws} == {range(2)}
+    numbers = [[float(torch.rand((), generator=g)) for g in context.generators(p)] for context in draws for p in (0, 1)]
     assert len({number for pair in numbers for number in pair}) == 12, "by sample and by purpose"
-    same = Draw(2, 5, slots=range(1, 2)).generators(1)[0]
+    same = StepContext(2, 5, global_indices=range(1, 2)).generators(1)[0]
     assert float(torch.rand((), generator=same)) == numbers[3][1], "whatever slots are asked for beside it"
-    other = Draw(2, 6, slots=range(1, 2)).generators(1)[0]
+    other = StepContext(2, 6, global_indices=range(1, 2)).generators(1)[0]
     assert float(torch.rand((), generator=other)) != numbers[3][1], "by seed"
 
 
@@ -253,9 +253,9 @@ def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
     served: set[bool] = set()
 
     class Watching(Penalised):
-        def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
             served.update(network.training for network in nets.values())
-            return super().pictures(nets, batch, draw)
+            return super().pictures(nets, batch, context)
 
     with_grids.make_method = lambda stage: Watching(with_grids.networks)
     notes = Notes(on_step=lambda n: modes.extend(network.training for network in with_grids.networks.values()))
@@ -312,9 +312,9 @@ def test_batches_run_across_the_edges_of_epochs(batch_size: int, workers: int) -
     networks = what.networks
 
     class Watching(Adversarial):
-        def share(self, nets: Nets, batch: Batch, draw: Draw) -> Any:
+        def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Any:
             names[trainer.stage_number].extend(batch.names)
-            return super().share(nets, batch, draw)
+            return super().forward_shared(nets, batch, context)
 
     what.make_method = lambda stage: Watching(networks)
     trainer = make_trainer(what, section(workers=workers))
@@ -507,7 +507,7 @@ def test_every_phase_scales_its_gradients_by_itself() -> None:
     what = subject("adversarial")
     method = what.make_method(what.stages[0])
     work = StageTraining(method, what.stages[0], COUNT, section(), Precision("fp16", "cpu"), Processes())
-    scalers = [worker.scaler for worker in work.workers]
+    scalers = [worker.scaler for worker in work.phase_optimizers]
     assert len({id(scaler) for scaler in scalers}) == 2
     assert None not in scalers
 

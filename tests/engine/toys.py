@@ -19,7 +19,7 @@ from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.fields import as_floats
 from hdtrans.data.order import sample_index, sample_random
-from hdtrans.methods.base import Draw, Losses, Method, Nets, Phase
+from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext
 from hdtrans.networks.initialise import initialise
 
 HEIGHT, WIDTH = 6, 10
@@ -74,12 +74,12 @@ class Critic(nn.Module):
         return self.last(F.leaky_relu(self.first(x), 0.2))
 
 
-def _sources(batch: Batch, draw: Draw) -> Tensor:
-    return as_floats(batch["source"], draw.dtype)
+def _sources(batch: Batch, context: StepContext) -> Tensor:
+    return as_floats(batch["source"], context.dtype)
 
 
-def _photos(batch: Batch, draw: Draw) -> Tensor:
-    return as_floats(batch["photo"], draw.dtype)
+def _photos(batch: Batch, context: StepContext) -> Tensor:
+    return as_floats(batch["photo"], context.dtype)
 
 
 def picture_to_picture(direction: str = "") -> Inputs:
@@ -107,8 +107,8 @@ class ToyMethod(Method):
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
         return ToyTranslator(networks[self.translators[route]])
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        return {route or "result": self.translator(nets, route)(source=batch["source"]) for route in self.routes}
+    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        return {route or "result": self.translator(nets, route)(source=batch["source"]) for route in self.directions}
 
 
 @dataclass
@@ -136,19 +136,19 @@ class Adversarial(ToyMethod):
             averaged=("generator",),
         )
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        source = _sources(batch, draw)
-        return Shared(source, _photos(batch, draw), nets["generator"](source))
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
+        source = _sources(batch, context)
+        return Shared(source, _photos(batch, context), nets["generator"](source))
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"": shared.fake}
 
-    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         real = nets["discriminator"](torch.cat([shared.source, shared.photo], 1))
         fake = nets["discriminator"](torch.cat([shared.source, shared.fake.detach()], 1))
         return {"real": 0.5 * (real - 1).square().mean(), "fake": 0.5 * fake.square().mean()}
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         judged = nets["discriminator"](torch.cat([shared.source, shared.fake], 1))
         return {"adversarial": (judged - 1).square().mean(), "l1": 3 * F.l1_loss(shared.fake, shared.photo)}
 
@@ -164,10 +164,12 @@ class Pool:
         self.capacity = capacity
         self.pictures: dict[str, Tensor] = {}
 
-    def exchange(self, fakes: Tensor, draw: Draw, purpose: int) -> Tensor:
+    def exchange(self, fakes: Tensor, context: StepContext, purpose: int) -> Tensor:
         """Return for each slot its new picture, or half of the time an old one that the new one replaces."""
         chosen = []
-        for slot, generator, fake in zip(draw.slots, draw.generators(purpose), fakes.detach(), strict=True):
+        for slot, generator, fake in zip(
+            context.global_indices, context.generators(purpose), fakes.detach(), strict=True
+        ):
             kept = self.pictures.get(str(slot), fake.new_zeros((0, *fake.shape)))
             if len(kept) < self.capacity:
                 self.pictures[str(slot)] = torch.cat([kept, fake[None]])
@@ -213,29 +215,29 @@ class TwoRoutes(ToyMethod):
             inputs=picture_to_picture,
             averaged=("forth", "back"),
             state=dict(self.histories),
-            routes=("AtoB", "BtoA"),
+            directions=("AtoB", "BtoA"),
         )
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> SharedRoutes:
-        a, b = _sources(batch, draw), _photos(batch, draw)
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> SharedRoutes:
+        a, b = _sources(batch, context), _photos(batch, context)
         fake_b, fake_a = nets["forth"](a), nets["back"](b)
         return SharedRoutes(a, b, fake_a, fake_b, nets["back"](fake_b), nets["forth"](fake_a))
 
     def generated(self, shared: SharedRoutes) -> dict[str, Tensor]:
         return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: SharedRoutes, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: SharedRoutes, context: StepContext) -> Losses:
         return {
             "a": (nets["critic_a"](shared.fake_a) - 1).square().mean(),
             "b": (nets["critic_b"](shared.fake_b) - 1).square().mean(),
             "cycle": F.l1_loss(shared.cycle_a, shared.a) + F.l1_loss(shared.cycle_b, shared.b),
         }
 
-    def discriminator_losses(self, nets: Nets, batch: Batch, shared: SharedRoutes, draw: Draw) -> Losses:
+    def discriminator_losses(self, nets: Nets, batch: Batch, shared: SharedRoutes, context: StepContext) -> Losses:
         losses = {}
         sides = (("a", shared.a, shared.fake_a), ("b", shared.b, shared.fake_b))
         for purpose, (side, real, fake) in enumerate(sides):
-            critic, old = nets[f"critic_{side}"], self.histories[side].exchange(fake, draw, purpose)
+            critic, old = nets[f"critic_{side}"], self.histories[side].exchange(fake, context, purpose)
             losses[side] = (critic(real) - 1).square().mean() + critic(old).square().mean()
         return losses
 
@@ -257,23 +259,23 @@ class Penalised(ToyMethod):
             averaged=("generator",),
         )
 
-    def share(self, nets: Nets, batch: Batch, draw: Draw) -> Shared:
-        source = _sources(batch, draw)
-        masks = [torch.rand(4, HEIGHT, WIDTH, generator=g) < 0.5 for g in draw.generators(0)]
+    def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
+        source = _sources(batch, context)
+        masks = [torch.rand(4, HEIGHT, WIDTH, generator=g) < 0.5 for g in context.generators(0)]
         mask = 2 * torch.stack(masks).to(device=source.device, dtype=source.dtype)
-        return Shared(source, _photos(batch, draw), nets["generator"](source, mask))
+        return Shared(source, _photos(batch, context), nets["generator"](source, mask))
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"": shared.fake}
 
-    def critic_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def critic_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         critic = nets["critic"]
         return {"fake": critic(shared.fake.detach()).mean(), "real": -critic(shared.photo).mean()}
 
-    def penalty_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
-        with draw.fp32():
-            dtype = torch.promote_types(draw.dtype, torch.float32)
-            shares = [torch.rand((1, 1, 1), generator=g, dtype=torch.float64) for g in draw.generators(1)]
+    def penalty_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
+        with context.fp32():
+            dtype = torch.promote_types(context.dtype, torch.float32)
+            shares = [torch.rand((1, 1, 1), generator=g, dtype=torch.float64) for g in context.generators(1)]
             share = torch.stack(shares).to(device=shared.photo.device, dtype=dtype)
             mixed = torch.lerp(shared.photo.to(dtype), shared.fake.detach().to(dtype), share).requires_grad_(True)
             judged = nets["critic"](mixed)
@@ -282,7 +284,7 @@ class Penalised(ToyMethod):
             penalty = 10 * (slope.flatten(1).norm(dim=1) - 1).square().mean()
             return {"slope": penalty + 0 * judged.mean()}  # the last bias has a gradient, zero
 
-    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, draw: Draw) -> Losses:
+    def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         return {"adversarial": -nets["critic"](shared.fake).mean(), "l1": F.l1_loss(shared.fake, shared.photo)}
 
     @staticmethod

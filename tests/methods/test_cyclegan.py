@@ -18,7 +18,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods import cyclegan
-from hdtrans.methods.base import Draw
+from hdtrans.methods.base import StepContext
 from tests.engine.runs import section
 from tests.engine.toys import ToySamples
 
@@ -153,9 +153,9 @@ def test_what_does_not_fit_is_refused() -> None:
 @torch.no_grad()
 def test_each_route_has_its_generator() -> None:
     method = method_of(small_config())
-    assert method.routes == ("AtoB", "BtoA")
+    assert method.directions == ("AtoB", "BtoA")
     x = pictures()["source"]
-    for route in method.routes:
+    for route in method.directions:
         made = method.translator(method.networks, route).eval()(source=x)
         expected = method.networks[f"generator_{route}"](torch.nn.functional.pad(x / 127.5 - 1, (0, 0, 0, 0)))
         torch.testing.assert_close(made, expected)
@@ -172,10 +172,10 @@ def test_any_size_comes_back_as_it_was(size: tuple[int, int]) -> None:
 @torch.no_grad()
 def test_the_sample_grid_goes_there_and_back() -> None:
     method = method_of(small_config())
-    columns = method.pictures(method.networks, pictures(1), Draw())
+    columns = method.pictures(method.networks, pictures(1), StepContext())
     assert list(columns) == ["A", "A to B", "A to B to A", "B", "B to A", "B to A to B"]
     alone = collate([Sample("x", 0, {"source": torch.zeros(3, 8, 8, dtype=torch.uint8)})])
-    assert list(method.pictures(method.networks, alone, Draw())) == ["A", "A to B", "A to B to A"]
+    assert list(method.pictures(method.networks, alone, StepContext())) == ["A", "A to B", "A to B to A"]
 
 
 # Pools
@@ -186,8 +186,8 @@ def play(pool: cyclegan.Pool, rounds: range, slots: range, batch: int = 4) -> li
     out = []
     for k in rounds:
         fakes = torch.tensor([float(k * batch + slot) for slot in slots]).view(-1, 1, 1, 1)
-        draw = Draw(images_seen=k * batch, seed=3, slots=slots)
-        out.append([float(x) for x in pool.exchange(fakes, draw, 0)])
+        context = StepContext(images_seen=k * batch, seed=3, global_indices=slots)
+        out.append([float(x) for x in pool.exchange(fakes, context, 0)])
     return out
 
 

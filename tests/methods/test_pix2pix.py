@@ -18,7 +18,8 @@ from hdtrans.engine.estimate import describe
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods import pix2pix
-from hdtrans.methods.base import Draw
+from hdtrans.methods.base import StepContext
+from hdtrans.networks.context import ForwardContext
 from tests.engine.runs import section
 from tests.engine.toys import ToySamples
 from tests.methods.small import DATA as LABEL_MAPS
@@ -138,11 +139,11 @@ def test_data_and_stages_that_do_not_fit_are_refused() -> None:
 def test_dropout_in_training_is_the_same_for_a_slot_whoever_draws_it() -> None:
     method, batch = method_of(small_config(generator=SMALL_RESNET | {"norm": "instance"})), pairs(2)
     nets = dict(method.networks.items())
-    both = method.share(nets, batch, Draw(40, 7, (40, 41), range(2))).fake
+    both = method.forward_shared(nets, batch, StepContext(40, 7, (40, 41), range(2))).fake
     second = collate([ToySamples(2)[1]])
-    alone = method.share(nets, second, Draw(40, 7, (41,), range(1, 2))).fake
+    alone = method.forward_shared(nets, second, StepContext(40, 7, (41,), range(1, 2))).fake
     torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=0)
-    later = method.share(nets, batch, Draw(42, 7, (42, 43), range(2))).fake
+    later = method.forward_shared(nets, batch, StepContext(42, 7, (42, 43), range(2))).fake
     assert not torch.equal(both, later)
 
 
@@ -187,15 +188,19 @@ def test_a_unet_is_not_padded_where_the_size_fits() -> None:
     method = method_of(small_config(generator={"width": 2, "downsamples": 6, "dropout": False}))
     x = torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     picture = method.translator(method.networks).eval()(source=x)
-    assert torch.equal(picture, method.networks["generator"](x / 127.5 - 1, "image"))
+    assert torch.equal(picture, method.networks["generator"](x / 127.5 - 1, ForwardContext("image")))
 
 
 @torch.no_grad()
 def test_the_sample_grid_shows_input_result_and_truth() -> None:
     method = method_of(small_config(generator=SMALL_RESNET))
-    assert list(method.pictures(method.networks.eval(), pairs(1), Draw())) == ["source", "result", "photo"]
+    assert list(method.pictures(method.networks.eval(), pairs(1), StepContext())) == ["source", "result", "photo"]
     labels = method_of(small_config(generator=SMALL_RESNET), LabelMaps(root=".", labels=3))
-    assert list(labels.pictures(labels.networks.eval(), street_batch(1, 8, 8), Draw())) == ["label", "result", "photo"]
+    assert list(labels.pictures(labels.networks.eval(), street_batch(1, 8, 8), StepContext())) == [
+        "label",
+        "result",
+        "photo",
+    ]
 
 
 @pytest.mark.parametrize("name", ["pix2pix_facades", "cyclegan"])

@@ -21,7 +21,7 @@ from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from hdtrans.methods import pix2pixhd
-from hdtrans.methods.base import Draw
+from hdtrans.methods.base import StepContext
 from hdtrans.networks.condition import pad_to_stride
 from hdtrans.networks.generators import coarse_to_fine
 from tests.engine.runs import Notes, section
@@ -193,7 +193,7 @@ def test_training_makes_the_picture_that_translation_makes() -> None:
     method = method_of(small_config(generator={"downsamples": 2}))
     for height, width in ((16, 24), (21, 13)):
         batch = street_batch(2, height, width)
-        shared = method.share(method.networks, batch, Draw())
+        shared = method.forward_shared(method.networks, batch, StepContext())
         translated = method.translator(method.networks)(label=batch["label"], instance=batch["instance"])
         assert torch.equal(shared.fake, translated)
         assert torch.equal(shared.condition, method.condition(batch["label"], batch["instance"])), (
@@ -235,7 +235,8 @@ def test_every_label_is_legal(ignored: str, boundary: str, ignore: int | None) -
     method = method_of(config, data=data)
     photo = torch.zeros(1, 3, *label.shape[1:], dtype=torch.uint8)
     assert method.reads == {"label", "photo", *(["instance"] if boundary == "instance" else [])}
-    step(method, Batch(("a",), (0,), label, instance if boundary == "instance" else None, fields={"photo": photo}))
+    fields = {"label": label, "photo": photo} | ({"instance": instance} if boundary == "instance" else {})
+    step(method, Batch(("a",), (0,), fields))
 
 
 @pytest.mark.parametrize("boundary", ["instance", "none"])
@@ -255,7 +256,7 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     step(method, batch)
     picture = method.translator(method.networks)(**inputs)
     assert picture.shape == (2, 3, 19, 26)
-    columns = method.pictures(method.networks, batch, Draw())
+    columns = method.pictures(method.networks, batch, StepContext())
     assert set(columns) == {"source", "result", "photo"}
     assert torch.equal(columns["result"], picture)
     assert torch.equal(columns["source"], as_floats(source, torch.float32))
@@ -295,7 +296,7 @@ def test_both_phases_see_one_picture_and_the_generator_steps_first() -> None:
     method = method_of(small_config())
     batch = street_batch(2, 16, 24)
     with torch.no_grad():
-        given = method.networks, batch, method.share(method.networks, batch, Draw()), Draw()
+        given = method.networks, batch, method.forward_shared(method.networks, batch, StepContext()), StepContext()
         wanted = {f"generator/{name}": float(loss) for name, loss in method.generator_losses(*given).items()}
         wanted |= {f"discriminator/{name}": float(loss) for name, loss in method.discriminator_losses(*given).items()}
     assert step(method, batch) == pytest.approx(wanted, rel=1e-6)
@@ -304,8 +305,10 @@ def test_both_phases_see_one_picture_and_the_generator_steps_first() -> None:
 def test_the_discriminator_gives_the_generator_no_gradient() -> None:
     method = method_of(small_config())
     batch = street_batch(2, 16, 24)
-    shared = method.share(method.networks, batch, Draw())
-    torch.stack(list(method.discriminator_losses(method.networks, batch, shared, Draw()).values())).sum().backward()
+    shared = method.forward_shared(method.networks, batch, StepContext())
+    torch.stack(
+        list(method.discriminator_losses(method.networks, batch, shared, StepContext()).values())
+    ).sum().backward()
     reached = {
         name for name, network in method.networks.items() if any(p.grad is not None for p in network.parameters())
     }
@@ -325,7 +328,7 @@ def test_features_of_the_perceptual_loss_are_gone_when_the_discriminators_begin(
 
     method = method_of(small_config(), perceptual=Watched())
     method.networks["scale0"].register_forward_pre_hook(lambda *_: kept.append((next(made), next(gone))))
-    shared = method.share(method.networks, street_batch(2, 16, 24), Draw())
+    shared = method.forward_shared(method.networks, street_batch(2, 16, 24), StepContext())
     assert shared.perceptual is not None and shared.perceptual.requires_grad
     assert kept == [(4, 4)]
 
@@ -333,8 +336,8 @@ def test_features_of_the_perceptual_loss_are_gone_when_the_discriminators_begin(
 def test_a_perceptual_loss_of_no_weight_reads_no_weights() -> None:
     for change in ({"kind": "none"}, {"kind": "vgg19", "weight": 0.0}):
         method = method_of(small_config(perceptual=change))
-        method.load_helpers()
-        assert not method.helpers
+        method.load_frozen_networks()
+        assert not method.frozen_networks
 
 
 # Options of the generator
@@ -344,8 +347,8 @@ def gradients(config: pix2pixhd.Config, batch: Batch) -> dict[str, Tensor]:
     """Return the gradients of the generator's parameters, and all buffers after the step."""
     method = method_of(config)
     method.networks.requires_grad_(True)
-    shared = method.share(method.networks, batch, Draw())
-    torch.stack(list(method.generator_losses(method.networks, batch, shared, Draw()).values())).sum().backward()
+    shared = method.forward_shared(method.networks, batch, StepContext())
+    torch.stack(list(method.generator_losses(method.networks, batch, shared, StepContext()).values())).sum().backward()
     found = {name: p.grad for name, p in method.networks.named_parameters() if p.grad is not None}
     return found | {f"buffer {name}": b for name, b in method.networks.named_buffers()}
 
@@ -465,7 +468,7 @@ def test_no_step_warns(precision: str, recompute: bool) -> None:
         warnings.simplefilter("error")
         method = method_of(small_config(generator={"recompute": recompute}), perceptual=RandomFeatures())
         Precision(precision, "cpu").prepare(method.networks, torch.device("cpu"))
-        Precision(precision, "cpu").prepare(method.helpers, torch.device("cpu"), fixed=True)
+        Precision(precision, "cpu").prepare(method.frozen_networks, torch.device("cpu"), fixed=True)
         step(method, street_batch(2, 19, 26), precision)
         batch = street_batch(1, 33, 17)
         with Precision(precision, "cpu").autocast(), torch.no_grad():

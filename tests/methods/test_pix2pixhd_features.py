@@ -17,7 +17,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods import pix2pixhd
-from hdtrans.methods.base import Draw
+from hdtrans.methods.base import StepContext
 from tests.engine.runs import section
 from tests.methods.small import DATA, LABELS, small_config, small_stages, street_batch
 from tests.methods.test_pix2pixhd import changed, copies, method_of, step
@@ -65,7 +65,7 @@ def test_each_stage_trains_what_it_names(number: int) -> None:
     work = StageTraining(method, stage, 2, section(), Precision("fp32", "cpu"), Processes())
     work.step(street_batch(2, 16, 24), 0, 0)
     assert stage.train is not None and changed(before, method.networks) == set(stage.train)
-    for worker in work.workers:
+    for worker in work.phase_optimizers:
         assert all(p.grad is not None for p in worker.parameters.values())
     roles = {line.split()[0]: line for line in work.table().splitlines()[1:]}
     assert roles["encoder"].endswith("trained (generator)" if number < 2 else "frozen")
@@ -121,7 +121,7 @@ def test_pictures_as_input() -> None:
     fields = {"instance": streets["instance"], "source": streets["photo"], "photo": streets["photo"]}
     batch = replace(streets, fields=fields)
     step(method, batch)
-    columns = method.pictures(method.networks, batch, Draw())
+    columns = method.pictures(method.networks, batch, StepContext())
     assert set(columns) == {"source", "result", "photo"}
 
 
@@ -142,11 +142,11 @@ def test_features_of_classes() -> None:
 def test_discriminators_do_not_see_features() -> None:
     method = method_of(config_with())
     batch = street_batch(2, 16, 24)
-    one = method.share(method.networks, batch, Draw())
+    one = method.forward_shared(method.networks, batch, StepContext())
     assert one.condition.shape[1] == LABELS + 1
     for parameter in method.networks["encoder"].parameters():
         parameter.mul_(-3)
-    other = method.share(method.networks, batch, Draw())
+    other = method.forward_shared(method.networks, batch, StepContext())
     assert not torch.equal(one.fake, other.fake)
     for ours, theirs in zip(one.real_features, other.real_features, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
@@ -155,8 +155,8 @@ def test_discriminators_do_not_see_features() -> None:
 def test_their_phase_gives_the_encoder_no_gradient() -> None:
     method = method_of(config_with())
     batch = street_batch(2, 16, 24)
-    shared = method.share(method.networks, batch, Draw())
-    losses = method.discriminator_losses(method.networks, batch, shared, Draw())
+    shared = method.forward_shared(method.networks, batch, StepContext())
+    losses = method.discriminator_losses(method.networks, batch, shared, StepContext())
     torch.stack(list(losses.values())).sum().backward()
     assert all(p.grad is None for name in ("encoder", "trunk") for p in method.networks[name].parameters())
 
@@ -174,8 +174,8 @@ def test_training_makes_the_picture_that_translation_makes(size: tuple[int, int]
     inputs = {"label": batch["label"], "instance": batch["instance"]}
     translated = method.translator(method.networks)(**inputs, features=features)
     if min(size) > 8:  # what a discriminator takes
-        assert torch.equal(method.share(method.networks, batch, Draw()).fake, translated)
-    assert torch.equal(method.pictures(method.networks, batch, Draw())["result"], translated)
+        assert torch.equal(method.forward_shared(method.networks, batch, StepContext()).fake, translated)
+    assert torch.equal(method.pictures(method.networks, batch, StepContext())["result"], translated)
 
 
 @torch.no_grad()
@@ -202,7 +202,7 @@ def test_without_features_they_are_0() -> None:
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
     still = Batch(batch.names, batch.counters, inputs)
-    columns = method.pictures(method.networks, still, Draw())
+    columns = method.pictures(method.networks, still, StepContext())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 
 

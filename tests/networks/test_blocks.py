@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hdtrans.networks.blocks import Norm, NormKind, Pad, ResidualBlock, Segment, down, same, up
+from hdtrans.networks.blocks import ConvBlock, ResidualBlock, down, same, up
 from hdtrans.networks.condition import boundaries, pad_to_stride
+from hdtrans.networks.context import ForwardContext
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.generators import Head, Trunk, halve, networks_for
+from hdtrans.networks.norm import Norm, NormKind
+from hdtrans.networks.padding import Pad
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -91,8 +94,8 @@ def test_norm_with_statistics_handed_in_equals_its_own(kind: NormKind) -> None:
         torch.nn.init.uniform_(norm.batch.bias)
     dims = (2, 3) if kind == "instance" else (0, 2, 3)
     mean, variance = x.mean(dims, keepdim=True), x.var(dims, keepdim=True, correction=0)
-    assert torch.allclose(norm(x, (mean, variance)), norm(x), atol=1e-12)
-    half = norm(x[:, :, :3], (mean, variance))
+    assert torch.allclose(norm(x, ForwardContext((mean, variance))), norm(x), atol=1e-12)
+    half = norm(x[:, :, :3], ForwardContext((mean, variance)))
     assert torch.allclose(half, norm(x)[:, :, :3], atol=1e-12), "a tile by the statistics of the whole"
 
 
@@ -106,7 +109,7 @@ def test_norm_with_statistics_handed_in_equals_its_own(kind: NormKind) -> None:
         (up(2, 3, "instance", "resize"), Fraction(2)),
     ],
 )
-def test_segments_say_how_far_they_see_and_scale(segment: Segment, scale: Fraction) -> None:
+def test_segments_say_how_far_they_see_and_scale(segment: ConvBlock, scale: Fraction) -> None:
     """Outside the halo of a pixel nothing changes it, but for the norm, which is left out here."""
     segment.norm.kind = "none"
     x = torch.rand(1, 2, 24, 24)

@@ -5,9 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.config.networks import PatchSection, PixelSection, ResNetSection, UNetSection
-from hdtrans.networks.blocks import Dropout, Norm
 from hdtrans.networks.build import build_discriminator, build_generator
+from hdtrans.networks.context import ForwardContext
+from hdtrans.networks.dropout import Dropout
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.norm import Norm
 from hdtrans.networks.resnet import ResNet
 from hdtrans.networks.unet import UNet
 
@@ -89,12 +91,12 @@ def pictures(number: int = 3) -> Tensor:
 def test_noise_follows_from_each_picture_s_seed(kind: str) -> None:
     network, x = generator(kind), pictures()
     seeds = torch.tensor([5, 2**62 + 1, 5])
-    both = network(x, None, seeds)
+    both = network(x, ForwardContext(seeds=seeds))
     for place in range(3):
-        alone = network(x[place : place + 1], None, seeds[place : place + 1])
+        alone = network(x[place : place + 1], ForwardContext(seeds=seeds[place : place + 1]))
         torch.testing.assert_close(both[place : place + 1], alone, atol=1e-9, rtol=0)
-    assert torch.equal(both, network(x, None, seeds))
-    same = network(x[:1].repeat(2, 1, 1, 1), None, torch.tensor([1, 2]))
+    assert torch.equal(both, network(x, ForwardContext(seeds=seeds)))
+    same = network(x[:1].repeat(2, 1, 1, 1), ForwardContext(seeds=torch.tensor([1, 2])))
     assert float((same[0] - same[1]).abs().max()) > 1e-4
     assert not torch.equal(both, network(x))
 
@@ -103,7 +105,7 @@ def test_noise_follows_from_each_picture_s_seed(kind: str) -> None:
 @torch.no_grad()
 def test_a_picture_s_own_statistics_are_those_of_a_batch_of_one_in_training(kind: str) -> None:
     network, x = generator(kind), pictures()
-    own = network(x, "image")
+    own = network(x, ForwardContext("image"))
     network.train()
     for place in range(3):
         alone = network(x[place : place + 1])
@@ -112,17 +114,17 @@ def test_a_picture_s_own_statistics_are_those_of_a_batch_of_one_in_training(kind
 
 
 def test_half_of_the_features_are_dropped_and_the_others_doubled() -> None:
-    x = torch.ones(4, 8, 50, 50)
-    dropped = Dropout(3)(x, torch.arange(4))
+    x, noise = torch.ones(4, 8, 50, 50), ForwardContext(seeds=torch.arange(4))
+    dropped = Dropout(3)(x, noise)
     assert set(dropped.unique().tolist()) == {0.0, 2.0}
     assert abs(float(dropped.mean()) - 1) < 0.02
     flat = (dropped.flatten(1) - 1).double()
-    others = (Dropout(4)(x, torch.arange(4)).flatten(1) - 1).double()
+    others = (Dropout(4)(x, noise).flatten(1) - 1).double()
     shifted = flat.roll(1, 1)
     for a, b in ((flat[0], flat[1]), (flat[0], others[0]), (flat[0], shifted[0]), (flat[2], flat[3])):
         assert abs(float((a * b).mean())) < 0.03, "seeds, layers and places are independent"
     assert torch.equal(Dropout(3)(x), x)
-    assert torch.equal(Dropout(3)(x.bfloat16(), torch.arange(4)).float(), dropped)
+    assert torch.equal(Dropout(3)(x.bfloat16(), noise).float(), dropped)
 
 
 def test_statistics_of_the_picture_keep_the_weights_of_batch_norm() -> None:
@@ -133,8 +135,8 @@ def test_statistics_of_the_picture_keep_the_weights_of_batch_norm() -> None:
         norm.batch.bias.copy_(torch.tensor([0.5, -0.5]))
     x = torch.randn((2, 2, 4, 5), generator=torch.Generator().manual_seed(0))
     variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
-    torch.testing.assert_close(norm(x, "image"), norm(x, (mean, variance)))
-    assert torch.equal(Norm(2, "none", "none")(x, "image"), x)
+    torch.testing.assert_close(norm(x, ForwardContext("image")), norm(x, ForwardContext((mean, variance))))
+    assert torch.equal(Norm(2, "none", "none")(x, ForwardContext("image")), x)
 
 
 @torch.no_grad()

@@ -169,8 +169,8 @@ def test_training_without_weights_is_refused_before_the_first_step(
     stage = config.complete(Stage(geometry="none"))
     method = pix2pixhd.build(config, data, stage, pix2pixhd.build_networks(config, data))
     with pytest.raises(UserError, match="squeezenet"):
-        method.load_helpers()
-    assert "perceptual" not in method.helpers, "never one with random weights"
+        method.load_frozen_networks()
+    assert "perceptual" not in method.frozen_networks, "never one with random weights"
 
 
 def test_files_that_are_not_the_weights(squeezenet_file: Path, tmp_path: Path) -> None:

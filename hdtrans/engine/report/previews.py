@@ -11,7 +11,7 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_bytes
 from hdtrans.engine.stage import StageTraining
-from hdtrans.methods.base import Draw
+from hdtrans.methods.base import StepContext
 
 Columns = dict[str, list[npt.NDArray[np.uint8]]]
 Viewable = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -41,9 +41,11 @@ def sample_pictures(
     columns: Columns = {}
     for slot, still in enumerate(stills):
         batch = still.to(device)
-        draw = Draw(images_seen, work.training.seed, batch.counters, range(slot, slot + 1), work.precision.compute)
+        context = StepContext(
+            images_seen, work.training.seed, batch.counters, range(slot, slot + 1), work.precision.compute
+        )
         with work.precision.autocast():
-            pictures = work.method.pictures(networks, batch, draw)
+            pictures = work.method.pictures(networks, batch, context)
         for name, picture in viewable(pictures).items():
             columns.setdefault(name, []).append(to_rgb(picture[0], classes))
     return [name for still in stills for name in still.names], columns

@@ -131,7 +131,7 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
     from safetensors.torch import save_file
 
     method = own.method
-    modules = [method.translator(method.networks, route) for route in (method.routes if every else (own.route,))]
+    modules = [method.translator(method.networks, route) for route in (method.directions if every else (own.route,))]
     modules += [own.encoder] if own.features and own.style_encoder.has_encoder else []
     used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
     weights = {

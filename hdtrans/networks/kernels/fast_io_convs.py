@@ -1,7 +1,7 @@
-"""The first and the last convolution of a generator, for inference on a CPU, in less time than as convolutions.
+"""Fast first and last convolutions of a generator, for inference on a CPU.
 
-Both compute what `nn.Conv2d` does, but for the order of their sums. The first one sees labels, mostly wide areas of one
-label; the last one has three channels where a processor computes sixteen at a time.
+Both equal `nn.Conv2d` but for the order of their sums. The first one reads labels, mostly wide areas of one label; the
+last one makes three channels where a processor computes sixteen at a time.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import Pad
 from hdtrans.networks.condition import Condition
+from hdtrans.networks.padding import Pad
 
 Compute = Callable[[nn.Conv2d], nn.Module]
 
@@ -129,7 +129,7 @@ class NarrowConvolution(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, pad: Pad, compute: Compute) -> None:
         super().__init__()
-        self.mode = "reflect" if pad.kind == "reflect" else "constant"
+        self.mode = {"zero": "constant"}.get(pad.kind, pad.kind)
         self.size = pad.size
         self.channels = convolution.out_channels
         (height, width), pixels = convolution.kernel_size, self.pixels

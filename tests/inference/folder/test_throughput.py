@@ -22,7 +22,7 @@ from hdtrans.inference.folder import translate as folder_module
 from hdtrans.inference.folder.files import Folders, find_inputs
 from hdtrans.inference.folder.translate import translate_folder
 from hdtrans.inference.translator import Translator
-from hdtrans.networks.blocks import Norm
+from hdtrans.networks.norm import Norm
 from tests.bars import Figure
 from tests.small_runs import small_recipe, toy_data, train_values
 

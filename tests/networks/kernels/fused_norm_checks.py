@@ -16,12 +16,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hdtrans.common.planned import as_on_gpu
 from hdtrans.losses.adversarial import gradient_penalty
-from hdtrans.networks import blocks
-from hdtrans.networks.blocks import Dropout, Norm, ResidualBlock, Segments
+from hdtrans.networks import norm, padding
+from hdtrans.networks.blocks import ConvStack, ResidualBlock
+from hdtrans.networks.context import ForwardContext
 from hdtrans.networks.discriminators import PatchDiscriminator
+from hdtrans.networks.dropout import Dropout
 from hdtrans.networks.kernels import fused_norm_kernels
 from hdtrans.networks.kernels.fused import suits, triton_works
 from hdtrans.networks.kernels.fused_norm import fused_instance_norm
+from hdtrans.networks.norm import Norm
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 TYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -224,7 +227,8 @@ def test_the_gradient_penalty_of_a_critic(monkeypatch: pytest.MonkeyPatch, dtype
     critic = PatchDiscriminator(3, 4, 2).to(DEVICE)
     pictures = [torch.randn(2, 3, 12, 12, device=DEVICE) for _ in range(2)]
     shares = torch.rand(2, device=DEVICE)
-    monkeypatch.setattr(blocks, "suits", lambda x: True)
+    for module in (norm, padding):
+        monkeypatch.setattr(module, "suits", lambda x: True)
 
     def penalty(dtype: torch.dtype) -> list[Tensor]:
         network = critic.to(dtype)
@@ -233,7 +237,7 @@ def test_the_gradient_penalty_of_a_critic(monkeypatch: pytest.MonkeyPatch, dtype
 
     found, calls = counted(monkeypatch, lambda: penalty(dtype))
     assert calls == 2
-    monkeypatch.setattr(blocks, "fused_instance_norm", lambda x, activation, *_: exact_norm(x, activation))
+    monkeypatch.setattr(norm, "fused_instance_norm", lambda x, activation, *_: exact_norm(x, activation))
     for a, b in zip(found, penalty(torch.float64), strict=True):
         assert (a - b).abs().max() < (1e-12 if dtype == torch.float64 else 1e-5) * (float(b.abs().max()) + 1e-2)
 
@@ -241,7 +245,7 @@ def test_the_gradient_penalty_of_a_critic(monkeypatch: pytest.MonkeyPatch, dtype
 def blocks_with_dropout(recompute: bool) -> nn.Module:
     """Return a residual block, as networks have them."""
     torch.manual_seed(1)
-    return Segments([ResidualBlock(4, "instance", dropout=Dropout(0))], recompute).to(DEVICE)
+    return ConvStack([ResidualBlock(4, "instance", dropout=Dropout(0))], recompute).to(DEVICE)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -251,12 +255,13 @@ def test_a_residual_block_is_the_same_with_it(monkeypatch: pytest.MonkeyPatch, r
     assert suits(x)
 
     def results() -> list[Tensor]:
-        y = network(x, None, seeds)
+        y = network(x, ForwardContext(seeds=seeds))
         return [y, *torch.autograd.grad(y.sin().sum(), [x, *network.parameters()])]
 
     found, calls = counted(monkeypatch, results)
     assert calls == (4 if recompute else 2)
-    monkeypatch.setattr(blocks, "suits", lambda x: False)
+    for module in (norm, padding):
+        monkeypatch.setattr(module, "suits", lambda x: False)
     for a, b in zip(found, results(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-4)
 
@@ -297,7 +302,7 @@ def test_what_is_compiled_takes_torchs_operators(monkeypatch: pytest.MonkeyPatch
     assert suits(x)
 
     def results(call: nn.Module) -> list[Tensor]:
-        y = call(x, None, residual)
+        y = call(x, residual=residual)
         return [y, *torch.autograd.grad(y.square().sum(), [x, residual])]
 
     found, calls = counted(monkeypatch, lambda: results(norm))

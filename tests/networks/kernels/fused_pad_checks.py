@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hdtrans.common.planned import as_on_gpu
-from hdtrans.networks import blocks
-from hdtrans.networks.blocks import Pad
+from hdtrans.networks import norm, padding
 from hdtrans.networks.generators import Trunk
 from hdtrans.networks.kernels import fused, fused_pad_kernels
 from hdtrans.networks.kernels.fused_pad import _Fold, fused_reflection_pad
+from hdtrans.networks.padding import Pad
 from tests.networks.kernels.fused_norm_checks import DEVICE, ROUNDING, TYPES, layouts, pictures
 
 
@@ -110,5 +110,6 @@ def test_convolutions_get_channels_last_in_half_precision(monkeypatch: pytest.Mo
         found.float().square().sum().backward()
         assert len(lie) == 2 * 5
         assert all(lie)
-        monkeypatch.setattr(blocks, "suits", lambda x: False)
+        for part in (norm, padding):
+            monkeypatch.setattr(part, "suits", lambda x: False)
         assert (found - network(x.bfloat16())).abs().max() < 0.1

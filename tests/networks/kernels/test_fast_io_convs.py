@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hdtrans.networks.blocks import Pad
 from hdtrans.networks.condition import Condition
 from hdtrans.networks.generators import halve
 from hdtrans.networks.kernels.fast_io_convs import LabelConvolution, NarrowConvolution
+from hdtrans.networks.padding import Pad
 
 TOLERANCES = {torch.float32: 1e-5, torch.bfloat16: 1e-2}  # of the largest feature
 

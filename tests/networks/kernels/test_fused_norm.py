@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-import hdtrans.networks
+import hdtrans.networks.kernels
 from hdtrans.networks.kernels import fused
 from hdtrans.networks.kernels.fused import suits
 from hdtrans.networks.kernels.fused_norm import fused_instance_norm
@@ -88,7 +88,7 @@ def test_kernels_compile_for_hopper(kernel: str, tmp_path: Path, monkeypatch: py
 def test_without_a_gpu_triton_is_not_even_imported() -> None:
     script = (
         "import sys, torch\n"
-        "from hdtrans.networks.blocks import Norm\n"
+        "from hdtrans.networks.norm import Norm\n"
         "Norm(2, 'instance', 'relu')(torch.rand(1, 2, 20, 20))\n"
         "assert not [name for name in sys.modules if name.split('.')[0] == 'triton']\n"
     )
@@ -106,7 +106,7 @@ def test_where_triton_is_missing_or_fails_torch_computes(monkeypatch: pytest.Mon
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if there else None)
     kernels = SimpleNamespace(normalise=fail)
-    monkeypatch.setattr(hdtrans.networks, "fused_norm_kernels", kernels, raising=False)
+    monkeypatch.setattr(hdtrans.networks.kernels, "fused_norm_kernels", kernels, raising=False)
     monkeypatch.setattr(fused, "_works", {})
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -118,7 +118,7 @@ def test_where_triton_computes_something_else_torch_computes(monkeypatch: pytest
     kernels = SimpleNamespace(normalise=lambda x, *_: (x, None, None))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(hdtrans.networks, "fused_norm_kernels", kernels, raising=False)
+    monkeypatch.setattr(hdtrans.networks.kernels, "fused_norm_kernels", kernels, raising=False)
     monkeypatch.setattr(fused, "_works", {})
     with pytest.warns(UserWarning, match="its norm is not torch's"):
         assert not suits(torch.rand(1, 2, 16, 16).half())

@@ -9,7 +9,7 @@ from torch import nn
 
 from hdtrans.inference.translator import Translator
 from hdtrans.networks.kernels.fast_io_convs import LabelConvolution, NarrowConvolution
-from hdtrans.networks.kernels.prepacked import LaidOut, lay_out
+from hdtrans.networks.kernels.prepacked import PrepackedConv, prepack
 from tests.conftest import needs_bf16
 from tests.small_runs import made_checkpoint
 
@@ -36,7 +36,7 @@ def test_it_computes_what_torch_does(kind: str, layout: torch.memory_format, dty
             wanted = convolution.double()(x.double())
             convolution.float()
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                found = LaidOut(convolution, dtype)(x)
+                found = PrepackedConv(convolution, dtype)(x)
         assert found.dtype == dtype and found.shape == wanted.shape
         assert (found.double() - wanted).abs().max() < most * wanted.abs().max()
 
@@ -45,7 +45,7 @@ def test_float32_is_laid_out_anew_where_the_shape_changes_and_only_there() -> No
     """Without AVX-512 what is laid out for one picture takes up to ten times as long for two."""
     torch.manual_seed(0)
     plain = nn.Conv2d(16, 24, 3)
-    module = LaidOut(plain, torch.float32)
+    module = PrepackedConv(plain, torch.float32)
     for batch, height in ((1, 12), (2, 12), (1, 12), (1, 30)):
         x = torch.randn(batch, 16, height, 20)
         with torch.inference_mode():
@@ -62,14 +62,18 @@ def test_where_memory_is_short_float32_is_laid_out_once(tmp_path: Path) -> None:
     for most, wanted in ((None, {True, False}), (2**36, {False})):
         translator = Translator.load(file, "cpu", "fp32", max_memory=most)
         translator(np.random.default_rng(0).integers(0, 5, (9, 12), dtype=np.uint8))
-        assert {m.by_shape for m in translator.module.modules() if isinstance(m, LaidOut)} == wanted
+        assert {m.by_shape for m in translator.module.modules() if isinstance(m, PrepackedConv)} == wanted
 
 
 def test_what_is_not_plain_is_left_alone() -> None:
     plain, grouped = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2)
     module = nn.Sequential(plain, nn.Sequential(grouped, nn.Conv2d(4, 4, 3, dilation=2)))
-    lay_out(module, torch.float32)
-    assert [type(m).__name__ for m in module.modules() if not list(m.children())] == ["LaidOut", "Conv2d", "Conv2d"]
+    prepack(module, torch.float32)
+    assert [type(m).__name__ for m in module.modules() if not list(m.children())] == [
+        "PrepackedConv",
+        "Conv2d",
+        "Conv2d",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +90,13 @@ def test_pictures_of_a_translator_stay_the_same(tmp_path: Path, dtype: str, leve
     label = np.random.default_rng(0).integers(0, 5, (9, 12), dtype=np.uint8).repeat(7, 0).repeat(7, 1)
     exact = Translator.load(file, "cpu", "fp64")(label).astype(int)
     translator = Translator.load(file, "cpu", dtype)
-    assert not any(isinstance(m, LaidOut) for m in translator.module.modules()), "the module is for export, too"
+    assert not any(isinstance(m, PrepackedConv) for m in translator.module.modules()), "the module is for export, too"
     for _ in range(2):
         difference = np.abs(translator(label).astype(int) - exact)
         assert difference.max() <= levels and difference.mean() <= mean
     made = [m for m in translator.module.modules() if isinstance(m, LabelConvolution | NarrowConvolution)]
     assert [type(m).__name__ for m in made] == ["LabelConvolution", "NarrowConvolution"]
-    laid_out = [m for m in translator.module.modules() if isinstance(m, LaidOut)]
+    laid_out = [m for m in translator.module.modules() if isinstance(m, PrepackedConv)]
     assert len(laid_out) == 1 + 2 + 4 + 2 + 1
     assert not any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in translator.module.modules())
 
@@ -100,7 +104,7 @@ def test_pictures_of_a_translator_stay_the_same(tmp_path: Path, dtype: str, leve
 def test_bf16_is_translated_where_onednn_cannot_compute_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CPUs without AVX-512, where oneDNN refuses to lay such weights out."""
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    monkeypatch.setattr(LaidOut, "__init__", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(PrepackedConv, "__init__", lambda *_: pytest.fail("laid out"))
     method = {"kind": "pix2pixhd", "generator": {"width": 2, "downsamples": 1, "blocks": 1}, "perceptual": NONE}
     file = made_checkpoint(tmp_path / "model.pt", {"kind": "label_maps", "root": ".", "labels": 5}, method)
     label = np.random.default_rng(0).integers(0, 5, (9, 12), dtype=np.uint8)
@@ -109,14 +113,14 @@ def test_bf16_is_translated_where_onednn_cannot_compute_it(tmp_path: Path, monke
 
 
 def test_where_onednn_cannot_weights_get_the_type_and_norms_keep_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hdtrans.networks.kernels.prepacked._can", lambda dtype: False)
+    monkeypatch.setattr("hdtrans.networks.kernels.prepacked.can_prepack", lambda dtype: False)
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 2, 3)).eval()
     x = torch.randn(1, 3, 12, 14)
     with torch.inference_mode():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             wanted = module(x)
-        lay_out(module, torch.bfloat16)
+        prepack(module, torch.bfloat16)
         found = module(x.bfloat16())
     assert [p.dtype for p in module.parameters()] == 2 * [torch.bfloat16] + 2 * [torch.float32] + 2 * [torch.bfloat16]
     assert torch.equal(found, wanted)
