@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.config.data import Data
-from hdtrans.data.contents import result_of
+
 from hdtrans.data.derived import lab_of
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference.folder.results import file_ending
@@ -191,7 +191,7 @@ def test_colours_of_16_bits() -> None:
     data = TypeAdapter(Data).validate_python({"kind": "photos", "root": ".", "input": {"kind": "lab"}})
     picture = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.int32)
     lightness, colours = lab_of(picture)
-    back = result_of(data, lightness, torch.from_numpy(colours.transpose(2, 0, 1)), bits=16)
+    back = data.result_of({"source": lightness}, torch.from_numpy(colours.transpose(2, 0, 1)), bits=16)
     assert back.dtype == np.uint16 and np.abs(back.astype(int) - picture).max() < 257
 
 

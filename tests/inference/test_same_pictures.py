@@ -116,7 +116,7 @@ def _as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "hdtrans.data.contents.as_bytes", lambda picture: ((picture + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+        "hdtrans.data.kinds.base.as_bytes", lambda picture: ((picture + 1) * 127.5).clamp(0, 255).to(torch.uint8)
     )
 
 

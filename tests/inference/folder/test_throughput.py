@@ -162,7 +162,7 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
         return whole(batch, *more)
 
     translator.begin = little_memory  # type: ignore[method-assign]
-    folders = Folders(place / "maps", None, None, tmp_path / "out")
+    folders = Folders(place / "maps", {}, None, tmp_path / "out")
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
     assert set(outcome.failed.values()) == {"there is too little memory for 24x16"}

@@ -195,8 +195,8 @@ def test_a_model_of_pictures_takes_styles(tmp_path: Path) -> None:
     ids = random.integers(0, 3, (24, 32), dtype=np.int32)
     features = model.encode(photo, ids)
     assert apart(model(source, ids, style=photo), model(source, ids, style=features)) == 0
-    dressed = model.dress(model.check(source, ids), (photo, other, ids[::-1].copy()))["features"]
-    assert np.ptp(dressed.reshape(-1, 2), 0).max() == 0
+    styled = model.dress(model.check(source, ids), (photo, other, ids[::-1].copy()))["features"]
+    assert np.ptp(styled.reshape(-1, 2), 0).max() == 0
     with pytest.raises(UserError, match="run hdtrans encode_styles"):
         model(source, ids)
 
@@ -326,9 +326,9 @@ def test_one_edited_object_leaves_all_others(place: Path, translator: Translator
     label, instance, photo = read(place, 1)
     features = translator.encode(photo, instance)
     inputs = translator.check(label, instance)
-    before = translator.dress(inputs, features)
+    before = translator.apply_style(inputs, features)
     chosen = [*features][2]
-    after = translator.dress(inputs, {**features, chosen: np.array([0.9, -0.9])})
+    after = translator.apply_style(inputs, {**features, chosen: np.array([0.9, -0.9])})
     there = instance == chosen
     assert np.array_equal(after["features"][~there], before["features"][~there])
     assert np.abs(after["features"][there] - np.float32([0.9, -0.9])).max() == 0
@@ -349,8 +349,8 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
     objects, look = Objects.of(other_instance, other_label), translator.encode(other, other_instance)
     roads = [look[one] for one in objects.ids[objects.classes == ROAD].tolist()]
     areas = objects.areas[objects.classes == ROAD]
-    dressed = translator.dress(translator.check(label, instance), (other, other_label, other_instance))
-    assert np.abs(dressed["features"][label == ROAD] - np.average(roads, 0, areas)).max() < 1e-6
+    styled = translator.apply_style(translator.check(label, instance), (other, other_label, other_instance))
+    assert np.abs(styled["features"][label == ROAD] - np.average(roads, 0, areas)).max() < 1e-6
     for style, words in (
         ("maen", "style 'maen': is none; there are sample, mean"),
         ({2**30: [0, 0]}, "the input has none of them"),
