@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.recipe import Size
+from hdtrans.config.stage import Size
 from hdtrans.data.io.header import LARGEST_PIXELS
 
 SPLITS = ("train", "val", "test")
