@@ -126,7 +126,7 @@ class MapsMaker:
             files[f"{split}_img/{item.name}.{kind}"] = photo_bytes(frame.photo(photo), item.photo, header, kind, frame)
             notes += dropped
         counts = np.bincount(small.reshape(-1))
-        pixels = {str(place): int(counts[place]) for place in np.flatnonzero(counts)}
+        pixels = {str(index): int(counts[index]) for index in np.flatnonzero(counts)}
         return Made(files, _record(item, split, files, self.root, label.shape, frame, pixels, counted, notes))
 
     def _instances(self, maps: Maps, label: Array) -> Array | None:
@@ -178,7 +178,7 @@ def check_ids(label: Array, table: ClassTable, item: Item) -> None:
     if not wrong.any():
         return
     ids, counts = np.unique(label[wrong], return_counts=True)
-    row, column = (int(place[0]) for place in np.nonzero(wrong))
+    row, column = (int(indices[0]) for indices in np.nonzero(wrong))
     listed = ", ".join(f"{i} ({n} pixels)" for i, n in list(zip(ids.tolist(), counts.tolist(), strict=True))[:8])
     more = f" and {ids.size - 8} more" if ids.size > 8 else ""
     ignored = "no id is ignored" if table.ignore is None else f"{table.ignore} is ignored"

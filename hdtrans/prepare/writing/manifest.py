@@ -42,7 +42,7 @@ class PreparedFolder:
             raise UserError(f"--out {self.out}: contains files not written by hdtrans prepare; give a new folder")
         own = self.classes.to_dict() if self.classes else {}
         differences = [
-            f"\n  {name}: was {_shown(old)}, now {_shown(new)}"
+            f"\n  {name}: was {_json_text(old)}, now {_json_text(new)}"
             for name, old, new in [
                 *_differences(before, self.settings),
                 *_differences({name: found.get(name) for name in own}, own),
@@ -118,6 +118,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tupl
     return found
 
 
-def _shown(value: Any) -> str:
+def _json_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else f"{text[:97]}..."

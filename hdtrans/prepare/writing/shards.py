@@ -85,8 +85,8 @@ def write_shards(
         progress: called with (files written, files in total) after each shard.
 
     Raises:
-        UserError: `folder` has no pictures, `out` contains other files, a file changes its size while it is packed, two
-            files would get the same name, or a file cannot be read or written.
+        UserError: `folder` has no pictures, `out` contains other files, or two files would get the same name; also if
+            a file cannot be read or written, or changes its size while it is packed.
     """
     if size_bytes < SMALLEST_SHARD:
         raise UserError(f"shard size: got {size_bytes} bytes; give at least {SMALLEST_SHARD}")

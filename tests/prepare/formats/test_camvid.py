@@ -30,7 +30,7 @@ def test_a_table_with_commas_and_a_heading(tmp_path):
     assert names(source, only(source)) == ["S.R"] and source.items()[0].split == "val"
 
 
-def test_grey_labels_are_places_in_the_table(tmp_path):
+def test_grey_labels_are_rows_of_the_table(tmp_path):
     png(tmp_path / "trainannot" / "a.png", [[0, 2, 1]])
     png(tmp_path / "train" / "a.png", PHOTO)
     source = opened(camvid, tmp_path)
@@ -70,7 +70,7 @@ def test_broken_sets_are_reported(tmp_path):
     refused(lambda: only(source), path)
 
 
-def test_the_tiny_set():
+def test_tiny_set():
     source = opened(camvid, shared("data", "formats", "tiny", "camvid_dataset"))
     assert [item.split for item in source.items()] == ["train", "test", "test", "val"]
     assert all(item.photo.is_file() for item in source.items())

@@ -159,7 +159,7 @@ def test_photos_of_two_splits_have_one_name(tmp_path):
     assert [item.photo for item in found] == [tmp_path / "outside" / split / "a.jpg" for split in ("train", "val")]
 
 
-def test_real_annotations_have_the_areas_that_they_say():
+def test_real_annotations_have_their_recorded_areas():
     root = shared("data", "formats", "coco_panoptic_sample", "sample_data")
     source = opened(coco, root, "--annotations", "panoptic_examples.json")
     masks = opened(coco, root, "--annotations", "panoptic_coco_detection_format.json")

@@ -94,7 +94,7 @@ def test_broken_sets_are_reported(tmp_path):
     refused(lambda: opened(cvat, tmp_path), path, "is no XML")
 
 
-def test_the_tiny_sets():
+def test_tiny_sets():
     root = shared("data", "formats", "tiny", "cvat_dataset", "for_images")
     source = opened(cvat, root / "export_project")
     assert [item.name for item in source.items()] == [

@@ -194,7 +194,7 @@ class TestInstances:
         assert prepare("folder", "--in", source, "--out", tmp_path / "4", *words, "--neighbours", 4) == 0
         assert np.unique(read_instance(tmp_path / "4/train_inst/0.png")).tolist() == [0, 1, 3]
 
-    def test_none(self, source, tmp_path):
+    def test_without_instances(self, source, tmp_path):
         put(source / "train_inst/0.png", np.zeros((8, 12)))
         words = ("--classes", 3, "--instances", "none", "--limit", 1)
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", *words) == 0
@@ -245,7 +245,7 @@ class TestRemap:
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["road"]
         assert np.unique(label(out, "train_label/0.png")).tolist() == [0, 255]
 
-    def test_ids(self, source, tmp_path):
+    def test_given_ids(self, source, tmp_path):
         code, out = self.run(source, tmp_path, '{"sky": 0, "road": 1, "*": "ignore"}')
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["sky", "road"]
         assert label(out, "train_label/0.png")[0].tolist() == [1] * 4 + [255] * 4 + [0] * 4

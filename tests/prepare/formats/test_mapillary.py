@@ -97,7 +97,7 @@ def test_a_real_config(root):
     assert len(classes) == 66 and classes.names[55] == "object--vehicle--car" and classes.colours[55] == (0, 0, 142)
 
 
-def test_the_tiny_sets():
+def test_tiny_sets():
     root = shared("data", "formats", "tiny", "mapillary_vistas_dataset")
     by_kind = {}
     for version in ("v1.2", "v2.0"):

@@ -72,6 +72,6 @@ def test_broken_sets_are_reported(root):
     refused(lambda: opened(voc, root), root, "SegmentationClass", "Found: JPEGImages/, SegmentationObject/")
 
 
-def test_the_tiny_set():
+def test_tiny_set():
     source = opened(voc, shared("data", "formats", "tiny", "voc_dataset", "voc_dataset1"))
     assert set("".join(names(source, only(source)))) == {"b"} and source.items()[0].split == "train"
