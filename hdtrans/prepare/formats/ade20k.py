@@ -49,7 +49,7 @@ class Ade20k(ListedSource):
         names, self._class_ids = challenge_classes()
         self.classes = class_table(names)
         self._ignore = 255
-        full, challenge = _full(root), _challenge(root)
+        full, challenge = _full_items(root), _challenge_items(root)
         if full and challenge:
             raise UserError(
                 f"{root}: contains both the full data set ({full[0].annotations[0]}) and the challenge label maps "
@@ -99,7 +99,7 @@ def _document(path: Path) -> Any:
         raise
 
 
-def _full(root: Path) -> list[Item]:
+def _full_items(root: Path) -> list[Item]:
     photos = PhotoIndex(root)
     segs = {stem[:-4]: path for stem, path in photos.paths.items() if stem.endswith("_seg")}
     documents = {path.relative_to(root).with_suffix("").as_posix(): path for path in files_under(root, (".json",))}
@@ -111,7 +111,7 @@ def _full(root: Path) -> list[Item]:
     return items
 
 
-def _challenge(root: Path) -> list[Item]:
+def _challenge_items(root: Path) -> list[Item]:
     items = []
     for folder in (root / "annotations", *root.glob("*/annotations")):
         photos = PhotoIndex(folder.with_name("images"))

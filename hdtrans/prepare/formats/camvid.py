@@ -57,14 +57,18 @@ def open_source(root: Path, options: Namespace) -> "Camvid":
     table = next((root / name for name in _TABLES if (root / name).is_file()), None)
     if options.colours:
         table = option_path(root, options.colours)
-    return Camvid(root, table, _folders(root, options.label_dir, options.photo_dir))
+    return Camvid(root, table, _folder_pairs(root, options.label_dir, options.photo_dir))
 
 
 class Camvid(ListedSource):
     """Colour-coded label maps with their table; the part of a name before the first `_` is its sequence."""
 
     def __init__(self, root: Path, table: Path | None, folders: list[tuple[Path, Path]]) -> None:
-        rows = _rows(read_lines(table), str(table)) if table else _rows(_CAMVID.replace("\n", " ").split(","), "")
+        rows = (
+            _parse_rows(read_lines(table), str(table))
+            if table
+            else _parse_rows(_CAMVID.replace("\n", " ").split(","), "")
+        )
         counted = [(name, colour) for name, colour in rows if name.lower() != "void"]
         self.classes = class_table([name for name, _ in counted], [colour for _, colour in counted])
         class_ids = {name: index for index, (name, _) in enumerate(counted)}
@@ -83,7 +87,7 @@ class Camvid(ListedSource):
         return Maps(translate(read_label(path), self._ids, str(path)))
 
 
-def _rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
+def _parse_rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
     """Parse lines `64 128 64 Animal` or `Animal,64,128,64` into (name, colour); a heading line is skipped."""
     rows: list[tuple[str, Colour]] = []
     for index, line in enumerate(lines):
@@ -101,7 +105,7 @@ def _rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
     return rows
 
 
-def _folders(root: Path, labels: str | None, photos: str | None) -> list[tuple[Path, Path]]:
+def _folder_pairs(root: Path, labels: str | None, photos: str | None) -> list[tuple[Path, Path]]:
     """Return (label map folder, photo folder) pairs."""
     if labels:
         if not (root / labels).is_dir():

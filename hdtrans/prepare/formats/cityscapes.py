@@ -78,8 +78,8 @@ class CityscapesSource:
         """Return one item per photo or annotation; its group is the sequence."""
         items = []
         for split in SPLITS:
-            photos = _by_name(self.root / "leftImg8bit" / split, (_PHOTO,))
-            maps = _by_name(self.root / "gtFine" / split, tuple(_ENDINGS.values()))
+            photos = _files_by_name(self.root / "leftImg8bit" / split, (_PHOTO,))
+            maps = _files_by_name(self.root / "gtFine" / split, tuple(_ENDINGS.values()))
             for key in sorted(photos.keys() | maps.keys(), key=natural):
                 name = key.rpartition("/")[2]
                 photo = photos.get(key, {}).get(_PHOTO, self.root / "leftImg8bit" / split / f"{key}{_PHOTO}")
@@ -117,7 +117,7 @@ def _class_ids(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return np.where(instance >= _PER_CLASS, instance // _PER_CLASS, instance)
 
 
-def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+def _files_by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
     """Return {city/name: {ending: path}} for the files below a folder."""
     found: dict[str, dict[str, Path]] = {}
     for path in folder.rglob("*") if folder.is_dir() else ():
@@ -191,14 +191,14 @@ def draw_polygons(polygons: Polygons, path: Path) -> tuple[npt.NDArray[np.uint8]
     label = Image.new("L", (polygons.width, polygons.height), 0)
     instance = Image.new("I", label.size, 0)
     draws = ImageDraw.Draw(label), ImageDraw.Draw(instance)
-    for number, thing, corners in _numbered(polygons, path):
+    for number, thing, corners in _drawn_objects(polygons, path):
         if len(corners) > 1:
             draws[0].polygon(corners, fill=number)
             draws[1].polygon(corners, fill=thing)
     return np.array(label), np.array(instance, np.int32)
 
 
-def _numbered(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[tuple[float, float], ...]]]:
+def _drawn_objects(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[tuple[float, float], ...]]]:
     """Yield class id, instance id and corners of each drawn object."""
     counts: Counter[int] = Counter()
     for name, corners in polygons.objects:

@@ -63,7 +63,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def open_source(root: Path, options: Namespace) -> "Coco":
     """Read the annotation files and merge their categories into one class table."""
-    files = [option_path(root, name) for name in options.annotations or []] or _found(root, options.tasks)
+    files = [option_path(root, name) for name in options.annotations or []] or _annotation_files(root, options.tasks)
     documents = [(path, read_json(path)) for path in files]
     return Coco(root, documents, root / (options.photo_dir or ""), options.background)
 
@@ -134,7 +134,7 @@ class Coco(ListedSource):
         return Maps(canvas.label, canvas.instance if self._things else None, tuple(notes))
 
 
-def _found(root: Path, tasks: list[str] | None) -> list[Path]:
+def _annotation_files(root: Path, tasks: list[str] | None) -> list[Path]:
     """Return the annotation files for the given tasks, or for the default ones."""
     present = [path for path in files_under(root, (".json",)) if not path.name.endswith("categories.json")]
     by_task = {task: [path for path in present if task in path.name] for task in TASKS}
@@ -175,7 +175,7 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
         by_id: dict[object, _Entry] = {}
         for index, image in enumerate(field(document, "images", list, str(path))):
             where = f"{path}: images[{index}]"
-            name, size, number = field(image, "file_name", str, where), size_of(image, where), _id(image, "id")
+            name, size, number = field(image, "file_name", str, where), size_of(image, where), _picture_id(image, "id")
             if not Path(name).name or number is None:
                 raise UserError(f"{where}: has no file_name or no id")
             entry = entries.setdefault((split, name), _Entry(size))
@@ -184,10 +184,10 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
             by_id[number] = entry
         for index, annotation in enumerate(field(document, "annotations", list, str(path))):
             where = f"{path}: annotations[{index}]"
-            if (number := _id(annotation, "image_id")) not in by_id:
+            if (number := _picture_id(annotation, "image_id")) not in by_id:
                 raise UserError(f"{where}: image_id {abridged(number)} is not listed in images")
             by_id[number].annotations.append((path, annotation))
-    photos = _photos(folder, list(entries))
+    photos = _photo_paths(folder, list(entries))
     items = []
     for (split, name), entry in entries.items():
         stem = Path(name).with_suffix("").as_posix()
@@ -195,13 +195,13 @@ def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[
     return sorted_items(items, root)
 
 
-def _id(values: object, key: str) -> int | float | str | None:
+def _picture_id(values: object, key: str) -> int | float | str | None:
     """Return a picture id: a number in COCO, a string in some exports; None if missing."""
     found = values.get(key) if isinstance(values, Mapping) else None
     return found if isinstance(found, int | float | str) else None
 
 
-def _photos(folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
+def _photo_paths(folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
     """Return the photo path per (split, file name); among equal names, the one in a folder named after the split.
 
     A missing photo gets its expected path, so that reading reports it. If none exists at all, the result is empty.

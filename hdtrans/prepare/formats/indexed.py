@@ -100,7 +100,7 @@ class Indexed(ListedSource):
 
     def __init__(self, root: Path, mapping: _Mapping, path: Path) -> None:
         self._mapping = mapping
-        ordered = _by_id(mapping.classes, path)
+        ordered = _sorted_by_id(mapping.classes, path)
         self.classes = class_table([c.name for c in ordered], [c.colour for c in ordered])
         self._ignore = self.classes.ignore or 255
         self._ids = dict.fromkeys(mapping.ignore, self._ignore)
@@ -126,7 +126,7 @@ class Indexed(ListedSource):
         return Maps(label, np.where(instance == 0, NO_INSTANCE, instance))
 
 
-def _by_id(classes: tuple[_Class, ...], path: Path) -> list[_Class]:
+def _sorted_by_id(classes: tuple[_Class, ...], path: Path) -> list[_Class]:
     """Sort the classes by id; without ids, keep their order."""
     ids = [entry.id for entry in classes]
     if ids.count(None) == len(ids):

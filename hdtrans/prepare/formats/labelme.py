@@ -68,7 +68,7 @@ def open_source(root: Path, options: Namespace) -> "Labelme":
     background, listed = options.background, root / "labels.txt"
     items, found = [], set()
     for path in files:
-        item, names_of_item = _scan(root, path)
+        item, names_of_item = _scan_file(root, path)
         items.append(item)
         found |= names_of_item
     if options.classes or listed.is_file():
@@ -133,7 +133,7 @@ def _document(path: Path) -> Any:
     return xml_as_json(path) if path.suffix.lower() == ".xml" else read_json(path)
 
 
-def _scan(root: Path, path: Path) -> tuple[Item, set[str]]:
+def _scan_file(root: Path, path: Path) -> tuple[Item, set[str]]:
     """Return a file's item, with the error text as `detail` if it cannot be read, and its class names."""
     relative = path.relative_to(root).with_suffix("")
     name, photo, problem, names = relative.as_posix(), None, None, set()

@@ -129,7 +129,7 @@ def _items(root: Path, config: Path, wanted: str | None) -> list[Item]:
         if kind is None or kind != (wanted or kind):
             continue
         photos = PhotoIndex(split / "images")
-        panoptic = _panoptic(base / "panoptic") if kind == "panoptic" else {}
+        panoptic = _panoptic_entries(base / "panoptic") if kind == "panoptic" else {}
         for path in files_under(base / kind, (".json",) if kind == "polygons" else (".png",)):
             if kind == "panoptic" and path.name not in panoptic:
                 raise UserError(f"{path}: is not listed in the panoptic JSON of its folder; add it, or move it away")
@@ -146,7 +146,7 @@ def _items(root: Path, config: Path, wanted: str | None) -> list[Item]:
     return items
 
 
-def _panoptic(folder: Path) -> dict[str, tuple[Mapping[str, Any], dict[int, str]]]:
+def _panoptic_entries(folder: Path) -> dict[str, tuple[Mapping[str, Any], dict[int, str]]]:
     """Return {PNG name: (its entry in the JSON beside it, category names by id)}."""
     documents = sorted(folder.glob("*.json"))
     if not documents:

@@ -50,7 +50,7 @@ class Voc(ListedSource):
         folder = first_existing(root, ["SegmentationClass"], "label maps of VOC")
         names, colours = list(_NAMES), [_voc_colour(index) for index in range(len(_NAMES))]
         if (root / "labelmap.txt").is_file():
-            names, colours = _labelmap(root / "labelmap.txt")
+            names, colours = _read_labelmap(root / "labelmap.txt")
         self.classes = class_table(names, colours)
         ignore = self.classes.ignore or _BORDER
         self._ids = {_BORDER: ignore, **{index: index for index in range(len(names))}}
@@ -93,7 +93,7 @@ def _items(root: Path, folder: Path) -> list[Item]:
     return items
 
 
-def _labelmap(path: Path) -> tuple[list[str], list[Colour]]:
+def _read_labelmap(path: Path) -> tuple[list[str], list[Colour]]:
     """Read names and colours of a labelmap.txt, without the border's."""
     names, colours = [], []
     for line in read_lines(path):

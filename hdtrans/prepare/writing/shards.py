@@ -92,7 +92,7 @@ def write_shards(
         raise UserError(f"shard size: got {size_bytes} bytes; give at least {SMALLEST_SHARD}")
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder")
-    plan = _plan(folder, size_bytes)
+    plan = _plan_shards(folder, size_bytes)
     if not plan:
         raise UserError(
             f"{shown(folder)}: contains no pictures in train_label/, train_img/, train_A/, trainA/, train/ or the like"
@@ -116,7 +116,7 @@ def write_shards(
     return Shards(tuple(out / name for name in plan), tuple(skipped), count, total)
 
 
-def _plan(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
+def _plan_shards(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
     """Return the samples of each shard by shard name."""
     plan: dict[str, list[Sample]] = {}
     for split, roles in sorted(_splits(folder).items()):
@@ -152,7 +152,7 @@ def _samples(folder: Path, roles: dict[str, str]) -> Iterator[Sample]:
         sample = []
         for role, relative in files:
             file = f"{roles[role]}/{relative}"
-            member = _member(key, role, relative)
+            member = _member_name(key, role, relative)
             if member in members:
                 raise UserError(
                     f"{shown(folder / file)}: gets the same name in the shard as {shown(members[member])}: "
@@ -166,7 +166,7 @@ def _samples(folder: Path, roles: dict[str, str]) -> Iterator[Sample]:
         yield sample
 
 
-def _member(key: str, role: str, file: str) -> str:
+def _member_name(key: str, role: str, file: str) -> str:
     """Return a file's name in the shard; dots in its stem are escaped, as WebDataset keys end at the first dot."""
     inside, slash, name = key.rpartition("/")
     name = name.replace("%", "%25").replace(".", "%2E")

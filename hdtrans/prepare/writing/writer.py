@@ -63,8 +63,8 @@ def write_items(
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, str] = {}
     before = len(records)
-    with _stoppable(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
-        for result in _results(_Task(maker, folder.out), left, count):
+    with _stop_on_signal(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
+        for result in _run_all(_Task(maker, folder.out), left, count):
             if isinstance(result, Failure):
                 failures[result.key] = result.message
             else:
@@ -93,15 +93,18 @@ def check_names(items: SplitItems) -> None:
     for item, split in items:
         parts = PurePosixPath(item.name).parts
         if not parts or item.name.startswith("/") or any(part.startswith(".") for part in parts):
-            raise UserError(f"{_files(item)}: the name {item.name!r} is not allowed as an output file name; rename it")
+            raise UserError(
+                f"{_files_text(item)}: the name {item.name!r} is not allowed as an output file name; rename it"
+            )
         if twin := seen.get(_key(item, split)):
             raise UserError(
-                f"{_files(twin)} and {_files(item)}: both are named {item.name!r} in {split}; rename or remove one"
+                f"{_files_text(twin)} and {_files_text(item)}: both are named {item.name!r} in {split}; "
+                "rename or remove one"
             )
         seen[_key(item, split)] = item
 
 
-def _files(item: Item) -> str:
+def _files_text(item: Item) -> str:
     return ", ".join(str(path) for path in (item.photo, *item.annotations) if path is not None) or "without files"
 
 
@@ -128,23 +131,23 @@ class _Task:
         except Stopped:
             raise
         except Exception as error:  # decoders raise anything on damaged files; the other items continue
-            return Failure(_key(item, split), f"{_files(item)}: {type(error).__name__}: {error}")
+            return Failure(_key(item, split), f"{_files_text(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
             write_bytes(self.out / name, data)
         return made.record
 
 
-def _results(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:
+def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:
     """Yield the result of each item in order of completion."""
     if workers == 1:
         for item, split in items:
             yield task.run(item, split)
         return
     pending: set[Future[Record | Failure]] = set()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (task,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _init_worker, (task,))
     try:
         for item, split in items:
-            pending.add(pool.submit(_run, item, split))
+            pending.add(pool.submit(_run_item, item, split))
             if len(pending) >= workers * _QUEUED_PER_WORKER:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (each.result() for each in done)
@@ -162,7 +165,7 @@ def _results(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | 
 _task: _Task | None = None
 
 
-def _start(task: _Task) -> None:
+def _init_worker(task: _Task) -> None:
     """Initialise a worker: Ctrl-C is handled by the parent, and the worker exits with it."""
     global _task  # noqa: PLW0603 - sent once per worker, not once per item
     _task = task
@@ -178,13 +181,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run(item: Item, split: str) -> Record | Failure:
+def _run_item(item: Item, split: str) -> Record | Failure:
     assert _task is not None
     return _task.run(item, split)
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
+def _stop_on_signal() -> Iterator[None]:
     """Stop the run and its workers on SIGTERM or Ctrl-C, after the items in progress."""
     if threading.current_thread() is not threading.main_thread():
         yield
