@@ -1,8 +1,8 @@
 #!/bin/sh
-# What `docker run IMAGE WORDS...` does: an hdtrans command, the demo, or one of a few programs.
+# Entry point of `docker run IMAGE ARGUMENTS...`: an hdtrans command, the demo, or one of a few programs.
 set -eu
 
-# The same as `make demo`, in the working folder; the words after `demo` are overrides of the recipe.
+# Same as `make demo`, in the working folder; arguments after `demo` are recipe overrides.
 demo() {
     folder=${DEMO:-demo}
     hdtrans make_toycity --out "$folder/toycity" --train "${DEMO_TRAIN:-240}" --test "${DEMO_TEST:-12}" \

@@ -92,6 +92,7 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "importlib.import_module": (
         "hdtrans/config/registry.py",
         "hdtrans/cli/__init__.py",
+        "hdtrans/prepare/registry.py",
     ),  # the one place per kind of name
 }
 # Imported inside functions.

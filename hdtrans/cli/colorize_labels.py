@@ -1,4 +1,4 @@
-"""`hdtrans colorize_labels --in DIR --out DIR`: make label maps visible."""
+"""`hdtrans colorize_labels --in DIR --out DIR`: render label maps in colour."""
 
 import argparse
 import sys
@@ -9,14 +9,16 @@ from hdtrans.prepare.colourise import LEGEND, colourise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and write the pictures; return 1 if some label maps could not be read, else 0."""
+    """Parse the command line and write the pictures; return 1 if label maps could not be read, else 0."""
     parser = argparse.ArgumentParser(
         prog="hdtrans colorize_labels",
-        description="Write a picture of each label map in the colours of its data set (dataset.json), and a legend.",
+        description="Render each label map in the colours of its class table (dataset.json), and a legend.",
     )
-    parser.add_argument("--in", dest="labels", type=Path, required=True, help="a folder of label maps, or one file")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
-    parser.add_argument("--table", type=Path, help="a dataset.json (default: the one beside the label maps or above)")
+    parser.add_argument("--in", dest="labels", type=Path, required=True, help="label map, or folder of label maps")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder for the pictures")
+    parser.add_argument(
+        "--table", type=Path, help="class table (default: dataset.json in the folder of --in or up to two above)"
+    )
     given = parser.parse_args(arguments)
     result = colourise(given.labels, given.out, given.table)
     for failure in result.failures:

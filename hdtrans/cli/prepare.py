@@ -1,33 +1,20 @@
-"""`hdtrans prepare FORMAT --in ... --out ...`: from annotations to a folder that trains."""
+"""`hdtrans prepare FORMAT --in ... --out ...`: convert annotations to a training folder."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hdtrans.common.sizes import read_bytes
 from hdtrans.prepare.options import add_common_options
-from hdtrans.prepare.registry import FORMATS, prepare
+from hdtrans.prepare.registry import format_names, load_format, prepare
 from hdtrans.prepare.writing.shards import write_shards
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and prepare; return 1 if some items failed, else 0."""
-    parser = argparse.ArgumentParser(
-        prog="hdtrans prepare",
-        description="Make a training folder (train_label/ train_inst/ train_img/ ..., dataset.json) from annotations. "
-        "The same command goes on where it was stopped.",
-        epilog="hdtrans prepare FORMAT --help says more of each.",
-    )
-    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
-    for name, module in FORMATS.items():
-        one = formats.add_parser(name, help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + ".")
-        add_common_options(one)
-        module.add_options(one)
-    packing = formats.add_parser("shards", help="a training folder, packed into tar files", description=_pack.__doc__)
-    packing.add_argument("--in", dest="root", type=Path, required=True, metavar="DIR", help="the training folder")
-    packing.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or one to continue")
-    packing.add_argument("--size", default="1GB", help="of a shard, at most (1GB)")
-    given = parser.parse_args(arguments)
+    """Parse the command line and prepare the folder; return 1 if items failed, else 0."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = _parser(words).parse_args(words)
     if given.format == "shards":
         return _pack(given.root, given.out, read_bytes(given.size, "--size"))
     size = read_bytes(given.shards, "--shards") if given.shards else 0
@@ -38,14 +25,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.text())
     packed = given.out.with_name(f"{given.out.name}_shards")
     if size and report.failures:
-        print(f"not packed: first mend what failed, or give hdtrans prepare shards --in {given.out} --out {packed}")
+        print(
+            f"--shards: not packed, as items failed; repair them and repeat the command, or pack the others: "
+            f"hdtrans prepare shards --in {given.out} --out {packed}"
+        )
     elif size:
         _pack(given.out, packed, size)
     return 1 if report.failures else 0
 
 
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; if the first word is a format, only this one is imported."""
+    parser = argparse.ArgumentParser(
+        prog="hdtrans prepare",
+        description="Convert annotations to a training folder (train_label/ train_inst/ train_img/ ..., dataset.json). "
+        "The same command resumes a stopped run.",
+        epilog="hdtrans prepare FORMAT --help shows the options of a format.",
+    )
+    parsers = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    names = format_names()
+    for name in words[:1] if words and words[0] in names else names:
+        module = load_format(name)
+        one = parsers.add_parser(name, help=module.HELP, description=module.HELP[0].upper() + module.HELP[1:] + ".")
+        add_common_options(one)
+        module.add_options(one)
+    packing = parsers.add_parser("shards", help="pack a training folder into tar files", description=_pack.__doc__)
+    packing.add_argument("--in", dest="root", type=Path, required=True, metavar="DIR", help="training folder")
+    packing.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder: new, or to be resumed")
+    packing.add_argument("--size", default="1GB", help="largest shard, at least 64KiB (default: 1GB)")
+    return parser
+
+
 def _pack(folder: Path, out: Path, size: int) -> int:
-    """Pack a training folder into tar files (WebDataset's layout) that data.root can name in its place."""
+    """Pack a training folder into tar shards (WebDataset layout); `data.root` accepts the result like the folder."""
     shards = write_shards(folder, out, size)
     print(f"{shards.samples} samples ({shards.files} files) are in {len(shards.paths)} shards: data.root={out}")
     return 0

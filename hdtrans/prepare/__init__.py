@@ -1,1 +1,1 @@
-"""From annotations in any usual format to a folder that trains, and the check of such a folder."""
+"""Prepare training folders from annotations in common formats, and check such folders."""

@@ -1,1 +1,1 @@
-"""Toy street scenes: an exact label map, an instance map and a photo-like picture for any number."""
+"""Toy street scenes: exact label map, instance map and photo-like picture for any seed."""

@@ -1,4 +1,4 @@
-"""Paint the fixed parts of a toy street: sky and clouds, hills, the ground with its markings, the buildings.
+"""Paint the static parts of a toy street: sky and clouds, hills, ground with markings, buildings.
 
 Lengths are in centimetres, fractions in 256ths.
 """
@@ -18,20 +18,20 @@ from hdtrans.toycity.canvas import (
     Array,
     Canvas,
     Colour,
-    Dice,
     Label,
     Light,
     Mask,
+    SplitMix64,
     View,
     blend,
     fractal,
+    hash_integers,
     noise,
-    scramble,
 )
 
 SHOP_PAINTS = ((170, 40, 44), (28, 86, 138), (32, 110, 76), (222, 170, 46), (70, 54, 96), (196, 96, 40))
 DOOR_PAINTS = ((92, 54, 34), (40, 78, 64), (120, 34, 34), (44, 56, 88))
-DEEP = 1000  # how far buildings reach away from the street
+DEEP = 1000  # building depth, away from the street
 STOREY, GROUND_FLOOR, EAVES = 310, 360, 50
 
 NOON = Light((84, 138, 208), (194, 214, 230), (250, 250, 250), 126, (138, 150, 176), (282, 276, 262), 70, 0)
@@ -42,16 +42,16 @@ LIGHTS = (NOON, NOON, NOON, EVENING, OVERCAST)
 
 @dataclass(frozen=True)
 class Material:
-    """Describe how walls of one kind are built, which also decides what their windows look like."""
+    """Wall material with its window style."""
 
     colours: tuple[Colour, ...]
-    block: tuple[int, int]  # width and height of a brick, a slab or a stone
+    block: tuple[int, int]  # width and height of a brick, slab or stone
     joint: int  # height of a joint
-    contrast: int  # how much blocks differ, in 256ths
-    bay: int  # the least distance between the middles of two windows
+    contrast: int  # shade variation between blocks, in 256ths
+    bay: int  # smallest distance between window centres
     window: tuple[int, int]  # width and height
     frame: Colour
-    roof: int  # height; 0 is a flat roof
+    roof: int  # height; 0 for a flat roof
     shutters: bool = False
 
 
@@ -69,10 +69,10 @@ MATERIALS = (BRICK, PLASTER, PLASTER, CONCRETE, STONE)
 
 @dataclass(frozen=True)
 class Building:
-    """Place a building.
+    """A building beside the street or at its end.
 
-    Beside the street its wall stands at x = plane and runs from depth `near` on; where it closes the street it stands
-    at depth `near` and runs from x = plane to the right.
+    Beside the street, its wall is at x = `plane` and starts at depth `near`. At the end of the street, the wall is at
+    depth `near` and starts at x = `plane`, to the right.
     """
 
     near: int
@@ -84,38 +84,38 @@ class Building:
 
     @property
     def far(self) -> int:
-        """Return the depth where a building beside the street ends."""
+        """Far depth of a building beside the street."""
         return self.near + self.length
 
     @property
     def height(self) -> int:
-        """Return the height of the wall without the roof."""
+        """Wall height without the roof."""
         return GROUND_FLOOR + self.storeys * STOREY + EAVES
 
 
 @dataclass(frozen=True)
 class Street:
-    """Hold the plan of a street that runs straight ahead; x counts from the camera, sides from its middle."""
+    """Plan of a street straight ahead; x is relative to the camera, distances to the road's centre line."""
 
-    centre: int  # x of the road's middle
-    half_road: int
-    lanes: tuple[int, ...]  # distances of the lanes' middles from the road's middle, the same on both sides
-    parking: int  # distance of parked cars from the road's middle; 0 for none
-    sidewalk: int  # its width
-    end: int  # depth of the houses that close the street; 0 for an open street
+    centre: int  # x of the centre line
+    half_road: int  # half the road width
+    lanes: tuple[int, ...]  # distances of the lane centres, equal on both sides
+    parking: int  # distance of parked cars; 0 for none
+    sidewalk: int  # sidewalk width
+    end: int  # depth of the buildings at the end; 0 for an open street
     zebra: int  # depth of a zebra crossing; 0 for none
     buildings: tuple[Building, ...]  # beside the street
-    closing: tuple[Building, ...]  # at its end
+    closing: tuple[Building, ...]  # at the end
     seed: int
 
     @property
     def junction(self) -> tuple[int, int]:
-        """Return the depths between which a road crosses in front of the houses that close the street."""
+        """Near and far depth of the crossing road in front of the end."""
         return (self.end - 1500, self.end - 450) if self.end else (1 << 20, 1 << 20)
 
 
 def paint_sky(canvas: Canvas, seed: int) -> None:
-    """Paint the sky: a gradient, and clouds on a plane high above the street, flatter towards the horizon."""
+    """Paint the sky: a gradient, and noise clouds on a plane high above the street."""
     light, rows = canvas.light, max(canvas.horizon, 1)
     rise = np.maximum(-canvas.down_pixels(0, rows), 1) * 512 // canvas.focal  # 1024 at 45 degrees
     fraction = np.minimum(rise * 3 // 4, 256)[..., None]
@@ -131,7 +131,7 @@ def paint_sky(canvas: Canvas, seed: int) -> None:
 
 
 def paint_hills(canvas: Canvas, seed: int) -> None:
-    """Paint two ranges of wooded hills, the farther one paler."""
+    """Paint two ranges of wooded hills."""
     angle = canvas.across_pixels() * 512 // canvas.focal
     for depth, low, high, colour in ((9_000, 30, 150, (84, 112, 96)), (5_000, 6, 84, (78, 108, 62))):
         crest = low + (high - low) * fractal(angle + 9000, np.zeros_like(angle), 420, seed + depth, 3) // 256
@@ -143,7 +143,7 @@ def paint_hills(canvas: Canvas, seed: int) -> None:
 
 
 def paint_ground(canvas: Canvas, street: Street) -> None:
-    """Paint road, sidewalks and grass up to the horizon, with the shadows of the buildings."""
+    """Paint road, sidewalks and grass up to the horizon, with building shadows."""
     depth = canvas.ground_depth(canvas.horizon, canvas.height)
     x = canvas.across_pixels() * depth // (2 * canvas.focal) - street.centre
     footprint = depth // canvas.focal + 1
@@ -153,7 +153,7 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
     road = (side < street.half_road) | across
     sidewalk = (side < street.half_road + street.sidewalk) | (depth >= crossing - street.sidewalk)
     sun = _ground_sun(canvas, street, x, depth)
-    strength = 10 * 256 // (10 + footprint)  # distant texture would flicker from pixel to pixel
+    strength = 10 * 256 // (10 + footprint)  # fade distant texture, which would alias
     fine, patches = noise(x, depth, 7, street.seed) - 128, fractal(x, depth, 330, street.seed + 1, 3) - 128
     grass = 240 + patches // 3 + ((noise(x, depth // 2, 9, street.seed + 2) - 128) * strength >> 9)
     canvas.paint(view, ~(road | sidewalk), Label.GRASS, (96, 128, 58), grass, sun)
@@ -170,9 +170,9 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
 
 
 def _paving(street: Street, x: Array, depth: Array, footprint: Array, patches: Array) -> Array:
-    """Return the shade of the sidewalk: slabs with joints, and a pale kerb."""
+    """Return the sidewalk's shade: slabs with joints, and a pale kerb."""
     row, column = depth // 70, x // 70
-    tone = (scramble(street.seed, row, column) & np.uint32(31)).astype(np.int32)
+    tone = (hash_integers(street.seed, row, column) & np.uint32(31)).astype(np.int32)
     joints = ((depth - row * 70 < 5) | (x - column * 70 < 5)) & (footprint < 20)
     slabs = np.where(joints, 196, 232 + tone) + patches // 5
     kerb = np.abs(np.abs(x) - street.half_road) < 18
@@ -180,7 +180,7 @@ def _paving(street: Street, x: Array, depth: Array, footprint: Array, patches: A
 
 
 def _markings(street: Street, x: Array, depth: Array, footprint: Array) -> Mask:
-    """Return where the road is painted white: lines along it and a zebra crossing with its stop line."""
+    """Return the mask of white road markings: lines, zebra crossing and stop line."""
     side, thin = np.abs(x), np.maximum(footprint // 2, 8)
     lines: Mask = np.abs(side - street.half_road + 40) < thin
     for line in (0, *((inner + outer) // 2 for inner, outer in pairwise(street.lanes))):
@@ -196,9 +196,9 @@ def _markings(street: Street, x: Array, depth: Array, footprint: Array) -> Mask:
 
 
 def _ground_sun(canvas: Canvas, street: Street, x: Array, depth: Array) -> Array:
-    """Return how much sun reaches the ground past the buildings between it and the sun."""
+    """Return the sunlight on the ground, in [30, 256], with building shadows."""
     side, light = canvas.light.side, canvas.light
-    edge = np.full_like(depth, 1 << 20)  # the ground beyond it, seen from the road's middle, lies in the shadow
+    edge = np.full_like(depth, 1 << 20)  # distance from the centre line where shadow begins
     for building in street.buildings:
         if building.plane * side > 0 and light.slope:
             within = (depth >= building.near) & (depth < building.far)
@@ -209,10 +209,10 @@ def _ground_sun(canvas: Canvas, street: Street, x: Array, depth: Array) -> Array
 
 
 def paint_building(canvas: Canvas, building: Building) -> None:
-    """Paint a building beside the street: the wall that faces the camera, then the one along the street."""
+    """Paint a building beside the street: the wall facing the camera, then the one along the street."""
     side = 1 if building.plane > 0 else -1
     top = building.height + building.material.roof + 90
-    overlap = building.near // canvas.focal + 1  # no sky between the two walls
+    overlap = building.near // canvas.focal + 1  # closes the seam between the two walls
     inner, outer = abs(building.plane) - overlap, abs(building.plane) + DEEP
     left, right = sorted((inner * side, outer * side))
     view = canvas.frontal(building.near, left, right, top)
@@ -225,7 +225,7 @@ def paint_building(canvas: Canvas, building: Building) -> None:
 
 
 def paint_closing_building(canvas: Canvas, building: Building) -> None:
-    """Paint a building that faces the camera from the end of the street."""
+    """Paint a building at the end of the street, facing the camera."""
     left, right = building.plane, building.plane + building.length
     view = canvas.frontal(building.near, left, right, building.height + building.material.roof + 90)
     if view is not None:
@@ -233,9 +233,9 @@ def paint_closing_building(canvas: Canvas, building: Building) -> None:
 
 
 def paint_wall(canvas: Canvas, view: View, building: Building, length: int, sun: int) -> None:
-    """Paint one wall of a building; `view.across` runs from 0 to the wall's length."""
-    dice, material = Dice(building.seed), building.material
-    colour, shop = dice.pick(material.colours), dice.chance(45)
+    """Paint one wall of a building; `view.across` is in [0, length) on the wall."""
+    rng, material = SplitMix64(building.seed), building.material
+    colour, shop = rng.pick(material.colours), rng.chance(45)
     along, up = view.across, view.up
     inside = (along >= 0) & (along < length) & (up >= 0)
     wall = inside & (up < building.height)
@@ -253,31 +253,31 @@ def paint_wall(canvas: Canvas, view: View, building: Building, length: int, sun:
 
 
 def _masonry(view: View, material: Material, seed: int) -> Array:
-    """Return the shade of a wall: courses of blocks with joints where pixels are small enough, and stains."""
+    """Return a wall's shade: rows of blocks with joints where the resolution suffices, and stains."""
     width, height = material.block
     course = view.up // height
     shifted = view.across + (course & 1) * (width // 2)
-    tone = (scramble(seed, course, shifted // width) & np.uint32(255)).astype(np.int32)
+    tone = (hash_integers(seed, course, shifted // width) & np.uint32(255)).astype(np.int32)
     blocks = np.where(view.up - course * height < material.joint, 218, 256 + ((tone - 128) * material.contrast >> 8))
     stains = fractal(view.across, view.up, 260, seed, 2) - 128
     return np.where(view.footprint < height, blocks, 252) + stains * 40 // 128
 
 
 def _paint_roof(canvas: Canvas, view: View, building: Building, inside: Mask, sun: int) -> None:
-    """Paint a steep tiled roof above a wall, with chimneys."""
-    dice = Dice(building.seed, 1)
-    colour = dice.pick(((122, 62, 48), (98, 60, 52), (82, 84, 92)))
+    """Paint a tiled roof with chimneys above a wall."""
+    rng = SplitMix64(building.seed, 1)
+    colour = rng.pick(((122, 62, 48), (98, 60, 52), (82, 84, 92)))
     above, roof = view.up - building.height, building.material.roof
-    chimney = (view.across + dice.between(0, 500)) % 760 < 70
+    chimney = (view.across + rng.between(0, 500)) % 760 < 70
     row = above // 24
-    tiles = (scramble(building.seed, row, (view.across + (row & 1) * 14) // 28) & np.uint32(31)).astype(np.int32)
+    tiles = (hash_integers(building.seed, row, (view.across + (row & 1) * 14) // 28) & np.uint32(31)).astype(np.int32)
     shade = 210 + above * 40 // roof + np.where(view.footprint < 20, tiles, 16)
     canvas.paint(view, inside & chimney & (above >= 0) & (above < roof + 80), Label.ROOF, (140, 84, 68), 230, sun)
     canvas.paint(view, inside & (above >= 0) & (above < roof), Label.ROOF, colour, shade, sun)
 
 
 def _paint_windows(canvas: Canvas, view: View, building: Building, wall: Mask, bay: int) -> None:
-    """Paint the windows of the upper storeys, one in every bay."""
+    """Paint the windows of the upper storeys, one per bay."""
     material = building.material
     width, height = material.window
     storey = (view.up - GROUND_FLOOR) // STOREY
@@ -287,18 +287,20 @@ def _paint_windows(canvas: Canvas, view: View, building: Building, wall: Mask, b
     side = np.abs(u)
     if material.shutters:
         slats = np.where(v % 14 < 4, 190, 256)
-        paint = Dice(building.seed, 2).pick(((74, 104, 84), (104, 70, 56), (88, 110, 132), (150, 60, 50)))
+        paint = SplitMix64(building.seed, 2).pick(((74, 104, 84), (104, 70, 56), (88, 110, 132), (150, 60, 50)))
         canvas.paint(view, wall & (side < width // 2 + 38) & (v >= 0) & (v < height), Label.BUILDING, paint, slats)
     canvas.paint(view, wall & (side < width // 2 + 14) & (v >= -14) & (v < 0), Label.BUILDING, material.frame, 224)
     opening = wall & (side < width // 2) & (v >= 0) & (v < height)
-    _paint_glass(canvas, view, opening, u, v, width, height, material.frame, scramble(building.seed, index, storey))
+    _paint_glass(
+        canvas, view, opening, u, v, width, height, material.frame, hash_integers(building.seed, index, storey)
+    )
 
 
 def _paint_glass(
     canvas: Canvas, view: View, opening: Mask, u: Array, v: Array,
     width: int, height: int, frame: Colour, hashes: npt.NDArray[np.uint32],
 ) -> None:  # fmt: skip
-    """Paint window panes: the sky mirrored above, the dark room below, a bright streak; some rooms are lit."""
+    """Paint window panes: reflected sky, a bright streak, curtains; some rooms are lit."""
     draw = (hashes & np.uint32(0xFFFF)).astype(np.int32)
     lit = opening & (draw % 100 < canvas.light.lit_windows)
     streak = np.where((u + v + draw) % 150 < 36, 34, 0)
@@ -312,17 +314,17 @@ def _paint_glass(
 
 
 def _paint_ground_floor(canvas: Canvas, view: View, building: Building, wall: Mask, bay: int, shop: bool) -> None:
-    """Paint the doors and, for a shop, its display windows under a coloured board; for a house, its low windows."""
-    dice = Dice(building.seed, 3)
+    """Paint doors, and shop windows with a sign board (`shop`) or low windows."""
+    rng = SplitMix64(building.seed, 3)
     index = view.across // bay
     u, up = view.across - index * bay - bay // 2, view.up
     side = np.abs(u)
-    entrance = index % 4 == dice.between(0, 3)
-    hashes = scramble(building.seed, index, 77)
+    entrance = index % 4 == rng.between(0, 3)
+    hashes = hash_integers(building.seed, index, 77)
     if shop:
-        board = dice.pick(SHOP_PAINTS)
+        board = rng.pick(SHOP_PAINTS)
         letters = (
-            (scramble(building.seed, view.across // 18) & np.uint32(3) > 0)
+            (hash_integers(building.seed, view.across // 18) & np.uint32(3) > 0)
             & (np.abs(up - 302) < 14)
             & (view.across % 18 < 13)
         )
@@ -336,5 +338,5 @@ def _paint_ground_floor(canvas: Canvas, view: View, building: Building, wall: Ma
         _paint_glass(canvas, view, pane, u, up - 110, width, height, building.material.frame, hashes)
     door = wall & entrance & (side < 58) & (up < 226)
     panels = np.where((side % 30 < 5) | (up % 70 < 7), 180, 250)
-    canvas.paint(view, door, Label.DOOR, dice.pick(DOOR_PAINTS), panels)
+    canvas.paint(view, door, Label.DOOR, rng.pick(DOOR_PAINTS), panels)
     canvas.paint(view, door & (side < 40) & (up > 150) & (up < 210), Label.DOOR, GLASS, 130 + up // 3)

@@ -1,6 +1,6 @@
-"""Paint what stands or moves in a toy street: cars, trees, persons, lamps and signs.
+"""Paint the objects of a toy street: cars, trees, persons, lamps and signs.
 
-Every painter tests, for all pixels of a view at once, which part of the thing lies there; lengths are in centimetres.
+Each painter computes the masks of an object's parts for all pixels of a view at once. Lengths are in centimetres.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hdtrans.toycity.canvas import (
     Array,
     Canvas,
     Colour,
-    Dice,
     Label,
     Mask,
     Number,
+    SplitMix64,
     View,
     ellipse,
     fractal,
@@ -43,10 +43,15 @@ METAL = (84, 90, 96)
 
 @dataclass(frozen=True)
 class Thing:
-    """Place a thing in the street; kind is a key of PAINTERS.
+    """An object in the street.
 
-    A car that goes ahead faces 1, one that comes towards the camera -1; what crosses the picture, or reaches out to a
-    side, faces 1 for the right and -1 for the left.
+    Attributes:
+        kind: key of `PAINTERS`.
+        x: distance to the right of the camera.
+        depth: distance ahead of the camera.
+        seed: seed of its appearance.
+        facing: 1 ahead or right, -1 towards the camera or left.
+        crossing: a car across the street instead of along it.
     """
 
     kind: str
@@ -59,17 +64,17 @@ class Thing:
 
 @dataclass(frozen=True)
 class CarShape:
-    """Give the outline of a car from the side; a cabin with sloping ends stands on the body."""
+    """Side outline of a car: a body, and a cabin with sloping ends."""
 
     length: int
-    belt: int  # height of the body
-    roof: int  # height of the whole
-    cabin: tuple[int, int]  # where the cabin begins and ends at the belt, from the rear
-    slopes: tuple[int, int]  # how far its rear and front ends lean in up to the roof
+    belt: int  # body height
+    roof: int  # total height
+    cabin: tuple[int, int]  # rear and front end of the cabin at belt height, from the car's rear
+    slopes: tuple[int, int]  # inward lean of its rear and front end at roof height
 
     @property
     def profile(self) -> list[tuple[int, int]]:
-        """Return the outline from rear to front as (distance from the rear, height above the ground)."""
+        """Outline from rear to front as (distance from the rear, height above the ground)."""
         (rear, front), (rear_slope, front_slope) = self.cabin, self.slopes
         roof = [(rear + rear_slope, self.roof), (front - front_slope, self.roof)]
         return [(0, self.belt), (rear, self.belt), *roof, (front, self.belt), (self.length, self.belt - BONNET_DROP)]
@@ -82,9 +87,9 @@ CAR_SHAPES = (SALOON, SALOON, HATCHBACK, HATCHBACK, VAN)
 
 
 def paint_car(canvas: Canvas, thing: Thing, owner: int) -> None:
-    """Paint a car: its long side in perspective and the end that faces the camera, or its side where it crosses."""
-    dice = Dice(thing.seed)
-    shape, colour = dice.pick(CAR_SHAPES), dice.pick(CAR_PAINTS)
+    """Paint a car: long side, top and near end in perspective; only the side if it crosses the street."""
+    rng = SplitMix64(thing.seed)
+    shape, colour = rng.pick(CAR_SHAPES), rng.pick(CAR_PAINTS)
     if thing.crossing:
         _paint_crossing_car(canvas, thing, shape, colour, owner)
         return
@@ -104,7 +109,7 @@ def paint_car(canvas: Canvas, thing: Thing, owner: int) -> None:
 
 
 def _paint_car_top(canvas: Canvas, thing: Thing, shape: CarShape, colour: Colour, owner: int) -> None:
-    """Paint what lies behind the end that faces the camera: the roof, the leaning window, the boot or the bonnet."""
+    """Paint the surfaces behind the near end: roof, leaning window, boot or bonnet."""
     profile = shape.profile if thing.facing > 0 else [(shape.length - along, up) for along, up in shape.profile[::-1]]
     edge, foot, brow, back = [(thing.depth + along, up) for along, up in profile[:4]]
     for near, far in ((brow, back), (foot, brow), (edge, foot)):
@@ -112,7 +117,7 @@ def _paint_car_top(canvas: Canvas, thing: Thing, shape: CarShape, colour: Colour
         if view is None:
             continue
         u, up = view.across - thing.x, view.up
-        surface = (np.abs(u) < CAR_HALF_WIDTH + view.footprint) & (up >= 0)  # a pixel more, over the seam to the side
+        surface = (np.abs(u) < CAR_HALF_WIDTH + view.footprint) & (up >= 0)  # one more pixel closes the seam
         canvas.paint(view, surface, Label.CAR, colour, 276 if near[1] > shape.belt or near == edge else 230, 200, owner)
         if near == foot:
             pane = surface & (np.abs(u) < CAR_HALF_WIDTH - 10) & (up > near[1] + 5) & (up < far[1] - 7)
@@ -121,7 +126,7 @@ def _paint_car_top(canvas: Canvas, thing: Thing, shape: CarShape, colour: Colour
 
 
 def _paint_crossing_car(canvas: Canvas, thing: Thing, shape: CarShape, colour: Colour, owner: int) -> None:
-    """Paint a car that crosses the picture, seen from its side."""
+    """Paint a car across the street, seen from its side."""
     half = shape.length // 2
     canvas.cast_shadow(thing.x, thing.depth + 60, half + 20, 150, 190)
     view = canvas.frontal(thing.depth, thing.x - half, thing.x + half, shape.roof)
@@ -133,7 +138,7 @@ def _paint_crossing_car(canvas: Canvas, thing: Thing, shape: CarShape, colour: C
 def _paint_car_side(
     canvas: Canvas, view: View, along: Array, shape: CarShape, colour: Colour, sun: int, owner: int
 ) -> None:
-    """Paint the long side of a car; `along` runs from its rear, 0, to its front."""
+    """Paint the long side of a car; `along` is the distance from its rear."""
     up = view.up
     rear, front = shape.cabin
     lean_rear, lean_front = ((up - shape.belt) * lean // (shape.roof - shape.belt) for lean in shape.slopes)
@@ -160,7 +165,7 @@ def _paint_car_side(
 
 
 def _paint_car_end(canvas: Canvas, view: View, shape: CarShape, colour: Colour, rear: bool, owner: int) -> None:
-    """Paint the rear or the front of a car's body; `view.across` runs from its middle."""
+    """Paint the rear or front of a car; `view.across` is the distance from its centre."""
     u, up, half = view.across, view.up, CAR_HALF_WIDTH
     side, top = np.abs(u), shape.belt if rear else shape.belt - BONNET_DROP
 
@@ -182,23 +187,23 @@ def _paint_car_end(canvas: Canvas, view: View, shape: CarShape, colour: Colour, 
 
 
 def paint_tree(canvas: Canvas, thing: Thing, owner: int) -> None:
-    """Paint a tree: a trunk and a crown of overlapping leafy balls, each brighter on the side of the sun."""
-    dice = Dice(thing.seed)
-    height, radius = dice.between(430, 760), dice.between(130, 220)
-    clear = height * dice.between(28, 38) // 100
+    """Paint a tree: a trunk and a crown of seven overlapping ellipses, brighter towards the sun."""
+    rng = SplitMix64(thing.seed)
+    height, radius = rng.between(430, 760), rng.between(130, 220)
+    clear = height * rng.between(28, 38) // 100
     canvas.cast_shadow(thing.x - canvas.light.side * radius, thing.depth + 40, radius + 60, radius, 150)
     view = canvas.frontal(thing.depth, thing.x - radius * 3 // 2, thing.x + radius * 3 // 2, height)
     if view is None:
         return
     u, up = view.across - thing.x, view.up
-    half = np.maximum(dice.between(11, 17) + np.maximum(24 - up, 0) // 2, view.footprint // 2 + 1)
+    half = np.maximum(rng.between(11, 17) + np.maximum(24 - up, 0) // 2, view.footprint // 2 + 1)
     bark = 200 + (noise(u * 4, up, 26, thing.seed) - 128) // 2 + u * 2 * canvas.light.side
     canvas.paint(view, (np.abs(u) < half) & (up >= 0) & (up < clear + 70), Label.TRUNK, (98, 76, 58), bark, 140, owner)
-    colour = dice.pick(((70, 108, 44), (84, 118, 50), (58, 98, 52), (104, 124, 52)))
+    colour = rng.pick(((70, 108, 44), (84, 118, 50), (58, 98, 52), (104, 124, 52)))
     edge, shade = np.full((1, 1), 1 << 30, np.int32), np.zeros((1, 1), np.int32)
     middle, tall = (height + clear) // 2, (height - clear) // 2
     for ball in range(7):
-        x, y = (0, 0) if ball == 0 else (dice.between(-radius, radius) * 5 // 8, dice.between(-tall, tall) * 5 // 8)
+        x, y = (0, 0) if ball == 0 else (rng.between(-radius, radius) * 5 // 8, rng.between(-tall, tall) * 5 // 8)
         size = (radius * 3 // 4, tall * 3 // 4) if ball == 0 else (radius // 2, tall * 2 // 5)
         away = ellipse(u - x, up - middle - y, *size)
         bright = 176 + (up - middle - y) * 60 // size[1] + (u - x) * 40 * canvas.light.side // size[0] + y * 50 // tall
@@ -211,15 +216,15 @@ def paint_tree(canvas: Canvas, thing: Thing, owner: int) -> None:
 
 
 def paint_person(canvas: Canvas, thing: Thing, owner: int) -> None:
-    """Paint a person who walks to the side `facing`."""
-    dice = Dice(thing.seed)
-    size, stride = dice.between(152, 188), dice.between(4, 24)
-    skin = dice.pick(((226, 184, 156), (198, 148, 116), (138, 96, 72), (92, 62, 48)))
-    hair = dice.pick(((40, 30, 26), (92, 62, 38), (170, 132, 78), (120, 116, 112)))
-    coat = dice.pick(
+    """Paint a person walking towards `facing`."""
+    rng = SplitMix64(thing.seed)
+    size, stride = rng.between(152, 188), rng.between(4, 24)
+    skin = rng.pick(((226, 184, 156), (198, 148, 116), (138, 96, 72), (92, 62, 48)))
+    hair = rng.pick(((40, 30, 26), (92, 62, 38), (170, 132, 78), (120, 116, 112)))
+    coat = rng.pick(
         ((168, 48, 50), (44, 74, 124), (206, 200, 188), (60, 62, 66), (70, 112, 86), (208, 152, 56), (120, 70, 120))
     )
-    trousers = dice.pick(((44, 52, 74), (52, 48, 46), (96, 88, 78)))
+    trousers = rng.pick(((44, 52, 74), (52, 48, 46), (96, 88, 78)))
     canvas.cast_shadow(thing.x - canvas.light.side * 30, thing.depth, 60, 40, 150)
     view = canvas.frontal(thing.depth, thing.x - 60, thing.x + 60, size)
     if view is None:
@@ -250,7 +255,7 @@ def paint_person(canvas: Canvas, thing: Thing, owner: int) -> None:
 
 
 def paint_lamp(canvas: Canvas, thing: Thing, owner: int) -> None:
-    """Paint a street lamp whose arm reaches over the road, to the side `facing`."""
+    """Paint a street lamp with its arm towards `facing`."""
     view = canvas.frontal(thing.depth, thing.x - 190, thing.x + 190, 640)
     if view is None:
         return
@@ -266,22 +271,22 @@ def paint_lamp(canvas: Canvas, thing: Thing, owner: int) -> None:
 
 
 def paint_sign(canvas: Canvas, thing: Thing, owner: int) -> None:
-    """Paint a traffic sign, or traffic lights, on a pole."""
-    dice = Dice(thing.seed)
+    """Paint a traffic sign or traffic lights on a pole."""
+    rng = SplitMix64(thing.seed)
     view = canvas.frontal(thing.depth, thing.x - 45, thing.x + 45, 330)
     if view is None:
         return
     u, up = view.across - thing.x, view.up
     pole = (np.abs(u) < np.maximum(5, view.footprint // 2 + 1)) & (up >= 0) & (up < 300)
     canvas.paint(view, pole, Label.POLE, METAL, 230, 170)
-    kind, plate = dice.between(0, 3), (u, up - 262)
+    kind, plate = rng.between(0, 3), (u, up - 262)
 
     def part(mask: Mask, colour: Colour, shade: int = NEUTRAL, sun: int = 180) -> None:
         canvas.paint(view, mask, Label.SIGN, colour, shade, sun)
 
     if kind == 0:
         part((np.abs(u) < 19) & (up > 206) & (up < 312), (36, 38, 40))
-        lit = dice.between(0, 2)
+        lit = rng.between(0, 2)
         for lens, colour in enumerate(((235, 44, 36), (246, 180, 40), (60, 214, 110))):
             shade = NEUTRAL if lens == lit else NEUTRAL // 4
             part(ellipse(u, up - 294 + lens * 35, 14, 14) < 65536, colour, shade, GLOW)

@@ -1,4 +1,4 @@
-"""Tiny data sets that tests make, and the command line that prepares them."""
+"""Tiny data sets for tests, and the command that prepares them."""
 
 import json
 from pathlib import Path
@@ -20,18 +20,18 @@ def put(path: Path, array) -> Path:
 
 
 def photo(height: int, width: int, seed: int = 0):
-    """Return a smooth colour picture, which JPEG keeps nearly as it is."""
+    """Return a smooth (H, W, 3) uint8 picture, nearly unchanged by JPEG."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3)).astype(np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def label_map(height: int, width: int, classes: int = 3):
-    """Return stripes of all classes."""
+    """Return an (H, W) uint8 label map with a vertical stripe per class."""
     return np.tile(np.arange(width) * classes // width, (height, 1)).astype(np.uint8)
 
 
 def grey_folder(root: Path, count: int = 4, classes: int = 3, size: tuple[int, int] = (8, 12)) -> Path:
-    """Make `train_label/` and `train_img/` of some items."""
+    """Write `train_label/` and `train_img/` with `count` items."""
     for number in range(count):
         put(root / "train_label" / f"{number}.png", label_map(*size, classes))
         put(root / "train_img" / f"{number}.png", photo(*size, number))
@@ -55,5 +55,5 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 def label(out: Path, name: str):
-    """Return a label map that was written."""
+    """Read a written label map."""
     return read_label(out / name)

@@ -1,4 +1,4 @@
-"""What the tests of the formats share: writing small files, opening a set as the command line does, its errors."""
+"""Helpers for format tests: write small files, open a set as the command line does, check its errors."""
 
 import json
 import pickle
@@ -35,7 +35,7 @@ def names(source, maps):
 
 
 def parts(maps):
-    """Return the instance map with ids in the order in which they come, `.` where nothing is counted."""
+    """Return the instance map with ids renumbered in order of appearance, `.` for pixels without an instance."""
     order = {-1: "."}
     for number in maps.instance.ravel().tolist():
         order.setdefault(number, str(len(order) - 1))
@@ -53,7 +53,7 @@ def png(path, array):
 
 
 def palette_png(path, array):
-    """Write ids as a palette PNG, whose colours say nothing."""
+    """Write ids as a palette PNG with arbitrary colours."""
     picture = Image.fromarray(np.asarray(array, np.uint8))
     picture.putpalette([255 - place % 256 for place in range(768)])
     path.parent.mkdir(parents=True, exist_ok=True)

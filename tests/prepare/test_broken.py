@@ -1,4 +1,4 @@
-"""Every kind of broken sample gives one clear message, and the other items are made."""
+"""Each kind of broken sample is reported once, and the other items are prepared."""
 
 import numpy as np
 import pytest
@@ -65,33 +65,33 @@ def other_instances(root):
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (cut_label, "train_label/1.png: cannot be read as a picture"),
         (cut_photo, "train_img/1.png: cannot be read as a picture"),
         (no_photo, "train_label/1.png: has no photo in"),
         (no_label, "train_img/1.png: has no label map in"),
-        (other_ids, "train_label/1.png: ids that are no class: 3 (16 pixels), 4 (16 pixels), first at row 0, column"),
+        (other_ids, "train_label/1.png: ids without a class: 3 (16 pixels), 4 (16 pixels), first at row 0, column"),
         (colours, "train_label/1.png: a label map (one id a pixel) is expected, but this is a picture of 3 channels"),
-        (other_size, "train_img/1.png: has 10x8, but its annotation 12x8"),
+        (other_size, "train_img/1.png: is 10x8, but its annotation 12x8"),
         (photo_of_another_split, "test_img/1.png: has no label map in"),
-        (turned, "the annotation ignores the EXIF orientation of the photo"),
+        (turned, "the annotation ignores the photo's EXIF orientation"),
         (empty_file, "train_img/1.png: is empty (0 bytes)"),
         (jpeg_label, "train_label/1.jpg: a label map is expected, but this is a JPEG, which changes ids"),
-        (other_instances, "the label map has 12x8, but the instance map 8x8"),
+        (other_instances, "the label map is 12x8, but the instance map 8x8"),
     ],
 )
-def test_one_bad_item(tmp_path, capsys, damage, told):
+def test_one_bad_item(tmp_path, capsys, damage, message):
     root, out = grey_folder(tmp_path / "in"), tmp_path / "out"
     damage(root)
     assert prepare("folder", "--in", root, "--out", out, "--classes", 3) == 1
     text = capsys.readouterr().out
-    assert text.count(told) == 1 and "1 item(s) FAILED" in text and "3 of 4 items" in text
+    assert text.count(message) == 1 and "1 item(s) FAILED" in text and "3 of 4 items" in text
     assert sorted({path.split("/")[1] for path in files(out)}) == ["0.png", "2.png", "3.png"]
     assert [key.split("/")[1] for key in dataset(out)["failed"]] == ["1"]
 
 
-def test_a_repaired_item_is_made_the_next_time(tmp_path):
+def test_a_repaired_item_is_prepared_by_the_next_run(tmp_path):
     root, out = grey_folder(tmp_path / "in"), tmp_path / "out"
     other_ids(root)
     assert prepare("folder", "--in", root, "--out", out, "--classes", 3) == 1
@@ -101,11 +101,11 @@ def test_a_repaired_item_is_made_the_next_time(tmp_path):
 
 
 def missing(root):
-    return ("--in", root / "nowhere", "--classes", 3), "nowhere: there is no such folder"
+    return ("--in", root / "nowhere", "--classes", 3), "nowhere: no such folder"
 
 
 def no_labels(root):
-    return ("--in", root / "train_label", "--classes", 3), "there is no train_label/ or val_label/ or test_label/"
+    return ("--in", root / "train_label", "--classes", 3), "contains no train_label/ or val_label/ or test_label/"
 
 
 def empty(root):
@@ -120,12 +120,12 @@ def twins(root):
 
 
 def no_classes(root):
-    return ("--in", root), "--classes is needed"
+    return ("--in", root), "--classes: required"
 
 
 def bad_classes(root):
     (root / "names.txt").write_text("1 2 3 road\ncar\n")
-    return ("--in", root, "--classes", root / "names.txt"), "line 2: give a colour to every class or to none"
+    return ("--in", root, "--classes", root / "names.txt"), "line 2: got 'car'; give a colour to every class"
 
 
 def bad_json(root):
@@ -147,23 +147,23 @@ def bad_thing(root):
         "from-labels",
         "--things",
         "9",
-    ), "--things: there is no class 9"
+    ), "--things: unknown class 9"
 
 
 def useless(root):
-    return ("--in", root, "--classes", 3, "--things", "0"), "--things and --min-area need --instances from-labels"
+    return ("--in", root, "--classes", 3, "--things", "0"), "--things and --min-area: need --instances from-labels"
 
 
 def no_shares(root):
-    return ("--in", root, "--classes", 3, "--split-by", "name"), "--split-by needs --split"
+    return ("--in", root, "--classes", 3, "--split-by", "name"), "--split-by name: needs --split"
 
 
 def no_size(root):
-    return ("--in", root, "--classes", 3, "--crop-to-aspect"), "--crop-to-aspect needs --size"
+    return ("--in", root, "--classes", 3, "--crop-to-aspect"), "--crop-to-aspect: needs --size"
 
 
 def bad_pattern(root):
-    return ("--in", root, "--classes", 3, "--split", "test=.5", "--split-by", "x+"), "matches nothing in the name '0'"
+    return ("--in", root, "--classes", 3, "--split", "test=.5", "--split-by", "x+"), "does not match the name '0'"
 
 
 MISTAKES = (
@@ -172,6 +172,7 @@ MISTAKES = (
     empty,
     twins,
     no_classes,
+    no_photos,
     bad_classes,
     bad_json,
     bad_thing,
@@ -184,6 +185,6 @@ MISTAKES = (
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_nothing_is_written_on_a_mistake(tmp_path, capsys, mistake):
-    words, told = mistake(grey_folder(tmp_path / "in"))
+    words, message = mistake(grey_folder(tmp_path / "in"))
     assert prepare("folder", *words, "--out", tmp_path / "out") == 2
-    assert told in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -1,3 +1,5 @@
+"""Toy street scenes: recorded hashes, consistency of the maps, the written folder, the command."""
+
 import ast
 import hashlib
 import json
@@ -63,16 +65,16 @@ def test_same_pixels_on_every_machine(seed: int, height: int, width: int) -> Non
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_every_size_is_whole_and_consistent(height: int, width: int) -> None:
+def test_maps_agree_at_every_size(height: int, width: int) -> None:
     for seed in range(6):
         check_scene(render(seed, height, width), height, width)
 
 
-def test_the_largest_size_of_the_issue() -> None:
+def test_maps_agree_at_2048x1024() -> None:
     check_scene(render(5, 1024, 2048), 1024, 2048)
 
 
-def test_parts_share_the_number_of_their_thing_and_numbers_have_no_gaps() -> None:
+def test_parts_share_an_instance_number_and_numbers_have_no_gaps() -> None:
     kinds = (("car", "car_window", "wheel", "car_light"), ("tree", "trunk"), ("person",))
     for seed in range(12):
         instance = render(seed, 128, 256).instance
@@ -83,7 +85,7 @@ def test_parts_share_the_number_of_their_thing_and_numbers_have_no_gaps() -> Non
             np.testing.assert_array_equal(numbers, np.arange(len(numbers)))
 
 
-def test_pixels_of_a_car_lie_together() -> None:
+def test_pixels_of_a_car_are_connected() -> None:
     classes = [CLASS_NAMES.index(name) for name in ("car", "car_window", "wheel", "car_light")]
     scene = render(0, 256, 512)
     nearest = np.isin(scene.instance, [each * 1000 for each in classes])
@@ -92,23 +94,23 @@ def test_pixels_of_a_car_lie_together() -> None:
     assert len(rows) > 0.4 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
-def test_every_class_appears_and_the_common_ones_in_every_scene() -> None:
+def test_every_class_appears_and_common_ones_in_every_scene() -> None:
     shares = np.stack([np.bincount(render(seed, 128, 256).label.ravel(), minlength=19) for seed in range(24)])
     assert (shares.sum(axis=0) > 0).all()
     for name in ("sky", "building", "road", "sidewalk", "marking", "window"):
         assert (shares[:, CLASS_NAMES.index(name)] > 0).all(), name
 
 
-def test_one_seed_shows_the_same_street_at_every_size() -> None:
+def test_equal_seeds_give_the_same_street_at_every_size() -> None:
     large, small = render(9, 256, 512).label, render(9, 64, 128).label
     assert (large[2::4, 2::4] == small).mean() > 0.85
 
 
-def test_another_seed_shows_another_street() -> None:
+def test_other_seeds_give_other_streets() -> None:
     assert (render(1, 64, 128).label != render(2, 64, 128).label).mean() > 0.1
 
 
-def test_photo_shows_texture_and_no_two_classes_look_the_same() -> None:
+def test_photo_has_texture_and_road_differs_from_sky() -> None:
     scene = render(4, 256, 512)
     road = scene.photo[scene.label == CLASS_NAMES.index("road")].astype(int)
     sky = scene.photo[scene.label == CLASS_NAMES.index("sky")].astype(int)
@@ -120,12 +122,12 @@ def test_classes_have_distinct_names_and_colours() -> None:
     assert len(set(CLASS_NAMES)) == len(set(CLASS_COLOURS)) == len(CLASS_NAMES) == len(CLASS_COLOURS)
 
 
-def test_pixels_are_made_of_integers_alone() -> None:
+def test_rendering_uses_integers_only() -> None:
     for path in sorted(Path(toycity.__file__).parent.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), (path.name, node.lineno)
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-                assert path.name == "scenes.py", (path.name, node.lineno)  # paths are joined there
+                assert path.name == "scenes.py", (path.name, node.lineno)  # `/` joins paths there
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("random", "sqrt", "sin", "mean", "float32", "float64"), (
                     path.name,
@@ -172,7 +174,7 @@ def test_dataset_has_the_layout_of_pix2pixhd(tmp_path: Path) -> None:
     np.testing.assert_array_equal(photo[..., ::-1], scene.photo)
 
 
-def test_test_scenes_never_repeat_training_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_scenes_differ_from_training_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
     blank = render(0, 32, 32)
 
@@ -186,7 +188,7 @@ def test_test_scenes_never_repeat_training_scenes(tmp_path: Path, monkeypatch: p
     assert len(set(seeds)) == len(seeds) == 24
 
 
-def test_the_same_command_finishes_missing_files_and_keeps_the_others(tmp_path: Path) -> None:
+def test_missing_files_are_written_and_others_kept(tmp_path: Path) -> None:
     city = tmp_path / "city"
     write_dataset(city, 2, 1, 32, 48)
     gone, kept = city / "train_inst" / "00001.png", city / "train_img" / "00000.png"
@@ -198,7 +200,7 @@ def test_the_same_command_finishes_missing_files_and_keeps_the_others(tmp_path: 
     assert (city / "train_img" / "00002.png").exists()
 
 
-def test_folders_of_others_are_refused_and_left_alone(tmp_path: Path) -> None:
+def test_foreign_folders_are_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not a toy city"):
         write_dataset(tmp_path, 1, 1, 32, 32)
@@ -213,7 +215,7 @@ def test_folders_of_others_are_refused_and_left_alone(tmp_path: Path) -> None:
 def test_a_toy_city_of_another_size_or_seed_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path / "city", 1, 0, 32, 48)
     for height, width, seed in ((32, 64, 0), (32, 48, 1)):
-        with pytest.raises(UserError, match="holds a toy city with"):
+        with pytest.raises(UserError, match="contains a toy city with"):
             write_dataset(tmp_path / "city", 1, 0, height, width, seed)
 
 
@@ -224,7 +226,7 @@ def test_command_writes_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cv2.imread(str(tmp_path / "city" / "test_img" / "00000.png")).shape == (32, 64, 3)
 
 
-def test_command_explains_mistakes_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_a_wrong_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for size in ("512", "64x8", "x", "64x-32"):
         assert run_tool("make_toycity", ["--out", str(tmp_path / "city"), f"--size={size}"]) == 2
         message = capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""CamVid and sets like it: label pictures in colours, whose classes stand in label_colors.txt or class_dict.csv.
+"""CamVid and similar sets: colour-coded label maps with a colour table (label_colors.txt or class_dict.csv).
 
 Known layouts: 701_StillsRaw_full/ with LabeledApproved_full/ (`*_L.png`), train/ with train_labels/, and train/ with
-trainannot/. Grey label pictures hold places in the table. A class named void is ignored.
+trainannot/. Grey label maps contain row numbers of the table, from 0. A class named void is ignored.
 """
 
 import re
@@ -11,12 +11,20 @@ from pathlib import Path
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.io.read import probe, read_label, read_picture
+from hdtrans.prepare.sources.dataset_files import (
+    ListedSource,
+    PhotoIndex,
+    files_under,
+    listing,
+    option_path,
+    sorted_items,
+    split_of,
+)
 from hdtrans.prepare.sources.documents import read_lines
-from hdtrans.prepare.sources.places import Listed, Photos, arranged, files_under, given, split_of, there
 from hdtrans.prepare.sources.source import Item, Maps
-from hdtrans.prepare.sources.tables import class_table, to_colour, translate, translate_colours
+from hdtrans.prepare.sources.tables import class_table, parse_colour, translate, translate_colours
 
-HELP = "CamVid and other label pictures in colours with a label_colors.txt or class_dict.csv"
+HELP = "CamVid and other colour-coded label maps with a label_colors.txt or class_dict.csv"
 
 _TABLES = ("label_colors.txt", "class_dict.csv")
 _LABELS = re.compile(r"(.*?)(?:annot|_labels|_label)$|LabeledApproved_full$|labels$|GT$")
@@ -33,85 +41,89 @@ _CAMVID = """
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what CamVid alone is asked."""
+    """Add the options of this format."""
     parser.add_argument(
         "--colours",
         metavar="FILE",
-        help="lines of red, green, blue and name, or of name,r,g,b (default: label_colors.txt or "
-        "class_dict.csv, or else CamVid's 32 classes)",
+        help="colour table, one class a line: `R G B name` or `name,R,G,B` (default: label_colors.txt or "
+        "class_dict.csv if present, else CamVid's 32 classes)",
     )
-    parser.add_argument("--label-dir", metavar="DIR", help="of label pictures, below --in (default: by name)")
-    parser.add_argument("--photo-dir", metavar="DIR", help="of photos, below --in (default: by name)")
+    parser.add_argument("--label-dir", metavar="DIR", help="label map folder below --in (default: found by name)")
+    parser.add_argument("--photo-dir", metavar="DIR", help="photo folder below --in (default: found by name)")
 
 
 def open_source(root: Path, options: Namespace) -> "Camvid":
-    """Read the table of colours, and pair label pictures with photos."""
+    """Read the colour table and pair label maps with photos."""
     table = next((root / name for name in _TABLES if (root / name).is_file()), None)
     if options.colours:
-        table = given(root, options.colours)
-    return Camvid(root, table, _folders(root, options.label_dir, options.photo_dir))
+        table = option_path(root, options.colours)
+    return Camvid(root, table, _folder_pairs(root, options.label_dir, options.photo_dir))
 
 
-class Camvid(Listed):
-    """Label pictures in the colours of a table; a sequence is what stands before the first `_` of a name."""
+class Camvid(ListedSource):
+    """Colour-coded label maps with their table; the part of a name before the first `_` is its sequence."""
 
     def __init__(self, root: Path, table: Path | None, folders: list[tuple[Path, Path]]) -> None:
-        rows = _rows(read_lines(table), str(table)) if table else _rows(_CAMVID.replace("\n", " ").split(","), "")
+        rows = (
+            _parse_rows(read_lines(table), str(table))
+            if table
+            else _parse_rows(_CAMVID.replace("\n", " ").split(","), "")
+        )
         counted = [(name, colour) for name, colour in rows if name.lower() != "void"]
         self.classes = class_table([name for name, _ in counted], [colour for _, colour in counted])
-        places = {name: place for place, (name, _) in enumerate(counted)}
-        ids = [places.get(name, self.classes.ignore or 255) for name, _ in rows]
+        class_ids = {name: index for index, (name, _) in enumerate(counted)}
+        ids = [class_ids.get(name, self.classes.ignore or 255) for name, _ in rows]
         self._colours = {colour: number for (_, colour), number in zip(rows, ids, strict=True)}
         self._ids = dict(enumerate(ids)) if table else {}
-        self._items = arranged(_items(root, folders), root)
+        self._items = sorted_items(_items(root, folders), root)
 
     def read(self, item: Item) -> Maps:
-        """Read the label map of a picture."""
+        """Read the label map of an item."""
         (path,) = item.annotations
         if probe(path).channels > 1 or probe(path).palette:
             return Maps(translate_colours(read_picture(path), self._colours, str(path)))
         if not self._ids:
-            raise UserError(f"{path}: holds ids, not colours; say by --colours which classes they are, in their order")
+            raise UserError(f"{path}: contains ids, not colours; give a table with the classes in id order: --colours")
         return Maps(translate(read_label(path), self._ids, str(path)))
 
 
-def _rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
-    """Return (name, colour) of lines `64 128 64 Animal` or `Animal,64,128,64`, after a heading or none."""
+def _parse_rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
+    """Parse lines `64 128 64 Animal` or `Animal,64,128,64` into (name, colour); a heading line is skipped."""
     rows: list[tuple[str, Colour]] = []
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         words = [word.strip() for word in line.split(",")] if line.count(",") >= 3 else line.split(maxsplit=3)
         first = 0 if words[0].isdecimal() else 1
         numbers = [int(word) if word.isdecimal() else -1 for word in words[first : first + 3]]
-        colour, names = to_colour(numbers), words[:first] + words[first + 3 :]
-        if colour is None and place == 0 and -1 in numbers:
+        colour, names = parse_colour(numbers), words[:first] + words[first + 3 :]
+        if colour is None and index == 0 and -1 in numbers:
             continue
         if colour is None or not names:
             raise UserError(f"{where}: expected red, green, blue and a name, got {line!r}")
         if colour in [other for _, other in rows]:
-            raise UserError(f"{where}: the colour {list(colour)} stands twice; keep one of them")
+            raise UserError(f"{where}: the colour {list(colour)} is listed twice; keep one of the two lines")
         rows.append((names[0], colour))
     return rows
 
 
-def _folders(root: Path, labels: str | None, photos: str | None) -> list[tuple[Path, Path]]:
-    """Return the folders of label pictures, each with that of its photos."""
+def _folder_pairs(root: Path, labels: str | None, photos: str | None) -> list[tuple[Path, Path]]:
+    """Return (label map folder, photo folder) pairs."""
     if labels:
         if not (root / labels).is_dir():
-            raise UserError(f"{root / labels}: is not there (--label-dir). {there(root)}")
-        return [(root / labels, root / (photos or _photos_of(root, "")))]
+            raise UserError(f"--label-dir {root / labels}: no such folder. {listing(root)}")
+        return [(root / labels, root / (photos or _photo_folder(root, "")))]
     found = []
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         if match := _LABELS.match(folder.name):
-            found.append((folder, root / (photos or _photos_of(root, match[1] or ""))))
+            found.append((folder, root / (photos or _photo_folder(root, match[1] or ""))))
     if not found:
         raise UserError(
-            f"{root}: has no folder of label pictures, such as LabeledApproved_full/, train_labels/ or trainannot/; "
-            f"name it by --label-dir. {there(root)}"
+            f"{root}: contains no label map folder such as LabeledApproved_full/, train_labels/ or trainannot/; "
+            f"give one with --label-dir. {listing(root)}"
         )
     return found
 
 
-def _photos_of(root: Path, name: str) -> str:
+def _photo_folder(root: Path, name: str) -> str:
     return name or next((still for still in _STILLS if (root / still).is_dir()), _STILLS[0])
 
 
@@ -122,7 +134,7 @@ def _items(root: Path, folders: list[tuple[Path, Path]]) -> list[Item]:
             listed |= {Path(line.split()[0]).stem: split for line in read_lines(path)}
     items = []
     for labels, stills in folders:
-        photos = Photos(stills)
+        photos = PhotoIndex(stills)
         for path in files_under(labels, (".png",)):
             stem = path.relative_to(labels).with_suffix("").as_posix()
             name = stem if stem in photos.paths else stem.removesuffix("_L")

@@ -1,4 +1,4 @@
-"""CelebAMask-HQ: a mask for each part of a face, merged in an order."""
+"""CelebAMask-HQ: one mask per face part, merged into a label map in a given order."""
 
 import argparse
 import re
@@ -12,53 +12,61 @@ from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.io.header import EXTENSIONS, probe, shown
 from hdtrans.data.io.read import read_picture
 from hdtrans.data.pairing import natural
+from hdtrans.prepare.sources.dataset_files import check_folder
 from hdtrans.prepare.sources.source import Item, Maps
-from hdtrans.prepare.writing.pictures import frame_of
+from hdtrans.prepare.sources.tables import size_text
+from hdtrans.prepare.writing.pictures import make_frame
 
-HELP = "CelebAMask-HQ: per-part face masks (00000_skin.png, ...), merged in an order"
+HELP = "CelebAMask-HQ: per-part face masks (00000_skin.png, ...), merged into label maps"
 
 ORDER = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip"),
     *("hair", "hat", "ear_r", "neck_l", "neck", "cloth"),
 )
-"""The order in which the data set's own script paints parts over each other; their classes are 1 to 18."""
+"""Paint order of the data set's own script, bottom first; class ids are 1 to 18."""
 
 _PHOTOS = "CelebA-HQ-img"
 _MASKS = "CelebAMask-HQ-mask-anno"
 _MASK = re.compile(r"([0-9]+)_([A-Za-z_]+)")
-_ON = 127
+_THRESHOLD = 127  # grey level above which a mask pixel belongs to the part
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this format."""
-    parser.add_argument("--photo-dir", default=_PHOTOS, metavar="DIR", help="in --in (%(default)s)")
-    parser.add_argument("--mask-dir", default=_MASKS, metavar="DIR", help="in --in, with sub-folders (%(default)s)")
+    parser.add_argument(
+        "--photo-dir", default=_PHOTOS, metavar="DIR", help="photo folder below --in (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mask-dir",
+        default=_MASKS,
+        metavar="DIR",
+        help="mask folder below --in, searched recursively (default: %(default)s)",
+    )
     parser.add_argument(
         "--order",
         default=",".join(ORDER),
         metavar="PARTS",
-        help="parts from the lowest to the topmost; parts left out are not painted (%(default)s)",
+        help="paint order of the parts, bottom first, comma-separated; omitted parts are not painted "
+        "(default: %(default)s)",
     )
 
 
 def open_source(root: Path, options: argparse.Namespace) -> "CelebaMaskSource":
-    """Check the folders and the order."""
+    """Check the folders and the paint order."""
     for option, name in (("--photo-dir", options.photo_dir), ("--mask-dir", options.mask_dir)):
-        if not (root / name).is_dir():
-            there = sorted(path.name for path in root.iterdir() if path.is_dir())
-            raise UserError(f"{option}: there is no {root / name}.{nearest(name, there)}")
+        check_folder(root, name, option)
     order = tuple(part.strip() for part in options.order.split(","))
     for part in order:
         if part not in ORDER:
-            raise UserError(f"--order: there is no part {part!r}.{nearest(part, ORDER)} Parts are {', '.join(ORDER)}")
+            raise UserError(f"--order: unknown part {part!r}.{nearest(part, ORDER)} Parts are {', '.join(ORDER)}")
         if order.count(part) > 1:
-            raise UserError(f"--order: {part!r} stands twice")
+            raise UserError(f"--order: {part!r} is listed twice; list each part once")
     return CelebaMaskSource(root / options.photo_dir, root / options.mask_dir, order)
 
 
 @dataclass(frozen=True)
 class CelebaMaskSource:
-    """Photos, and masks by number and part."""
+    """CelebAMask-HQ photos and their part masks, matched by photo number."""
 
     photos: Path
     masks: Path
@@ -66,13 +74,13 @@ class CelebaMaskSource:
 
     @property
     def classes(self) -> ClassTable:
-        """Background, then the parts as the data set counts them, whatever the order of painting."""
+        """Background (0), then the parts in the data set's own order, independent of the paint order."""
         names = ("background", *ORDER)
         colours = ClassTable.generic(len(names)).colours
         return ClassTable(names, ((0, 0, 0), *colours[1:]), None)
 
     def items(self) -> list[Item]:
-        """Return an item for every photo and for every number that has masks."""
+        """Return one item per photo, and per number that has masks only."""
         parts: dict[int, list[tuple[str, Path]]] = {}
         for path in self.masks.rglob("*.png"):
             if found := _MASK.fullmatch(path.stem):
@@ -86,11 +94,11 @@ class CelebaMaskSource:
             files = tuple(path for _, path in masks)
             items.append(Item(photo.stem, None, photo.stem, photo, files, tuple(part for part, _ in masks)))
         if not items:
-            raise UserError(f"{self.photos}: no photo is named by a number, as 0.jpg")
+            raise UserError(f"{self.photos}: contains no photo named by its number, such as 0.jpg")
         return items
 
     def read(self, item: Item) -> Maps:
-        """Paint the masks over each other; they are brought to the size of the photo, nearest by pixel centre."""
+        """Paint the masks over each other and resize the label map to the photo, nearest by pixel centre."""
         assert item.photo is not None
         header = probe(item.photo)
         if not item.annotations:
@@ -98,25 +106,28 @@ class CelebaMaskSource:
         files: dict[str, Path] = {}
         for part, path in zip(item.detail, item.annotations, strict=True):
             if part not in ORDER:
-                raise UserError(f"{shown(path)}: there is no part {part!r}.{nearest(part, ORDER)}")
+                raise UserError(f"{shown(path)}: unknown part {part!r}.{nearest(part, ORDER)}")
             if part in files:
-                raise UserError(f"{shown(path)}: is a second mask of {part!r} beside {shown(files[part])}; keep one")
+                raise UserError(f"{shown(path)}: second mask for {part!r} besides {shown(files[part])}; keep one")
             files[part] = path
         label: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
         for part in self.order:
             if part not in files:
                 continue
-            mask = read_picture(files[part], 1)[..., 0] > _ON
+            mask = read_picture(files[part], 1)[..., 0] > _THRESHOLD
             label = np.zeros(mask.shape, np.uint8) if label is None else label
             if mask.shape != label.shape:
-                raise UserError(f"{shown(files[part])}: has another size than the other masks of {item.name}")
+                raise UserError(
+                    f"{shown(files[part])}: has {size_text(mask.shape)} pixels, but another mask of {item.name} has "
+                    f"{size_text(label.shape)}; all must have one size"
+                )
             label[mask] = ORDER.index(part) + 1
         if label is None:
-            raise UserError(f"{shown(item.photo)}: has no mask of a part in --order")
+            raise UserError(f"{shown(item.photo)}: none of its masks is a part listed in --order")
         height, width = label.shape
         if height * header.width != width * header.height:
             raise UserError(
-                f"{shown(item.photo)}: is {header.width}x{header.height}, but its masks are {width}x{height}, "
-                "of another aspect"
+                f"{shown(item.photo)}: is {header.width}x{header.height}, but its masks are {width}x{height}; "
+                "the aspect ratio must be the same"
             )
-        return Maps(frame_of(label.shape, (header.height, header.width), False).map(label))
+        return Maps(make_frame(label.shape, (header.height, header.width), False).map(label))

@@ -1,4 +1,4 @@
-"""Cityscapes: leftImg8bit/ and gtFine/, as label and instance ids or as polygons alone."""
+"""Cityscapes: leftImg8bit/ and gtFine/, with label and instance id maps or with polygons only."""
 
 import argparse
 from collections import Counter
@@ -17,17 +17,18 @@ from hdtrans.data.io.header import LARGEST_PIXELS, shown
 from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.data.pairing import natural
 from hdtrans.prepare.options import SPLITS
+from hdtrans.prepare.sources.dataset_files import check_folder
 from hdtrans.prepare.sources.documents import read_json
-from hdtrans.prepare.sources.source import UNCOUNTED, Item, Maps
+from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 
-HELP = "Cityscapes: leftImg8bit/ and gtFine/ (label and instance ids, or the polygons alone)"
+HELP = "Cityscapes: leftImg8bit/ and gtFine/ (label and instance id maps, or polygons only)"
 
 IGNORED = 255
 COUNTED = range(24, 34)
-"""The ids of classes whose things are counted."""
+"""Ids of the thing classes, those with instances."""
 
 TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The ids of the 19 classes that are evaluated; their places are the train ids."""
+"""Ids of the 19 evaluation classes; their positions are the train ids."""
 
 _ENDINGS = {
     "label": "_gtFine_labelIds.png",
@@ -37,25 +38,24 @@ _ENDINGS = {
 _PHOTO = "_leftImg8bit.png"
 _PER_CLASS = 1000  # an instance id is class * 1000 + number
 _GROUP = "group"
-_PLATE = "license plate"  # has the id -1 and is not drawn
+_PLATE = "license plate"  # id -1 in the data set: not drawn
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this format."""
     parser.add_argument(
-        "--ids", type=int, choices=(35, 19), default=35, help="all classes, or the 19 that are evaluated (35)"
+        "--ids",
+        type=int,
+        choices=(35, 19),
+        default=35,
+        help="classes: all 35, or the 19 evaluation classes (default: 35)",
     )
 
 
 def open_source(root: Path, options: argparse.Namespace) -> "CityscapesSource":
-    """Check that the two folders are there."""
+    """Check that both folders exist."""
     for name in ("leftImg8bit", "gtFine"):
-        if not (root / name).is_dir():
-            there = sorted(path.name for path in root.iterdir() if path.is_dir())
-            raise UserError(
-                f"--in {root}: there is no {name}/; Cityscapes has leftImg8bit/ and gtFine/ with train/, val/, test/ "
-                f"in each. There is {', '.join(f'{each}/' for each in there[:9]) or 'no folder'}.{nearest(name, there)}"
-            )
+        check_folder(root, name, "--in", "; Cityscapes has leftImg8bit/ and gtFine/, each with train/, val/, test/")
     return CityscapesSource(root, options.ids)
 
 
@@ -68,18 +68,18 @@ class CityscapesSource:
 
     @property
     def classes(self) -> ClassTable:
-        """The 35 ids, or the 19 train ids."""
+        """All 35 classes by id, or the 19 evaluation classes by train id."""
         if self.ids == len(CITYSCAPES):
             return CITYSCAPES
         names, colours = CITYSCAPES.names, CITYSCAPES.colours
         return ClassTable(tuple(names[i] for i in TRAIN_IDS), tuple(colours[i] for i in TRAIN_IDS), IGNORED)
 
     def items(self) -> list[Item]:
-        """Return an item for every photo and every annotation; the sequence is its group."""
+        """Return one item per photo or annotation; its group is the sequence."""
         items = []
         for split in SPLITS:
-            photos = _by_name(self.root / "leftImg8bit" / split, (_PHOTO,))
-            maps = _by_name(self.root / "gtFine" / split, tuple(_ENDINGS.values()))
+            photos = _files_by_name(self.root / "leftImg8bit" / split, (_PHOTO,))
+            maps = _files_by_name(self.root / "gtFine" / split, tuple(_ENDINGS.values()))
             for key in sorted(photos.keys() | maps.keys(), key=natural):
                 name = key.rpartition("/")[2]
                 photo = photos.get(key, {}).get(_PHOTO, self.root / "leftImg8bit" / split / f"{key}{_PHOTO}")
@@ -89,11 +89,14 @@ class CityscapesSource:
                 files = tuple(path for path in ((polygons,) if use_polygons else (label, instance)) if path)
                 items.append(Item(name, split, name.rpartition("_")[0] or name, photo, files))
         if not items:
-            raise UserError(f"--in {self.root}: no file in leftImg8bit/ or gtFine/ is named as those of Cityscapes")
+            raise UserError(
+                f"--in {self.root}: no file in leftImg8bit/ or gtFine/ has a Cityscapes name (*{_PHOTO}, "
+                f"{', '.join(f'*{ending}' for ending in _ENDINGS.values())})"
+            )
         return items
 
     def read(self, item: Item) -> Maps:
-        """Read the id maps of an item, or draw its polygons."""
+        """Read an item's id maps, or draw its polygons."""
         if not item.annotations:
             raise UserError(f"{shown(item.photo or item.name)}: has no annotation in gtFine/ ({item.name}_gtFine_...)")
         first, last = item.annotations[0], item.annotations[-1]
@@ -104,18 +107,18 @@ class CityscapesSource:
         else:
             if last.name.endswith(_ENDINGS["instance"]):
                 instance = read_instance(last)
-            label = read_label(first) if first != last or instance is None else _classes_of(instance)
+            label = read_label(first) if first != last or instance is None else _class_ids(instance)
         if self.ids != len(CITYSCAPES):
-            label = _TRAIN_TABLE[_known(label, first)]
-        return Maps(label, None if instance is None else np.where(instance >= _PER_CLASS, instance, UNCOUNTED))
+            label = _TRAIN_TABLE[_check_known(label, first)]
+        return Maps(label, None if instance is None else np.where(instance >= _PER_CLASS, instance, NO_INSTANCE))
 
 
-def _classes_of(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _class_ids(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     return np.where(instance >= _PER_CLASS, instance // _PER_CLASS, instance)
 
 
-def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
-    """Return the files below a folder by `city/name`, and by ending."""
+def _files_by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
+    """Return {city/name: {ending: path}} for the files below a folder."""
     found: dict[str, dict[str, Path]] = {}
     for path in folder.rglob("*") if folder.is_dir() else ():
         for ending in endings:
@@ -133,15 +136,20 @@ def _train_table() -> npt.NDArray[np.uint8]:
 _TRAIN_TABLE = _train_table()
 
 
-def _known(label: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+def _check_known(label: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if int(label.max()) >= len(CITYSCAPES) and (wrong := np.setdiff1d(label, [*range(len(CITYSCAPES)), IGNORED])).size:
-        raise UserError(f"{shown(path)}: holds the id {wrong[0]}; Cityscapes has 0 to {len(CITYSCAPES) - 1}")
+        raise UserError(f"{shown(path)}: contains the id {wrong[0]}; Cityscapes has 0 to {len(CITYSCAPES) - 1}")
     return label
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """The annotation of one photo: its height and width, and what is drawn, in order."""
+    """Polygon annotation of one photo.
+
+    Attributes:
+        height, width: photo size in pixels.
+        objects: (class name, corners as (x, y)) in drawing order.
+    """
 
     height: int
     width: int
@@ -149,7 +157,11 @@ class Polygons:
 
 
 def read_polygons(path: Path) -> Polygons:
-    """Read a `_polygons.json`; raise UserError naming the file and the object that is wrong."""
+    """Read a `_polygons.json` without deleted objects.
+
+    Raises:
+        UserError: the file is no Cityscapes annotation, or its size is out of range.
+    """
     values = read_json(path)
     try:
         height, width = int(values["imgHeight"]), int(values["imgWidth"])
@@ -160,36 +172,39 @@ def read_polygons(path: Path) -> Polygons:
         ]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"{shown(path)}: is not an annotation of Cityscapes, an object with imgHeight, imgWidth and objects, each "
-            f"with label and polygon ({type(error).__name__}: {error})"
+            f"{shown(path)}: is no Cityscapes annotation ({type(error).__name__}: {error}); expected imgHeight, "
+            "imgWidth and objects, each with label and polygon"
         ) from error
     if not 0 < height * width <= LARGEST_PIXELS or height < 0:
-        raise UserError(f"{shown(path)}: its size is {width}x{height}")
+        raise UserError(f"{shown(path)}: has a size of {width}x{height} pixels; 1 to {LARGEST_PIXELS} are allowed")
     return Polygons(height, width, tuple(given))
 
 
 def draw_polygons(polygons: Polygons, path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Draw polygons in their order, as the data set's own scripts do; return the label and the instance ids.
+    """Draw polygons in order, as cityscapesScripts does.
 
-    Groups (`cargroup`) are drawn as their class and not counted.
+    Groups (`cargroup`) are drawn as their class and get no instance.
+
+    Returns:
+        (H, W) label ids, and (H, W) instance ids: class * 1000 + number, or the class id without instance.
     """
     label = Image.new("L", (polygons.width, polygons.height), 0)
     instance = Image.new("I", label.size, 0)
     draws = ImageDraw.Draw(label), ImageDraw.Draw(instance)
-    for number, thing, corners in _numbered(polygons, path):
+    for number, thing, corners in _drawn_objects(polygons, path):
         if len(corners) > 1:
             draws[0].polygon(corners, fill=number)
             draws[1].polygon(corners, fill=thing)
     return np.array(label), np.array(instance, np.int32)
 
 
-def _numbered(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[tuple[float, float], ...]]]:
-    """Yield the class id, the instance id and the corners of everything that is drawn."""
+def _drawn_objects(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[tuple[float, float], ...]]]:
+    """Yield class id, instance id and corners of each drawn object."""
     counts: Counter[int] = Counter()
     for name, corners in polygons.objects:
         single = name if name in _IDS else name.removesuffix(_GROUP)
         if single not in _IDS:
-            raise UserError(f"{shown(path)}: there is no class {name!r}.{nearest(name, _IDS)}")
+            raise UserError(f"{shown(path)}: unknown class {name!r}.{nearest(name, _IDS)}")
         if single == _PLATE:
             continue
         number = _IDS[single]
@@ -200,4 +215,4 @@ def _numbered(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, tuple[
             yield number, number, corners
 
 
-_IDS = {name: place for place, name in enumerate(CITYSCAPES.names)}
+_IDS = {name: index for index, name in enumerate(CITYSCAPES.names)}

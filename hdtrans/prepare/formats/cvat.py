@@ -1,6 +1,7 @@
-"""CVAT for images 1.1: polygons, boxes, ellipses and masks of an xml file, drawn by z_order.
+"""CVAT for images 1.1: polygons, boxes, ellipses and masks from an XML file, drawn by z_order.
 
-Shapes of one class and one group_id are one instance. Lines, points, cuboids and skeletons have no area and are noted.
+Shapes with the same class and group_id form one instance. Lines, points, cuboids and skeletons have no area and are
+reported.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -12,12 +13,12 @@ import numpy as np
 
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.prepare.sources.documents import Points, read_xml, shown, size_of, to_points
-from hdtrans.prepare.sources.places import Listed, Photos, arranged, files_under, split_of, there
+from hdtrans.prepare.sources.dataset_files import ListedSource, PhotoIndex, files_under, listing, sorted_items, split_of
+from hdtrans.prepare.sources.documents import Points, abridged, read_xml, size_of, to_points
 from hdtrans.prepare.sources.rle import decode
-from hdtrans.prepare.sources.shapes import Canvas, Region, ellipse, empty_note, pasted, polygon, turned
+from hdtrans.prepare.sources.shapes import Canvas, Region, ellipse, empty_note, paste, polygon, rotate
 from hdtrans.prepare.sources.source import Item, Maps
-from hdtrans.prepare.sources.tables import add_background, class_table, outside, to_colour
+from hdtrans.prepare.sources.tables import add_background, background_id, class_table, parse_colour
 
 HELP = "CVAT for images 1.1: annotations.xml and images/"
 
@@ -26,67 +27,67 @@ _NOT_SHAPES = ("tag",)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what CVAT alone is asked."""
+    """Add the options of this format."""
     add_background(parser)
 
 
 def open_source(root: Path, options: Namespace) -> "Cvat":
-    """Read the xml files."""
+    """Read the XML files."""
     documents = {path: tree for path in files_under(root, (".xml",)) if (tree := read_xml(path)).tag == "annotations"}
     if not documents:
-        raise UserError(f"{root}: has no xml file with <annotations> of CVAT. {there(root)}")
+        raise UserError(f"{root}: contains no CVAT XML file (<annotations>). {listing(root)}")
     return Cvat(root, documents, options.background)
 
 
-class Cvat(Listed):
-    """The pictures of CVAT's xml files, with the labels of their tasks as classes; `detail` is a picture's element."""
+class Cvat(ListedSource):
+    """Pictures of CVAT XML files; classes are the tasks' labels, `Item.detail` is the <image> element."""
 
     def __init__(self, root: Path, documents: dict[Path, Element], background: str | None) -> None:
         labels: dict[str, Colour | None] = {background: None} if background is not None else {}
         for tree in documents.values():
             for label in tree.iter("label"):
                 if label.find("name") is not None and label.findtext("type") != "tag":
-                    labels.setdefault(label.findtext("name") or "", to_colour(label.findtext("color")))
+                    labels.setdefault(label.findtext("name") or "", parse_colour(label.findtext("color")))
         if not labels:
-            raise UserError(f"{next(iter(documents))}: has no labels in its <meta>; export it again from CVAT")
+            raise UserError(f"{next(iter(documents))}: has no labels in <meta>; export it again from CVAT")
         self.classes = class_table(list(labels), list(labels.values()))
-        self._outside = outside(self.classes, background)
-        self._places = {name: place for place, name in enumerate(labels)}
-        photos = Photos(root / "images" if (root / "images").is_dir() else root)
-        self._items = arranged((i for path, tree in documents.items() for i in _items(path, tree, photos)), root)
+        self._background_id = background_id(self.classes, background)
+        self._class_ids = {name: index for index, name in enumerate(labels)}
+        photos = PhotoIndex(root / "images" if (root / "images").is_dir() else root)
+        self._items = sorted_items((i for path, tree in documents.items() for i in _items(path, tree, photos)), root)
 
     def read(self, item: Item) -> Maps:
-        """Draw the shapes of a picture."""
+        """Draw an item's shapes."""
         (path,), image = item.annotations, item.detail
         where = f"{path}: image {image.get('name')!r}"
-        canvas = Canvas(*_size(image, where), self._outside)
-        shapes = [(place, shape) for place, shape in enumerate(image) if shape.tag in _DRAWN]
+        canvas = Canvas(*_size(image, where), self._background_id)
+        shapes = [(index, shape) for index, shape in enumerate(image) if shape.tag in _DRAWN]
         numbers: dict[tuple[str, str | None], int] = {}
         others = Counter(shape.tag for shape in image if shape.tag not in (*_DRAWN, *_NOT_SHAPES))
-        told = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items()))
-        notes, empty = [f"shapes that have no area are not drawn: {told}"] if told else [], []
-        for place, shape in sorted(shapes, key=lambda entry: _integer(entry[1], "z_order", where, 0)):
+        skipped = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items()))
+        notes, empty = [f"shapes without area are not drawn: {skipped}"] if skipped else [], []
+        for index, shape in sorted(shapes, key=lambda entry: _integer(entry[1], "z_order", where, 0)):
             name = shape.get("label", "")
-            here = f"{where}: shape {place} ({shape.tag})"
-            if name not in self._places:
-                raise UserError(f"{here}: its label {name!r} is none of the task's.{nearest(name, self._places)}")
-            key = (name, shape.get("group_id")) if shape.get("group_id") else ("", str(place))
-            number = numbers.setdefault(key, place)
-            if not canvas.draw(_region(shape, here, *canvas.label.shape), self._places[name], number):
-                empty.append(f"shape {place} ({shape.tag})")
+            here = f"{where}: shape {index} ({shape.tag})"
+            if name not in self._class_ids:
+                raise UserError(f"{here}: the label {name!r} is not defined in <meta>.{nearest(name, self._class_ids)}")
+            key = (name, shape.get("group_id")) if shape.get("group_id") else ("", str(index))
+            number = numbers.setdefault(key, index)
+            if not canvas.draw(_region(shape, here, *canvas.label.shape), self._class_ids[name], number):
+                empty.append(f"shape {index} ({shape.tag})")
         return Maps(canvas.label, canvas.instance, (*notes, *empty_note(empty)))
 
 
-def _items(path: Path, tree: Element, photos: Photos) -> list[Item]:
+def _items(path: Path, tree: Element, photos: PhotoIndex) -> list[Item]:
     if tree.find("track") is not None:
-        raise UserError(f"{path}: is an export 'CVAT for video', with tracks; export it as 'CVAT for images 1.1'")
+        raise UserError(f"{path}: has tracks, as 'CVAT for video' exports have; export it as 'CVAT for images 1.1'")
     items = []
-    for place, image in enumerate(tree.findall("image")):
+    for index, image in enumerate(tree.findall("image")):
         name, subset = image.get("name"), image.get("subset") or ""
         if not name:
-            raise UserError(f"{path}: image {place}: has no name")
+            raise UserError(f"{path}: image {index}: has no name")
         stem = Path(name.replace("\\", "/")).with_suffix("").as_posix()
-        if f"{subset}/{stem}" in photos.paths:  # as projects are exported
+        if f"{subset}/{stem}" in photos.paths:  # project exports have one folder per subset
             stem = f"{subset}/{stem}"
         split = split_of(subset, *Path(stem).parts[:-1], path.stem)
         items.append(Item(stem, split, stem, photos.find(stem), (path,), image))
@@ -106,20 +107,20 @@ def _region(shape: Element, where: str, height: int, width: int) -> Region:
         try:
             runs = [int(run) for run in shape.get("rle", "").split(",")]
         except ValueError as error:
-            raise UserError(f"{where}: its rle is no list of integers: {shown(shape.get('rle'))}") from error
-        return pasted(decode(runs, rows, columns, where, by_columns=False), left, top, height, width)
+            raise UserError(f"{where}: rle is no list of integers: {abridged(shape.get('rle'))}") from error
+        return paste(decode(runs, rows, columns, where, by_columns=False), left, top, height, width)
     (left_edge, top_edge), (right, bottom) = (
         _numbers(shape, ("xtl", "ytl"), where),
         _numbers(shape, ("xbr", "ybr"), where),
     )
     corners = np.array([[left_edge, top_edge], [right, top_edge], [right, bottom], [left_edge, bottom]])
-    return polygon(turned(corners, corners.mean(axis=0), _degrees(shape, where)), height, width)
+    return polygon(rotate(corners, corners.mean(axis=0), _degrees(shape, where)), height, width)
 
 
 def _numbers(shape: Element, keys: tuple[str, str], where: str) -> Points:
-    """Return two attributes as one place."""
+    """Return two attributes as a point (x, y)."""
     if missing := [key for key in keys if key not in shape.attrib]:
-        raise UserError(f"{where}: the attribute {missing[0]!r} is missing")
+        raise UserError(f"{where}: attribute {missing[0]!r} is missing")
     return to_points([shape.attrib[key] for key in keys], 1, where)[0]
 
 
@@ -136,4 +137,4 @@ def _integer(element: Element, key: str, where: str, default: int | None = None)
     try:
         return int(text or "")
     except ValueError as error:
-        raise UserError(f"{where}: the attribute {key!r} of <{element.tag}> is no integer: {shown(text)}") from error
+        raise UserError(f"{where}: attribute {key!r} of <{element.tag}> is no integer: {abridged(text)}") from error

@@ -1,4 +1,4 @@
-"""Grey label maps of one's own, with a class list."""
+"""Your own grey label maps, with a class list."""
 
 import argparse
 from dataclasses import dataclass
@@ -13,30 +13,43 @@ from hdtrans.prepare.sources.class_list import read_classes
 from hdtrans.prepare.sources.paired import DEFAULTS, paired_items
 from hdtrans.prepare.sources.source import Item, Maps
 
-HELP = "grey label maps of your own, with a class list"
+HELP = "your own grey label maps, with a class list"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this format."""
     add_folder_options(parser)
-    parser.add_argument("--instance-dir", metavar="DIR", help=f"of instance maps ({DEFAULTS['instance']}, if there)")
     parser.add_argument(
-        "--classes", metavar="LIST", help="a file with one name a line (with R G B), a dataset.json, or a number"
+        "--instance-dir",
+        metavar="DIR",
+        help=f"instance map folder below --in (default: {DEFAULTS['instance']} if present)",
     )
-    parser.add_argument("--ignore", default="255", metavar="ID", help="of pixels without a class, or none (255)")
+    parser.add_argument(
+        "--classes",
+        metavar="LIST",
+        help="class list: a file with one name per line (optionally `R G B name`), a dataset.json, or the number of "
+        "classes (default: dataset.json of --in)",
+    )
+    parser.add_argument(
+        "--ignore", default="255", metavar="ID", help="id of unlabelled pixels, 0 to 65535, or none (default: 255)"
+    )
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
-    """Add where label maps and photos lie."""
+    """Add the options for the folders of label maps and photos."""
     parser.add_argument(
-        "--label-dir", metavar="DIR", help=f"in --in; {{split}} stands for train, val, test ({DEFAULTS['label']})"
+        "--label-dir",
+        metavar="DIR",
+        help=f"label map folder below --in; {{split}} is replaced by train, val, test (default: {DEFAULTS['label']})",
     )
-    parser.add_argument("--photo-dir", metavar="DIR", help=f"of photos ({DEFAULTS['photo']}, if there)")
+    parser.add_argument(
+        "--photo-dir", metavar="DIR", help=f"photo folder below --in (default: {DEFAULTS['photo']} if present)"
+    )
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Label maps, photos and instance maps in folders."""
+    """Label maps, photos and instance maps in folders below `root`; None selects the default folder name."""
 
     root: Path
     label: str | None
@@ -49,19 +62,22 @@ class FolderSource:
         return paired_items(self.root, {"label": self.label, "photo": self.photo, "instance": self.instance})
 
     def read(self, item: Item) -> Maps:
-        """Read label and instance map; ids of instances are kept, so that nothing is uncounted."""
+        """Read label and instance map; instance ids are kept as they are."""
         label = read_label(item.detail.check())
         found = item.detail.instance
         return Maps(label, None if found is None else read_instance(found).astype(np.int64))
 
 
 def open_source(root: Path, options: argparse.Namespace) -> FolderSource:
-    """Find the class list."""
+    """Read the class list."""
     ignore = _ignore(options.ignore)
     given = options.classes
     if given is None:
         if not (root / "dataset.json").is_file():
-            raise UserError("--classes is needed: a file with one class name a line, or the number of classes")
+            raise UserError(
+                f"--classes: required, as {root} has no dataset.json; give a file with one class name per line, or the "
+                "number of classes"
+            )
         given = str(root / "dataset.json")
     table = read_classes(given, "--classes", ignore)
     return FolderSource(root, options.label_dir, options.photo_dir, options.instance_dir, table)

@@ -1,7 +1,6 @@
-"""Label pictures that hold numbers of classes, described by a mapping file: Synthia, and most simulators' sets.
+"""Label maps with raw numbers, described by a mapping file: Synthia and most simulators.
 
-The file, in YAML or JSON, says where label pictures, instance pictures and photos are, how a number is stored in
-them, and which numbers are which class:
+The mapping file (YAML or JSON) gives the folders, how a number is stored in a pixel, and the numbers of each class:
 
     labels: {folder: GT/LABELS, read: red}      # red, green, blue, grey, or rgb: 65536 R + 256 G + B
     instances: {folder: GT/LABELS, read: green}
@@ -24,24 +23,35 @@ from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.problems import describe
 from hdtrans.data.io.read import read_label, read_picture
+from hdtrans.prepare.sources.dataset_files import (
+    ListedSource,
+    PhotoIndex,
+    files_under,
+    listing,
+    option_path,
+    sorted_items,
+    split_of,
+)
 from hdtrans.prepare.sources.documents import read_json, read_text
-from hdtrans.prepare.sources.places import Listed, Photos, arranged, files_under, given, split_of, there
-from hdtrans.prepare.sources.source import UNCOUNTED, Item, Maps
-from hdtrans.prepare.sources.tables import class_table, packed, same_size, translate
+from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
+from hdtrans.prepare.sources.tables import check_same_size, class_table, pack_rgb, translate
 
-HELP = "Synthia and other label pictures that hold numbers, by a mapping file"
+HELP = "Synthia and other label maps with raw numbers, described by a mapping file"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add what indexed sets are asked."""
+    """Add the options of this format."""
     parser.add_argument(
-        "--mapping", required=True, metavar="FILE", help="what the numbers mean, in YAML or JSON (see the README)"
+        "--mapping",
+        required=True,
+        metavar="FILE",
+        help="mapping file (YAML or JSON): folders, pixel encoding, and raw numbers per class (see the README)",
     )
 
 
 def open_source(root: Path, options: Namespace) -> "Indexed":
-    """Read the mapping file, and pair the files of its folders by name."""
-    path = given(root, options.mapping)
+    """Read the mapping file and pair the files in its folders by name."""
+    path = option_path(root, options.mapping)
     values = read_json(path) if path.suffix.lower() == ".json" else read_yaml(read_text(path), str(path))
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected the keys {', '.join(_Mapping.model_fields)}")
@@ -55,8 +65,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Place(_Strict):
-    """A folder of label or instance pictures, and how a number is stored in them."""
+class _Folder(_Strict):
+    """A folder of label or instance maps, and the pixel encoding of their numbers."""
 
     folder: str
     read: Literal["grey", "red", "green", "blue", "rgb"] = "grey"
@@ -75,33 +85,35 @@ class _Class(_Strict):
 
 
 class _Mapping(_Strict):
-    """A mapping file; `others: ignore` ignores numbers that it does not name."""
+    """Contents of a mapping file; `others: ignore` ignores unlisted numbers."""
 
-    labels: _Place
-    instances: _Place | None = None
+    labels: _Folder
+    instances: _Folder | None = None
     photos: str | None = None
     ignore: _Numbers = ()
     others: Literal["ignore", "error"] = "error"
     classes: Annotated[tuple[_Class, ...], Field(min_length=1)]
 
 
-class Indexed(Listed):
-    """Label pictures whose numbers are translated by a mapping file; ids are its own, or the order of its classes."""
+class Indexed(ListedSource):
+    """Label maps translated by a mapping file; class ids are its `id` keys, or else the order of its classes."""
 
     def __init__(self, root: Path, mapping: _Mapping, path: Path) -> None:
         self._mapping = mapping
-        ordered = _by_id(mapping.classes, path)
+        ordered = _sorted_by_id(mapping.classes, path)
         self.classes = class_table([c.name for c in ordered], [c.colour for c in ordered])
         self._ignore = self.classes.ignore or 255
         self._ids = dict.fromkeys(mapping.ignore, self._ignore)
-        for place, entry in enumerate(ordered):
+        for index, entry in enumerate(ordered):
             if twice := [raw for raw in entry.raw if raw in self._ids]:
-                raise UserError(f"{path}: the number {twice[0]} is given twice, the second time to {entry.name!r}")
-            self._ids |= dict.fromkeys(entry.raw, place)
-        self._items = arranged(_items(root, mapping), root)
+                raise UserError(
+                    f"{path}: the raw number {twice[0]} is listed twice, the second time for {entry.name!r}"
+                )
+            self._ids |= dict.fromkeys(entry.raw, index)
+        self._items = sorted_items(_items(root, mapping), root)
 
     def read(self, item: Item) -> Maps:
-        """Read the maps of a picture."""
+        """Read an item's label and instance map."""
         path, *more = item.annotations
         raw, ids = _numbers(path, self._mapping.labels.read), self._ids
         if self._mapping.others == "ignore":
@@ -110,28 +122,28 @@ class Indexed(Listed):
         if not more or self._mapping.instances is None:
             return Maps(label)
         instance = _numbers(more[0], self._mapping.instances.read)
-        same_size(instance.shape, label.shape, str(more[0]), path)
-        return Maps(label, np.where(instance == 0, UNCOUNTED, instance))
+        check_same_size(instance.shape, label.shape, str(more[0]), path)
+        return Maps(label, np.where(instance == 0, NO_INSTANCE, instance))
 
 
-def _by_id(classes: tuple[_Class, ...], path: Path) -> list[_Class]:
-    """Return the classes in the order of their ids, where they have any."""
+def _sorted_by_id(classes: tuple[_Class, ...], path: Path) -> list[_Class]:
+    """Sort the classes by id; without ids, keep their order."""
     ids = [entry.id for entry in classes]
     if ids.count(None) == len(ids):
         return list(classes)
     if sorted(number for number in ids if number is not None) != list(range(len(ids))):
-        raise UserError(f"{path}: ids of classes are given to none, or to all and count from 0; got {ids}")
+        raise UserError(f"{path}: classes: got the ids {ids}; give ids 0, 1, 2, ... to all classes, or to none")
     return sorted(classes, key=lambda entry: entry.id or 0)
 
 
 def _items(root: Path, mapping: _Mapping) -> list[Item]:
     folder = root / mapping.labels.folder
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not there (labels.folder of the mapping file). {there(root)}")
-    photos = Photos(root / mapping.photos) if mapping.photos else None
-    instances = Photos(root / mapping.instances.folder) if mapping.instances else None
+        raise UserError(f"{folder}: no such folder (labels.folder in the mapping file). {listing(root)}")
+    photos = PhotoIndex(root / mapping.photos) if mapping.photos else None
+    instances = PhotoIndex(root / mapping.instances.folder) if mapping.instances else None
     if photos and not photos.paths:
-        raise UserError(f"{photos.folder}: has no photos (photos of the mapping file). {there(root)}")
+        raise UserError(f"{photos.folder}: contains no photos (photos in the mapping file). {listing(root)}")
     items = []
     for path in files_under(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix()
@@ -142,9 +154,9 @@ def _items(root: Path, mapping: _Mapping) -> list[Item]:
     return items
 
 
-def _numbers(path: Path, how: str) -> npt.NDArray[Any]:
-    """Return the (H, W) numbers that a picture holds."""
-    if how == "grey":
+def _numbers(path: Path, encoding: str) -> npt.NDArray[Any]:
+    """Read the raw numbers, (H, W), stored in one channel or in all three."""
+    if encoding == "grey":
         return read_label(path).astype(np.int64)
     picture = read_picture(path).astype(np.int64)
-    return packed(picture) if how == "rgb" else picture[..., ("red", "green", "blue").index(how)]
+    return pack_rgb(picture) if encoding == "rgb" else picture[..., ("red", "green", "blue").index(encoding)]

@@ -1,11 +1,10 @@
-"""Photos alone, to pairs: their edges, grey or low resolution beside them."""
+"""Picture pairs computed from photos: edges, grey or low resolution, each with its photo."""
 
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError
@@ -16,7 +15,7 @@ from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.sources.source import Item
 from hdtrans.prepare.writing.pictures import resize_photo
 
-HELP = "photos alone, to train_A/ (edges, grey or low resolution) and train_B/ (the photo)"
+HELP = "photos only: computes train_A/ (edges, grey or low resolution) for train_B/ (the photo)"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +24,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--photo-dir",
         default=".",
         metavar="DIR",
-        help="in --in; {split} stands for train, val, test (default: --in itself)",
+        help="photo folder below --in; {split} is replaced by train, val, test (default: --in itself)",
     )
-    parser.add_argument("--make", choices=("edges", "grey", "low-resolution"), default="edges", help="(edges)")
-    parser.add_argument("--low", type=float, default=100, help="edges: lower threshold of Canny's hysteresis (100)")
-    parser.add_argument("--high", type=float, default=200, help="edges: upper threshold (200)")
-    parser.add_argument("--blur", type=float, default=1, help="edges: deviation of the smoothing before, in pixels (1)")
-    parser.add_argument("--factor", type=int, default=4, help="low-resolution: how many times smaller (4)")
+    parser.add_argument(
+        "--make",
+        choices=("edges", "grey", "low-resolution"),
+        default="edges",
+        help="input to compute from each photo (default: edges)",
+    )
+    parser.add_argument(
+        "--low", type=float, default=100, help="edges: lower hysteresis threshold of Canny, 0 to --high (default: 100)"
+    )
+    parser.add_argument("--high", type=float, default=200, help="edges: upper hysteresis threshold (default: 200)")
+    parser.add_argument(
+        "--blur",
+        type=float,
+        default=1,
+        help="edges: standard deviation of the Gaussian blur beforehand, 0 to 100 pixels (default: 1)",
+    )
+    parser.add_argument(
+        "--factor", type=int, default=4, help="low-resolution: downscaling factor, at least 2 (default: 4)"
+    )
 
 
 def open_source(root: Path, options: argparse.Namespace) -> "PairsSource":
-    """Check the numbers."""
+    """Check the ranges of the numbers."""
     if not 0 <= options.low <= options.high:
         raise UserError(f"--low {options.low:g} --high {options.high:g}: give 0 <= low <= high")
     if not 0 <= options.blur <= 100:
-        raise UserError(f"--blur {options.blur:g}: give a deviation from 0 (none) to 100 pixels")
+        raise UserError(f"--blur {options.blur:g}: give 0 (no blur) to 100 pixels")
     if options.factor < 2:
         raise UserError(f"--factor {options.factor}: give 2 or more")
     return PairsSource(root, options.photo_dir, options.make, options.low, options.high, options.blur, options.factor)
@@ -47,7 +60,7 @@ def open_source(root: Path, options: argparse.Namespace) -> "PairsSource":
 
 @dataclass(frozen=True)
 class PairsSource:
-    """Photos in folders, and what is made of them."""
+    """Photos in folders, and the input to compute from them; attributes are the options of the same names."""
 
     root: Path
     photo: str
@@ -59,32 +72,31 @@ class PairsSource:
 
     @property
     def lossless(self) -> bool:
-        """Edges are written as PNG."""
+        """True for edges, which are always written without loss."""
         return self.make == "edges"
 
     def items(self) -> list[Item]:
-        """Return an item for every photo; its sub-folder is its group."""
+        """Return one item per photo; its group is its sub-folder."""
         if "{split}" not in self.photo:
             return self._items(self.root / self.photo, None)
         folders = {split: self.root / self.photo.replace("{split}", split) for split in SPLITS}
         found = [item for split, folder in folders.items() if folder.is_dir() for item in self._items(folder, split)]
         if not found:
-            raise UserError(f"--photo-dir {self.photo}: there is none of {', '.join(map(str, folders.values()))}")
+            raise UserError(f"--photo-dir {self.photo}: none of {', '.join(map(str, folders.values()))} exists")
         return found
 
     def _items(self, folder: Path, split: str | None) -> list[Item]:
         if not folder.is_dir():
-            raise UserError(f"--photo-dir {self.photo}: there is no folder {folder}")
+            raise UserError(f"--photo-dir {self.photo}: no such folder: {folder}")
         return [
             Item(sample.name, split, sample.name.rpartition("/")[0] or sample.name, Path(sample.paths["photo"]))
             for sample in gather({"photo": folder})
         ]
 
-    def input_of(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Make edges (0 on a line, 255 elsewhere), grey, or a picture made smaller and brought back to its size."""
+    def make_input(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Compute edges (0 on a line, 255 elsewhere), grey, or the photo downscaled and upscaled again (bicubic)."""
         if self.make == "edges":
-            eight_bit = photo if photo.dtype == np.uint8 else np.rint(photo / 257).astype(np.uint8)
-            return edges(with_channels(eight_bit, 3 if photo.shape[2] > 1 else 1), self.low, self.high, self.blur)
+            return edges(photo, self.low, self.high, self.blur)
         if self.make == "grey":
             return with_channels(photo, 1)
         height, width = photo.shape[:2]

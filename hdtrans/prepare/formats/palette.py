@@ -1,4 +1,4 @@
-"""Colour-coded label pictures, by a table of colours."""
+"""Colour-coded label maps with a colour table."""
 
 import argparse
 from dataclasses import dataclass
@@ -16,38 +16,42 @@ from hdtrans.prepare.formats.folder import add_folder_options
 from hdtrans.prepare.sources.class_list import read_classes
 from hdtrans.prepare.sources.paired import paired_items
 from hdtrans.prepare.sources.source import Item, Maps
+from hdtrans.prepare.sources.tables import pack_rgb, unpack_rgb
 
-HELP = "label pictures whose colours stand for classes, by a table of colours"
+HELP = "colour-coded label maps with a colour table"
 
-_FAR = 40.0  # levels
+_FAR = 40.0  # Euclidean distance in RGB, 8-bit levels
 _MOST_SHOWN = 5
-_AT_ONCE = 1 << 16  # colours compared with the table
+_CHUNK = 1 << 16  # colours compared with the table at once
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this format."""
     add_folder_options(parser)
     parser.add_argument(
-        "--colours", required=True, metavar="FILE", help="one class a line, `R G B name` or `name R G B`; dataset.json"
+        "--colours",
+        required=True,
+        metavar="FILE",
+        help="colour table: one class per line, `R G B name` or `name R G B`, or a dataset.json",
     )
     parser.add_argument(
         "--match",
         choices=("exact", "nearest", "ignore"),
         default="exact",
-        help="colours that are not in the table are an error (exact), become the nearest class, which JPEG label "
-        "pictures need, or are ignored (exact)",
+        help="colours outside the table: error (exact), nearest class (nearest, needed for JPEG label maps), or "
+        "ignored pixels (ignore) (default: exact)",
     )
 
 
 def open_source(root: Path, options: argparse.Namespace) -> "PaletteSource":
-    """Read the table of colours."""
+    """Read the colour table."""
     table = read_classes(options.colours, "--colours", colours=True)
     return PaletteSource(root, options.label_dir, options.photo_dir, table, options.match)
 
 
 @dataclass(frozen=True)
 class PaletteSource:
-    """Label pictures and photos in folders."""
+    """Colour-coded label maps and photos in folders below `root`."""
 
     root: Path
     label: str | None
@@ -60,78 +64,77 @@ class PaletteSource:
         return paired_items(self.root, {"label": self.label, "photo": self.photo})
 
     def read(self, item: Item) -> Maps:
-        """Turn the colours of a label picture into ids."""
+        """Convert the colours of a label map to class ids."""
         path = item.detail.check()
-        if probe(path).bits > 8:
-            raise UserError(f"{shown(path)}: has more than 8 bits; the colours of the table have 8")
+        if (bits := probe(path).bits) > 8:
+            raise UserError(f"{shown(path)}: has {bits} bits per channel; colour-coded label maps must have 8")
         picture = read_picture(path)
         assert picture.dtype == np.uint8
         return match_colours(picture, self.classes, self.match, path)
 
 
 def match_colours(picture: npt.NDArray[Any], table: ClassTable, match: str, path: Path) -> Maps:
-    """Return the class ids of an (H, W, 3) uint8 picture, with a note of the colours that are not in the table.
+    """Convert an (H, W, 3) uint8 RGB picture to class ids, with a note about colours outside the table.
 
     Args:
-        picture: RGB.
-        table: the colours; all of them differ.
-        match: what happens to other colours: `exact` is an error, `nearest` takes the class at the smallest Euclidean
+        picture: (H, W, 3) uint8, RGB.
+        table: class table whose colours all differ.
+        match: treatment of other colours: `exact` raises, `nearest` takes the class at the smallest Euclidean
             distance in RGB, `ignore` the ignored id.
-        path: of the picture, for messages.
+        path: file of the picture, for messages.
 
     Raises:
-        UserError: a colour is not in the table (`exact`), or nothing is ignored (`ignore`).
+        UserError: a colour is not in the table (`exact`), or the table has no ignored id (`ignore`).
     """
     if match == "ignore" and table.ignore is None:
-        raise UserError("--match ignore: the table of colours has no ignored id")
-    codes = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    present, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
+        raise UserError("--match ignore: the colour table has no ignored id; use exact or nearest")
+    codes = pack_rgb(picture)
+    present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     colours = np.array(table.colours, np.int64)
-    own = colours @ [1 << 16, 1 << 8, 1]
+    own = pack_rgb(colours)
     order = np.argsort(own)
-    at = order[np.searchsorted(own, present, sorter=order).clip(max=len(own) - 1)]
-    known = own[at] == present
+    classes = order[np.searchsorted(own, present, sorter=order).clip(max=len(own) - 1)]
+    known = own[classes] == present
     if known.all():
-        return Maps(_ids(at, places, codes.shape, table))
-    unknown = _rgb(present[~known])
+        return Maps(_ids(classes, inverse, codes.shape, table))
+    unknown = unpack_rgb(present[~known]).astype(np.int64)
     nearest, distance = _nearest(unknown, colours)
     most = np.argsort(-counts[~known], kind="stable")[:_MOST_SHOWN]
     share = counts[~known].sum() / codes.size
     if match == "exact":
-        told = ", ".join(f"{tuple(unknown[i].tolist())} near {table.names[nearest[i]]!r}" for i in most)
+        listed = ", ".join(f"{tuple(unknown[i].tolist())} near {table.names[nearest[i]]!r}" for i in most)
         lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
         advice = "JPEG changes colours: use --match nearest" if lossy else "add them, or use --match nearest or ignore"
         raise UserError(
-            f"{shown(path)}: {unknown.shape[0]} colours ({100 * share:.1f} % of the pixels) are not in the table, most "
-            f"of all {told}; {advice}"
+            f"{shown(path)}: {unknown.shape[0]} colour(s) ({100 * share:.1f} % of the pixels) are not in the table, "
+            f"most frequent {listed}; {advice}"
         )
     far = counts[~known][distance > _FAR].sum() / codes.size
-    at = at.copy()
-    at[~known] = nearest if match == "nearest" else len(own)
-    note = "has colours that are not in the table"
+    classes = classes.copy()
+    classes[~known] = nearest if match == "nearest" else len(own)
+    note = "has colours outside the table"
     if match == "nearest" and far > 0.1:
         worst = tuple(unknown[np.argmax(counts[~known] * (distance > _FAR))].tolist())
-        note = f"more than 10 % of the pixels are far from every colour in the table: most of all {worst}"
-    return Maps(_ids(at, places, codes.shape, table), notes=(note,))
+        note = f"more than 10 % of the pixels are far from every colour in the table: most frequent {worst}"
+    return Maps(_ids(classes, inverse, codes.shape, table), notes=(note,))
 
 
-def _ids(at: npt.NDArray[Any], places: npt.NDArray[Any], shape: tuple[int, ...], table: ClassTable) -> npt.NDArray[Any]:
+def _ids(
+    classes: npt.NDArray[Any], inverse: npt.NDArray[Any], shape: tuple[int, ...], table: ClassTable
+) -> npt.NDArray[Any]:
+    """Expand the class index of each distinct colour to (H, W) ids; index len(table) is the ignored id."""
     numbers = np.array([*range(len(table)), table.ignore or 0], np.int32)
-    return np.asarray(numbers[at][places].reshape(shape))
-
-
-def _rgb(codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.int64)
+    return np.asarray(numbers[classes][inverse].reshape(shape))
 
 
 def _nearest(
     colours: npt.NDArray[np.int64], table: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return for each colour the place of the nearest one in the table, and its distance."""
-    places, distances = [], []
-    for start in range(0, len(colours), _AT_ONCE):
-        part = colours[start : start + _AT_ONCE]
-        squares = (part**2).sum(1)[:, None] - 2 * part @ table.T + (table**2).sum(1)
-        places.append(squares.argmin(1))
+    """Return the index of the nearest table colour for each of (N, 3) colours, and its distance."""
+    indices, distances = [], []
+    for start in range(0, len(colours), _CHUNK):
+        part = colours[start : start + _CHUNK]
+        squares = (part**2).sum(1)[:, None] - 2 * part @ table.T + (table**2).sum(1)  # (chunk, classes)
+        indices.append(squares.argmin(1))
         distances.append(np.sqrt(squares.min(1)))
-    return np.concatenate(places), np.concatenate(distances)
+    return np.concatenate(indices), np.concatenate(distances)

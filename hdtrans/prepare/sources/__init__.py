@@ -1,1 +1,1 @@
-"""Reading annotated data sets: the contract of a format, and the tools that formats share."""
+"""Read annotated data sets: the format contract, and parsers, shapes and tables shared by formats."""

@@ -1,4 +1,4 @@
-"""Read the documents that annotations come in: text, JSON and XML, with one clear error for what is wrong in them."""
+"""Read annotation documents (text, JSON, XML) and their fields; errors give the file and the place in it."""
 
 import json
 import os
@@ -15,47 +15,48 @@ from hdtrans.common.errors import UserError, nearest
 from hdtrans.data.io.header import LARGEST_PIXELS
 
 Points = npt.NDArray[np.float64]
-"""(N, 2) places as x and y; the centre of the first pixel is (0.5, 0.5)."""
+"""(N, 2) points (x, y) in pixels; the centre of the first pixel is (0.5, 0.5)."""
 
 _KINDS = {list: "a list", dict: "an object", str: "a text", int: "an integer", float: "a number", bool: "true or false"}
-_FARTHEST = 1e7  # pixels
+_LARGEST_COORDINATE = 1e7  # pixels
 _T = TypeVar("_T")
 
 
-def read_text(path: Path, encoding: str = "utf-8-sig") -> str:
-    """Read a text file; raise UserError naming it where it cannot be read."""
+def read_text(path: Path, encoding: str = "utf-8-sig", option: str = "") -> str:
+    """Read a text file; raise UserError if it cannot be read, with its path after `option`, if given."""
+    where = f"{option} {path}".lstrip()
     try:
         return path.read_text(encoding=encoding)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{where}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no text in {error.encoding}: {error.reason} at byte {error.start}") from error
+        raise UserError(f"{where}: is no {error.encoding} text: {error.reason} at byte {error.start}") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file, stripped, without empty ones and those that start with `#`."""
+    """Read a text file as stripped lines, without empty lines and lines that start with `#`."""
     lines = (line.strip() for line in read_text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def read_json(path: Path, encoding: str = "utf-8-sig") -> Any:
-    """Read a JSON file; raise UserError naming it, and the line where it is wrong."""
+    """Read a JSON file; raise UserError with its path and the line of a syntax error."""
     try:
         return json.loads(read_text(path, encoding))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: is no JSON, or not all of it: {error}") from error
+        raise UserError(f"{path}: is no JSON, or cut off: {error}") from error
 
 
 def read_xml(path: Path) -> ElementTree.Element:
-    """Read an XML file; raise UserError for one that is not well-formed, or has a DOCTYPE (and so could have entities).
+    """Read an XML file; raise UserError if it is not well-formed or has a DOCTYPE.
 
-    Entities can fill the memory or read other files; no annotation tool writes any.
+    A DOCTYPE can declare entities, which can fill the memory or read other files; no annotation tool writes one.
     """
     builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
     parser.buffer_text = True
 
     def refuse(*_: object) -> None:
-        raise UserError(f"{path}: has a DOCTYPE, which annotations do not need and which is not read; remove that line")
+        raise UserError(f"{path}: has a DOCTYPE, which is not allowed in annotations; remove that line")
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = builder.start
@@ -66,48 +67,69 @@ def read_xml(path: Path) -> ElementTree.Element:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except expat.ExpatError as error:
-        raise UserError(f"{path}: is no XML, or not all of it: {error}") from error
+        raise UserError(f"{path}: is no XML, or cut off: {error}") from error
     return builder.close()
 
 
 def field(values: object, key: str, kind: type[_T], where: str) -> _T:
-    """Return `values[key]`, which must be of a kind; raise UserError naming `where` and the key."""
+    """Return `values[key]` after a type check; an integer passes as float.
+
+    Args:
+        values: JSON object.
+        key: its key.
+        kind: required type: list, dict, str, int (64 bits), float or bool.
+        where: file and place in it, for messages.
+
+    Raises:
+        UserError: `values` is no object, the key is missing, or the value has another type.
+    """
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected an object with the key {key!r}, got {shown(values)}")
+        raise UserError(f"{where}: expected an object with the key {key!r}, got {abridged(values)}")
     if key not in values:
         guess = nearest(key, [name for name in values if isinstance(name, str)])
-        raise UserError(f"{where}: the key {key!r} is missing.{guess}")
+        raise UserError(f"{where}: key {key!r} is missing.{guess}")
     value = values[key]
     if kind is float and type(value) is int:
         value = float(value)
     number = kind is not int or (not isinstance(value, bool) and isinstance(value, int) and abs(value) < 2**63)
     if not isinstance(value, kind) or not number:
-        raise UserError(f"{where}: {key!r} is not {_KINDS.get(kind, kind.__name__)}: {shown(value)}")
+        raise UserError(f"{where}: {key!r} is not {_KINDS.get(kind, kind.__name__)}: {abridged(value)}")
     return value
 
 
 def to_points(values: object, at_least: int, where: str) -> Points:
-    """Return a list of pairs, or a flat list x, y, x, y, as (N, 2) places; raise UserError naming `where`."""
+    """Convert a list of pairs, or a flat list x, y, x, y, to (N, 2) points.
+
+    Args:
+        values: the list; its numbers may be strings.
+        at_least: smallest N.
+        where: file and place in it, for messages.
+
+    Raises:
+        UserError: the values are no pairs, too few, not finite or absurdly large.
+    """
     try:
         array = np.asarray(values, dtype=np.float64).reshape(-1, 2)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{where}: its points are no pairs of numbers: {shown(values)}") from error
-    if not np.isfinite(array).all() or (array.size and np.abs(array).max() > _FARTHEST):
-        raise UserError(f"{where}: a point lies nowhere near a picture: {shown(values)}")
+        raise UserError(f"{where}: points are no pairs of numbers: {abridged(values)}") from error
+    if not np.isfinite(array).all() or (array.size and np.abs(array).max() > _LARGEST_COORDINATE):
+        raise UserError(
+            f"{where}: a coordinate is not finite or beyond {_LARGEST_COORDINATE:.0f} pixels: {abridged(values)}"
+        )
     if len(array) < at_least:
-        raise UserError(f"{where}: has {len(array)} point(s), at least {at_least} are needed")
+        raise UserError(f"{where}: has {len(array)} point(s); at least {at_least} are required")
     return array
 
 
 def size_of(values: object, where: str, height: str = "height", width: str = "width") -> tuple[int, int]:
-    """Return (height, width) under these keys, both 1 or more, and no more pixels than a picture may have."""
+    """Return (height, width) in pixels under these keys; raise UserError if empty or above the pixel limit."""
     found = field(values, height, int, where), field(values, width, int, where)
     if min(found) < 1 or found[0] * found[1] > LARGEST_PIXELS:
         raise UserError(f"{where}: has a size of {found[1]}x{found[0]} pixels; 1 to {LARGEST_PIXELS} are allowed")
     return found
 
 
-def shown(value: object) -> str:
-    """Return a short picture of a wrong value for a message."""
+def abridged(value: object) -> str:
+    """Return a value as text of at most 60 characters, for messages."""
     text = ascii(value) if not isinstance(value, str | os.PathLike) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Run-length codes of masks: lengths of runs by turns outside and inside, as numbers or in COCO's letters."""
+"""Decode run-length encoded (RLE) masks: run lengths, alternately outside and inside, or COCO's compressed text."""
 
 from collections.abc import Sequence
 
@@ -6,35 +6,38 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError
-from hdtrans.prepare.sources.documents import shown
+from hdtrans.prepare.sources.documents import abridged
 
 
 def decode(runs: object, height: int, width: int, where: str, by_columns: bool = True) -> npt.NDArray[np.bool_]:
-    """Return the (H, W) mask of a run-length code.
+    """Decode a run-length code to an (H, W) bool mask.
 
     Args:
-        runs: lengths, the first one outside; or COCO's text of them.
-        height, width: of the mask.
-        where: what a UserError names if the code is no code, or of another size.
-        by_columns: whether runs go down the columns, as COCO's do; else along the rows.
+        runs: run lengths in pixels, the first one outside; or COCO's compressed text.
+        height, width: mask size in pixels.
+        where: file and place in it, for messages.
+        by_columns: column-major order, as in COCO; False for row-major, as in CVAT.
+
+    Raises:
+        UserError: the code is malformed, or its length is not height * width.
     """
     lengths = _from_letters(runs, where) if isinstance(runs, str) else runs
     if not isinstance(lengths, Sequence) or not all(type(run) is int and run >= 0 for run in lengths):
-        raise UserError(f"{where}: its run lengths are no list of integers, 0 or more: {shown(runs)}")
+        raise UserError(f"{where}: run lengths are no list of integers >= 0: {abridged(runs)}")
     if (total := sum(lengths)) != height * width:
-        raise UserError(f"{where}: its runs have {total} pixels together, but {width}x{height} are {height * width}")
+        raise UserError(f"{where}: run lengths sum to {total} pixels, but {width}x{height} has {height * width}")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(width, height).T if by_columns else flat.reshape(height, width)
 
 
 def _from_letters(text: str, where: str) -> list[int]:
-    """Decode COCO's text: five bits a letter, the lowest first; from the fourth on, differences to two before."""
+    """Decode COCO's text: five bits per character, lowest first; from the fourth run on, differences to two before."""
     lengths: list[int] = []
     value = shift = 0
     for letter in text:
         code = ord(letter) - 48
         if not 0 <= code < 64:
-            raise UserError(f"{where}: the letter {letter!r} stands in no run-length code")
+            raise UserError(f"{where}: invalid character {letter!r} in the run-length code")
         value |= (code & 31) << shift
         shift += 5
         if code & 32:
@@ -44,5 +47,5 @@ def _from_letters(text: str, where: str) -> list[int]:
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
         value = shift = 0
     if shift:
-        raise UserError(f"{where}: its run-length code is cut off")
+        raise UserError(f"{where}: the run-length code is cut off")
     return lengths

@@ -1,4 +1,4 @@
-"""Draw shapes onto a label map and an instance map: a pixel belongs to a shape if its centre lies inside."""
+"""Rasterise shapes onto a label map and an instance map: a pixel belongs to a shape if its centre lies inside."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.prepare.sources.documents import Points
-from hdtrans.prepare.sources.source import UNCOUNTED
+from hdtrans.prepare.sources.source import NO_INSTANCE
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Region:
-    """A mask whose first pixel lies at row `top`, column `left` of the picture."""
+    """A mask at row `top`, column `left` of the picture."""
 
     top: int
     left: int
@@ -21,19 +21,19 @@ class Region:
 
 
 class Canvas:
-    """The two maps of a picture, on which later shapes cover earlier ones.
+    """Label and instance map of one picture; later shapes cover earlier ones.
 
     Args:
-        height, width: of the picture.
-        outside: the id of what nothing is drawn on.
+        height, width: picture size in pixels.
+        outside: label id of pixels without a shape.
     """
 
     def __init__(self, height: int, width: int, outside: int) -> None:
         self.label = np.full((height, width), outside, np.int32)
-        self.instance = np.full((height, width), UNCOUNTED, np.int64)
+        self.instance = np.full((height, width), NO_INSTANCE, np.int64)
 
     def draw(self, region: Region, label: int, instance: int) -> bool:
-        """Give the pixels of a region a class and an instance; return whether there are any."""
+        """Set class and instance id of a region's pixels; return False if it has none."""
         window = (
             slice(region.top, region.top + region.mask.shape[0]),
             slice(region.left, region.left + region.mask.shape[1]),
@@ -44,11 +44,13 @@ class Canvas:
 
 
 def polygon(points: Points, height: int, width: int) -> Region:
-    """Fill a closed polygon by the even-odd rule, cut off at the borders of the picture.
+    """Fill a closed polygon by the even-odd rule, clipped to the picture.
 
-    Along each row of pixel centres, inside and outside change where an edge is crossed.
+    Args:
+        points: (N, 2) corners, N >= 3.
+        height, width: picture size in pixels.
     """
-    x, y = points.T - 0.5  # the centres of pixels are whole numbers now
+    x, y = points.T - 0.5  # pixel centres are now at integers
     next_x, next_y = np.roll(x, -1), np.roll(y, -1)
     first = np.ceil(np.minimum(y, next_y)).clip(0, height).astype(np.int64)
     counts = np.ceil(np.maximum(y, next_y)).clip(0, height).astype(np.int64) - first
@@ -61,42 +63,54 @@ def polygon(points: Points, height: int, width: int) -> Region:
     top, left = int(rows.min()), int(columns.min())
     shape = int(rows.max()) - top + 1, int(columns.max()) - left + 1
     changes = np.zeros(shape, np.bool_)
-    np.logical_xor.at(changes, (rows - top, columns - left), True)
+    np.logical_xor.at(changes, (rows - top, columns - left), True)  # an edge crossing toggles inside and outside
     return Region(top, left, np.logical_xor.accumulate(changes, axis=1)[:, :-1])
 
 
 def box(points: Points, height: int, width: int) -> Region:
-    """Fill the box between two opposite corners."""
+    """Fill the axis-aligned box between two opposite corners, (2, 2) points."""
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     return polygon(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), height, width)
 
 
 def stroke(points: Points, thickness: float, height: int, width: int) -> list[Region]:
-    """Draw the lines from point to point with round ends; a single point gives a disc."""
+    """Draw a polyline with round ends, one region per line segment; a single point gives a disc.
+
+    Args:
+        points: (N, 2) vertices, N >= 1.
+        thickness: line width in pixels.
+        height, width: picture size in pixels.
+    """
     ends = points[1:] if len(points) > 1 else points
     return [_segment(start, end, thickness, height, width) for start, end in zip(points, ends, strict=False)]
 
 
 def ellipse(centre: Points, radii: Points, degrees: float = 0.0) -> Points:
-    """Return the outline of an ellipse whose axes are turned clockwise, as a polygon of 360 corners."""
+    """Return an ellipse as a polygon of 360 corners, rotated clockwise about its centre.
+
+    Args:
+        centre: (2,) point.
+        radii: (2,) radii along x and y in pixels.
+        degrees: rotation angle, clockwise as seen.
+    """
     angle = np.deg2rad(np.arange(360.0))
-    return turned(centre + radii * np.stack([np.cos(angle), np.sin(angle)], axis=1), centre, degrees)
+    return rotate(centre + radii * np.stack([np.cos(angle), np.sin(angle)], axis=1), centre, degrees)
 
 
-def turned(points: Points, centre: Points, degrees: float) -> Points:
-    """Turn points clockwise, as they are seen, about a centre."""
+def rotate(points: Points, centre: Points, degrees: float) -> Points:
+    """Rotate points about a centre, clockwise as seen (y points down)."""
     sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
     return np.asarray(centre + (points - centre) @ np.array([[cosine, sine], [-sine, cosine]]))
 
 
-def pasted(mask: Mask, left: int, top: int, height: int, width: int) -> Region:
-    """Put a mask at a place of the picture and cut off what lies outside."""
+def paste(mask: Mask, left: int, top: int, height: int, width: int) -> Region:
+    """Place a mask at column `left`, row `top` of the picture, clipped to it."""
     rows, columns = slice(max(-top, 0), max(height - top, 0)), slice(max(-left, 0), max(width - left, 0))
     return Region(max(top, 0), max(left, 0), mask[rows, columns])
 
 
 def empty_note(names: list[str]) -> list[str]:
-    """Return the note about shapes that cover no pixel, if there are any."""
+    """Return a note that lists shapes without pixels, or no note."""
     return [f"shapes that cover no pixel: {', '.join(names)}"] if names else []
 
 

@@ -1,8 +1,13 @@
-"""The contract of a format: which items an annotated data set has, its classes, and the maps of one item.
+"""Format contract: the items of an annotated data set, its classes, and the maps of one item.
 
-Each format is one file beside this one, with `HELP` (one line), `add_options(parser)` for what it alone is asked, and
-`open_source(root, options)`, which looks at names and small files only and raises UserError for what is missing.
-The writer does the rest for all of them: splits, sizes, renumbering, files, dataset.json.
+A format is one module in `hdtrans/prepare/formats/`, found by its name, with
+
+* `HELP`: one line for `hdtrans prepare --help`;
+* `add_options(parser)`: adds the format's own options;
+* `open_source(root, options)`: indexes the data set by file names and small files, and raises UserError for missing
+  ones.
+
+Splits, sizes, instance numbering, files and dataset.json are handled by the writer for all formats.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -15,8 +20,11 @@ import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
 
-UNCOUNTED = -1
-"""The instance id of pixels that belong to nothing counted."""
+NO_INSTANCE = -1
+"""Instance id of pixels without an instance."""
+
+LARGEST_ID = 65535
+"""Largest id in a written map, 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,12 @@ class Item:
     """One annotated photo.
 
     Attributes:
-        name: of the files that are written, without extension; with `/` for sub-folders; unique within its split.
-        split: of the data set's own (`train`, `val`, `test`), or None where it has none.
-        group: what a split must keep together, such as a sequence; the name itself where there is nothing.
-        photo: its file, or None where there is none.
-        annotations: the files that its maps are read from.
-        detail: what else `Source.read` needs; it must be picklable.
+        name: output file name without extension; `/` separates sub-folders; unique within its split.
+        split: the data set's own split (`train`, `val`, `test`), or None.
+        group: key of items that must stay in one split, such as a sequence; the name itself if alone.
+        photo: photo file, or None.
+        annotations: annotation files of the item.
+        detail: further picklable data for `Source.read`.
     """
 
     name: str
@@ -42,14 +50,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of an item, in the annotation's own size.
+    """Label and instance map of an item, at the annotation's own size.
 
     Attributes:
-        label: (H, W) integers: places in the class table, or its ignored id.
-        instance: (H, W) integers: the same id for all pixels of one thing, any numbers, `UNCOUNTED` for what is not
-            counted; or None where the data set does not tell things apart.
-        notes: findings about this item that a user should read, such as colours that are in no table. Those that are
-            equal up to the first `:` are shown as one.
+        label: (H, W) integers: class ids, or the ignored id.
+        instance: (H, W) integers: one arbitrary id >= 0 per instance, `NO_INSTANCE` elsewhere; None if the data set
+            has no instances.
+        notes: warnings about this item, such as unknown colours; notes equal up to the first `:` are reported as one.
     """
 
     label: npt.NDArray[Any]
@@ -62,7 +69,7 @@ class Source(Protocol):
 
     @property
     def classes(self) -> ClassTable:
-        """The classes of its label maps."""
+        """Class table of the label maps."""
 
     def items(self) -> list[Item]:
         """Return all items, in natural order of their names."""
@@ -71,32 +78,32 @@ class Source(Protocol):
         """Read the maps of one item.
 
         Raises:
-            UserError: naming the file and what is wrong with it; the other items go on.
+            UserError: the annotation is wrong; the message gives the file. Other items are not affected.
         """
 
 
 @runtime_checkable
 class PairSource(Protocol):
-    """Photos alone, from which the other side of a pair is made; picklable."""
+    """Photos from which the input side of picture pairs is computed; picklable."""
 
     @property
     def lossless(self) -> bool:
-        """Whether what is made keeps its values only in a PNG."""
+        """True if the input must be written without loss (never as JPEG)."""
 
     def items(self) -> list[Item]:
         """Return all items, each with a photo, in natural order of their names."""
 
-    def input_of(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Make the input, (H, W, C), from an (H, W, C) photo as it is written."""
+    def make_input(self, photo: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Compute the input, (H, W, C), from an (H, W, C) photo at its output size."""
 
 
 class Format(Protocol):
-    """A file of formats, beside this one."""
+    """A module in `hdtrans/prepare/formats/`."""
 
     HELP: str
 
     def add_options(self, parser: ArgumentParser) -> None:
-        """Add what this format alone is asked."""
+        """Add the format's own options."""
 
     def open_source(self, root: Path, options: Namespace) -> Source | PairSource:
-        """Look at names and small files; raise UserError for what is missing."""
+        """Index the data set by file names and small files; raise UserError for missing ones."""

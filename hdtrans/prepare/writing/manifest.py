@@ -1,4 +1,4 @@
-"""What a prepared folder says of itself: dataset.json, and a journal with a line for each finished item."""
+"""Metadata of a prepared folder: dataset.json, and a manifest (prepare.jsonl) with one line per finished item."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,70 +12,70 @@ from hdtrans.common.files import PART_SUFFIX, append_line, write_text
 from hdtrans.prepare.writing.making import Record
 
 TABLE = "dataset.json"
-JOURNAL = "prepare.jsonl"
-_MARK = "prepared"
+MANIFEST = "prepare.jsonl"
+_SETTINGS = "prepared"
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A folder that is prepared.
+class PreparedFolder:
+    """A folder being prepared.
 
     Attributes:
-        out: the folder.
-        classes: of its label maps, or None where there are none.
-        mark: how it is made: format, source and every option that changes a file.
+        out: output folder.
+        classes: class table of its label maps, or None without label maps.
+        settings: format, data set and all options that affect the files; must be the same on resume.
     """
 
     out: Path
     classes: ClassTable | None
-    mark: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     def check(self) -> None:
-        """Raise UserError unless the folder is new, empty, or one that was begun with the same mark and classes."""
+        """Raise UserError unless the folder is new, empty, or started with the same settings and classes."""
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; give a new or an empty folder")
         if not self.out.is_dir() or all(each.name.endswith(PART_SUFFIX) for each in self.out.iterdir()):
             return
         found = self._read()
-        there = found.get(_MARK)
-        if not isinstance(there, dict):
-            raise UserError(f"--out {self.out}: holds files that hdtrans prepare did not write; give a new folder")
+        before = found.get(_SETTINGS)
+        if not isinstance(before, dict):
+            raise UserError(f"--out {self.out}: contains files not written by hdtrans prepare; give a new folder")
         own = self.classes.to_dict() if self.classes else {}
         differences = [
-            f"\n  {name}: {_shown(before)} there, {_shown(now)} now"
-            for name, before, now in [
-                *_differences(there, self.mark),
+            f"\n  {name}: was {_json_text(old)}, now {_json_text(new)}"
+            for name, old, new in [
+                *_differences(before, self.settings),
                 *_differences({name: found.get(name) for name in own}, own),
             ]
         ]
         if differences:
             raise UserError(
-                f"--out {self.out}: was made in another way; give a new folder, or the same options:"
+                f"--out {self.out}: was prepared with other settings; give a new folder, or the same options:"
                 + "".join(differences)
             )
 
-    def claim(self) -> None:
-        """Mark a new folder; `check` comes first."""
+    def create(self) -> None:
+        """Write dataset.json with the settings into a new folder; call `check` first."""
         if not (self.out / TABLE).exists():
             self.write({})
 
     def write(self, more: Mapping[str, Any]) -> None:
-        """Write dataset.json: the classes, the mark, and what else is known."""
-        extra = {_MARK: dict(self.mark), **more}
+        """Write dataset.json: the classes, the settings and the keys of `more`."""
+        extra = {_SETTINGS: dict(self.settings), **more}
         if self.classes is not None:
             self.classes.write(self.out / TABLE, extra)
         else:
             write_text(self.out / TABLE, json.dumps(extra, indent=2, ensure_ascii=False) + "\n")
 
     def finished(self) -> dict[str, Record]:
-        """Return the records of items whose files are all there, by their keys; a line that was cut off is removed."""
-        path = self.out / JOURNAL
+        """Return the records of items whose files all exist, by key; an incomplete last line is removed."""
+        path = self.out / MANIFEST
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}; remove it to make every item again") from error
+            raise UserError(f"{path}: cannot be read: {error}; remove it to prepare all items again") from error
         whole, _, rest = text.rpartition("\n")
         if rest:
             write_text(path, f"{whole}\n" if whole else "")
@@ -85,14 +85,14 @@ class Folder:
                 record = Record(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise UserError(
-                    f"{path}: line {number} is damaged: {error}; remove the file to make every item again"
+                    f"{path}: line {number}: is damaged: {error}; remove the file to prepare all items again"
                 ) from error
             records[record.key] = record
         return {key: r for key, r in records.items() if all((self.out / file).is_file() for file in r.files)}
 
     def add(self, record: Record) -> None:
-        """Add a finished item to the journal."""
-        append_line(self.out / JOURNAL, json.dumps(record.to_dict(), ensure_ascii=False, separators=(",", ":")))
+        """Append a finished item to the manifest."""
+        append_line(self.out / MANIFEST, json.dumps(record.to_dict(), ensure_ascii=False, separators=(",", ":")))
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -102,8 +102,8 @@ class Folder:
         return values if isinstance(values, dict) else {}
 
 
-def about_files(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Return where each item came from: the paths, in the data set's folder, of its photo and annotations."""
+def item_sources(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return the photo and annotation paths per item key, relative to the data set if inside."""
     return {record.key: record.sources for record in records}
 
 
@@ -118,6 +118,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tupl
     return found
 
 
-def _shown(value: Any) -> str:
+def _json_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,4 +1,4 @@
-"""Photos and maps of one item: read, cut, scaled and encoded."""
+"""Read, crop, scale and encode the photo and maps of one item."""
 
 import io
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ _JPEG = [
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 ]
-_PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as others, and as small
+_PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as the others at the same size
 _FORMATS = {"png": "PNG", "jpg": "JPEG"}
-_KEPT = {1: 1, 2: 1, 3: 3, 4: 4}  # channels in a file: channels in a PNG
+_PNG_CHANNELS = {1: 1, 2: 1, 3: 3, 4: 4}  # written channels, by channels of the source file
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The part of a picture that is kept, and the size it is brought to.
+    """Crop box and output size of a picture, in pixels.
 
     Attributes:
-        box: top, left, height and width of the part.
-        size: (height, width) of what is written.
+        box: (top, left, height, width) of the crop.
+        size: (height, width) after scaling.
     """
 
     box: tuple[int, int, int, int]
@@ -42,11 +42,11 @@ class Frame:
 
     @property
     def scales(self) -> bool:
-        """Whether the part is scaled."""
+        """True if the crop is scaled."""
         return self.box[2:] != self.size
 
     def map(self, array: Array) -> Array:
-        """Cut and scale an (H, W) map: the id at the centre of each new pixel, never a mixture."""
+        """Crop and scale an (H, W) map, nearest by pixel centre."""
         top, left, height, width = self.box
         if not self.scales:
             return np.ascontiguousarray(array[top : top + height, left : left + width])
@@ -55,14 +55,20 @@ class Frame:
         return np.asarray(array[rows[:, None], columns])
 
     def photo(self, array: Array) -> Array:
-        """Cut and scale an (H, W, C) photo, uint8 or int32 in [0, 65535]: bicubic (a = -0.5), antialiased."""
+        """Crop and scale an (H, W, C) photo, uint8 or int32 in [0, 65535]: bicubic (a = -0.5), antialiased."""
         top, left, height, width = self.box
         part = np.ascontiguousarray(array[top : top + height, left : left + width])
         return resize_photo(part, *self.size) if self.scales else part
 
 
-def frame_of(shape: tuple[int, ...], size: tuple[int, int] | None, crop_to_aspect: bool) -> Frame:
-    """Return the frame of a picture of a shape (H, W, ...): all of it, or its middle with the aspect of `size`."""
+def make_frame(shape: tuple[int, ...], size: tuple[int, int] | None, crop_to_aspect: bool) -> Frame:
+    """Return the frame of a picture: all of it, or a centre crop with the aspect ratio of `size`.
+
+    Args:
+        shape: (H, W, ...) of the picture.
+        size: (height, width) after scaling, or None to keep the size.
+        crop_to_aspect: crop instead of stretching.
+    """
     height, width = shape[:2]
     if size is None:
         return Frame((0, 0, height, width), (height, width))
@@ -74,12 +80,12 @@ def frame_of(shape: tuple[int, ...], size: tuple[int, int] | None, crop_to_aspec
 
 
 def centres(before: int, after: int) -> npt.NDArray[np.intp]:
-    """Return the old places in which the centres of the new pixels lie."""
+    """Return the old index under the centre of each new pixel, (after,), for a line of `before` pixels."""
     return ((2 * np.arange(after) + 1) * before // (2 * after)).astype(np.intp)
 
 
 def resize_photo(photo: Array, height: int, width: int) -> Array:
-    """Scale an (H, W, C) photo, uint8 or int32 in [0, 65535], with Pillow's bicubic filter; its type stays."""
+    """Scale an (H, W, C) photo, uint8 or int32 in [0, 65535], with Pillow's bicubic filter; the dtype is kept."""
     if photo.dtype == np.uint8 and photo.shape[2] in (1, 3):
         picture = Image.fromarray(photo[..., 0] if photo.shape[2] == 1 else photo)
         return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC)).reshape(height, width, -1)
@@ -92,29 +98,39 @@ def resize_photo(photo: Array, height: int, width: int) -> Array:
 
 
 def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
-    """Read a photo for a file of a kind (png, jpg, npy): (H, W, C) uint8 or int32, its header, and what was dropped.
+    """Read a photo with the channels that the output file type can store.
+
+    Args:
+        path: photo file.
+        kind: output file type: `png`, `jpg` or `npy`.
+
+    Returns:
+        The photo, (H, W, C) uint8 or int32 in [0, 65535], its header, and notes about dropped channels.
 
     Raises:
-        UserError: it cannot be read, or does not fit the kind.
+        UserError: the photo cannot be read, or the file type cannot store it.
     """
     header = probe(path)
-    colours = 3 if header.palette or header.cmyk else _KEPT.get(header.channels, header.channels)
+    colours = 3 if header.palette or header.cmyk else _PNG_CHANNELS.get(header.channels, header.channels)
     channels = 3 if kind == "jpg" and colours == 4 else colours
     if header.floating or channels > 4:
-        found = "holds floating point numbers" if header.floating else f"has {channels} channels"
-        raise UserError(
-            f"{shown(path)}: {found}, which PNG and JPEG cannot; photos have 1 to 4 channels of 8 or 16 bits"
-        )
+        found = "has floating-point pixels" if header.floating else f"has {channels} channels"
+        raise UserError(f"{shown(path)}: {found}; photos must have 1 to 4 channels of 8 or 16 bits")
     if kind == "jpg" and header.bits > 8:
-        raise UserError(f"{shown(path)}: has {header.bits} bits, which JPEG cannot hold; use --photos png")
+        raise UserError(f"{shown(path)}: has {header.bits} bits per channel, but JPEG has 8; use --photos png")
     dropped = header.channels in (2, 4) and channels < header.channels and not header.cmyk
-    return read_picture(path, channels), header, ("the photo's transparency was dropped",) if dropped else ()
+    return read_picture(path, channels), header, ("the photo's alpha channel was dropped",) if dropped else ()
 
 
 def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Frame) -> bytes:
-    """Return the bytes of the file of a photo: its own where nothing changes, else encoded.
+    """Encode a photo; an unchanged photo of the right file type keeps its own bytes.
 
-    JPEG has quality 95 and full colour resolution.
+    Args:
+        photo: (H, W, C) uint8 or int32, at its output size.
+        path: source file.
+        header: its header.
+        kind: output file type: `png`, `jpg` (quality 95, no chroma subsampling) or `npy`.
+        frame: the applied crop and scaling.
     """
     if kind == "npy":
         return encode_npy(photo)
@@ -125,26 +141,26 @@ def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Fram
 
 
 def encode_jpeg(photo: Array) -> bytes:
-    """Return an (H, W, 1 or 3) uint8 RGB photo as JPEG."""
+    """Encode an (H, W, C) uint8 photo, C in {1, 3}, RGB, as JPEG."""
     return _encode(".jpg", photo, _JPEG)
 
 
 def encode_png(picture: Array) -> bytes:
-    """Return an (H, W) map or an (H, W, C) picture, RGB, as PNG of 8 bits, or of 16 where its type has more."""
+    """Encode an (H, W) map or (H, W, C) RGB picture as PNG: uint8 with 8 bits, other types with 16."""
     return _encode(".png", picture if picture.dtype == np.uint8 else picture.astype(np.uint16), _PNG)
 
 
 def encode_npy(picture: Array) -> bytes:
-    """Return an (H, W) map or an (H, W, C) picture, RGB, as a .npy file of 8 bits, or of 16 where its type has more."""
+    """Encode an (H, W) map or (H, W, C) RGB picture as .npy: uint8 as it is, other types as uint16."""
     file = io.BytesIO()
     np.save(file, picture if picture.dtype == np.uint8 else picture.astype(np.uint16), allow_pickle=False)
     return file.getvalue()
 
 
-def _encode(kind: str, picture: Array, how: list[int]) -> bytes:
+def _encode(kind: str, picture: Array, settings: list[int]) -> bytes:
     if picture.ndim == 3 and picture.shape[2] >= 3:
         code = cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
         picture = cv2.cvtColor(np.ascontiguousarray(picture), code)
-    done, data = cv2.imencode(kind, picture, how)
-    assert done, f"cv2 writes {picture.dtype} of {picture.shape} as {kind}"
+    done, data = cv2.imencode(kind, picture, settings)
+    assert done, f"cv2 cannot encode {picture.dtype} {picture.shape} as {kind}"
     return data.tobytes()

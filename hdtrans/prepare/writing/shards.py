@@ -1,7 +1,7 @@
-"""Write a training folder into tar shards: WebDataset reads them as a stream, hdtrans as the folder they were made of.
+"""Pack a training folder into tar shards: WebDataset reads them as a stream, hdtrans like the original folder.
 
-`a.label.png`, `a.inst.png` and `a.img.jpg` of a sample stand together in `train-000000.tar`; the layout of the index
-beside it is in `hdtrans.data.io.shards`.
+The files of a sample (`a.label.png`, `a.inst.png`, `a.img.jpg`) are neighbours in `train-000000.tar`. The layout of the
+index beside each shard is described in `hdtrans.data.io.shards`.
 """
 
 import io
@@ -22,23 +22,36 @@ from hdtrans.data.io.shards import INDEX_FORMAT, TAR_BLOCK, index_file
 SMALLEST_SHARD = 1 << 16  # bytes
 
 _ROLE = re.compile(r"(.+?)(?:_(label|inst|img|A|B)|(A|B))")
-_LONGEST_NAME = 100  # bytes; a longer one takes two blocks more
+_LONGEST_NAME = 100  # bytes; a longer name takes two more blocks
 _CLASS_FILE = "dataset.json"
 
 
 @dataclass(frozen=True)
 class Shards:
-    """What was written: the shards, those of them that were there already, and how many samples and files they hold."""
+    """Result of packing.
+
+    Attributes:
+        paths: all shards.
+        skipped: those that existed already.
+        samples, files: number of samples and files in all shards.
+    """
 
     paths: tuple[Path, ...]
-    passed_over: tuple[Path, ...]
+    skipped: tuple[Path, ...]
     samples: int
     files: int
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file of a sample: on the disk, in the plain folder, in the shard, and its size in bytes."""
+    """A file of a sample.
+
+    Attributes:
+        path: path on disk.
+        file: path relative to the training folder.
+        member: name in the shard.
+        size: bytes.
+    """
 
     path: Path
     file: str
@@ -47,7 +60,7 @@ class _File:
 
     @property
     def space(self) -> int:
-        """How many bytes it takes in a tar file."""
+        """Bytes taken in a tar file, with header and padding."""
         long_name = len(os.fsencode(self.member)) > _LONGEST_NAME
         return (3 if long_name else 1) * TAR_BLOCK + _padded(self.size, TAR_BLOCK)
 
@@ -58,39 +71,39 @@ Sample = Sequence[_File]
 def write_shards(
     folder: Path, out: Path, size_bytes: int, progress: Callable[[int, int], None] | None = None
 ) -> Shards:
-    """Write all samples of a training folder into shards of at most `size_bytes`, with an index beside each.
+    """Pack all samples of a training folder into shards of at most `size_bytes`, with an index beside each.
 
     The folders of a split (`train_label/`, `train_img/`, `train_inst/`; `train_A/`, `trainB/`; `train/`) become
-    `train-000000.tar` and so on; files of one sample, paired as in training, are never torn apart, so a sample that
-    is larger than `size_bytes` has a shard to itself. The bytes of the files stay as they are; dataset.json comes
-    along. The same command goes on where it was stopped.
+    `train-000000.tar` and so on. The files of a sample, paired as in training, stay together, so a sample larger than
+    `size_bytes` gets a shard of its own. File contents are unchanged; dataset.json is copied. The same call resumes a
+    stopped one.
 
     Args:
-        folder: with the folders of one or several splits.
-        out: a new or empty folder, or that of the same shards.
-        size_bytes: of a shard, at least 64 KiB.
-        progress: is told how many of how many files are written.
+        folder: training folder with one or more splits.
+        out: output folder: new, empty, or with the same shards.
+        size_bytes: largest shard, >= 65536 bytes.
+        progress: called with (files written, files in total) after each shard.
 
     Raises:
-        UserError: `folder` has no pictures or `out` holds something else, a file changes its size meanwhile, two files
-            would have the same name in a shard, or the disk refuses.
+        UserError: `folder` has no pictures, `out` contains other files, or two files would get the same name; also if
+            a file cannot be read or written, or changes its size while it is packed.
     """
     if size_bytes < SMALLEST_SHARD:
-        raise UserError(f"size of shards: {size_bytes} bytes; give at least {SMALLEST_SHARD}")
+        raise UserError(f"shard size: got {size_bytes} bytes; give at least {SMALLEST_SHARD}")
     if not folder.is_dir():
-        raise UserError(f"{shown(folder)}: there is no such folder")
-    plan = _plan(folder, size_bytes)
+        raise UserError(f"{shown(folder)}: no such folder")
+    plan = _plan_shards(folder, size_bytes)
     if not plan:
         raise UserError(
-            f"{shown(folder)}: has no pictures in folders as train_label/, train_img/, train_A/, trainA/ or train/"
+            f"{shown(folder)}: contains no pictures in train_label/, train_img/, train_A/, trainA/, train/ or the like"
         )
     _check_out(folder, out, plan)
     total, done = sum(len(sample) for shard in plan.values() for sample in shard), 0
-    passed_over = []
+    skipped = []
     for name, samples in plan.items():
         shard = out / name
         if _is_written(shard, samples):
-            passed_over.append(shard)
+            skipped.append(shard)
         else:
             _write_shard(shard, samples)
         done += sum(map(len, samples))
@@ -100,11 +113,11 @@ def write_shards(
         with whole_file(out / _CLASS_FILE) as file, open(folder / _CLASS_FILE, "rb") as source:
             shutil.copyfileobj(source, file)
     count = sum(map(len, plan.values()))
-    return Shards(tuple(out / name for name in plan), tuple(passed_over), count, total)
+    return Shards(tuple(out / name for name in plan), tuple(skipped), count, total)
 
 
-def _plan(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
-    """Return the samples of each shard, by the shard's name."""
+def _plan_shards(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
+    """Return the samples of each shard by shard name."""
     plan: dict[str, list[Sample]] = {}
     for split, roles in sorted(_splits(folder).items()):
         space, number = size_bytes, -1
@@ -119,14 +132,16 @@ def _plan(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
 
 
 def _splits(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the folders of each split by their role: {'train': {'label': 'train_label', ...}}."""
+    """Return the folder names per split and role: {'train': {'label': 'train_label', ...}}."""
     splits: dict[str, dict[str, str]] = {}
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir() and not entry.name.startswith("."):
             match = _ROLE.fullmatch(entry.name)
             split, role = (match[1], match[2] or match[3]) if match else (entry.name, "")
             if role in (roles := splits.setdefault(split, {})):
-                raise UserError(f"{shown(folder)}: has {roles[role]}/ and {entry.name}/; move away which is not meant")
+                raise UserError(
+                    f"{shown(folder)}: contains both {roles[role]}/ and {entry.name}/; move one of them away"
+                )
             roles[role] = entry.name
     return splits
 
@@ -137,9 +152,12 @@ def _samples(folder: Path, roles: dict[str, str]) -> Iterator[Sample]:
         sample = []
         for role, relative in files:
             file = f"{roles[role]}/{relative}"
-            member = _member(key, role, relative)
+            member = _member_name(key, role, relative)
             if member in members:
-                raise UserError(f"{shown(folder / file)}: and {shown(members[member])} would both be {shown(member)}")
+                raise UserError(
+                    f"{shown(folder / file)}: gets the same name in the shard as {shown(members[member])}: "
+                    f"{shown(member)}; rename one"
+                )
             members[member] = file
             try:
                 sample.append(_File(folder / file, file, member, os.stat(folder / file).st_size))
@@ -148,8 +166,8 @@ def _samples(folder: Path, roles: dict[str, str]) -> Iterator[Sample]:
         yield sample
 
 
-def _member(key: str, role: str, file: str) -> str:
-    """Return a file's name in the shard; WebDataset's key ends at the first dot, so that dots of a name are coded."""
+def _member_name(key: str, role: str, file: str) -> str:
+    """Return a file's name in the shard; dots in its stem are escaped, as WebDataset keys end at the first dot."""
     inside, slash, name = key.rpartition("/")
     name = name.replace("%", "%25").replace(".", "%2E")
     ending = os.path.splitext(file)[1].lower()
@@ -160,22 +178,22 @@ def _check_out(folder: Path, out: Path, plan: dict[str, list[Sample]]) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{shown(out)}: is a file; give a folder for the shards")
     if out.is_dir() and out.resolve() == folder.resolve():
-        raise UserError(f"{shown(out)}: is the folder that is read; give the shards a folder of their own")
+        raise UserError(f"{shown(out)}: is the training folder itself; give another output folder")
     known = {*plan, *(index_file(Path(name)).name for name in plan), _CLASS_FILE}
     others = sorted(set(os.listdir(out)) - known) if out.is_dir() else []
     if others := [name for name in others if not name.startswith(".")]:
         raise UserError(
-            f"{shown(out)}: holds something else ({shown(others[0])}{' and more' if len(others) > 1 else ''}); "
-            "give a new folder, or the same sizes as before to go on"
+            f"{shown(out)}: contains other files ({shown(others[0])}{' and more' if len(others) > 1 else ''}); "
+            "give a new folder, or the same size as before to resume"
         )
 
 
 def _is_written(shard: Path, samples: Sequence[Sample]) -> bool:
-    """Whether a shard is there with its index, younger than its files."""
+    """Return True if the shard and its index exist, match the samples and are newer than their files."""
     try:
         written = shard.stat()
         values = json.loads(index_file(shard).read_text(encoding="utf-8"))
-        found = {(name, place["file"], place["size"]) for name, place in values["members"].items()}
+        found = {(name, member["file"], member["size"]) for name, member in values["members"].items()}
         newest = max(file.path.stat().st_mtime_ns for sample in samples for file in sample)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -185,7 +203,7 @@ def _is_written(shard: Path, samples: Sequence[Sample]) -> bool:
 
 def _write_shard(shard: Path, samples: Sequence[Sample]) -> None:
     members = {}
-    index_file(shard).unlink(missing_ok=True)  # of an older shard
+    index_file(shard).unlink(missing_ok=True)  # it belongs to an older shard
     with whole_file(shard) as target:
         tar = tarfile.TarFile(fileobj=target, mode="w", format=tarfile.GNU_FORMAT)
         for file in (file for sample in samples for file in sample):
@@ -194,9 +212,9 @@ def _write_shard(shard: Path, samples: Sequence[Sample]) -> None:
             except OSError as error:
                 raise UserError(f"{shown(file.path)}: cannot be read: {error.strerror or error}") from error
             if len(data) != file.size:
-                raise UserError(f"{shown(file.path)}: changed its size while the shards were written; run it again")
+                raise UserError(f"{shown(file.path)}: changed its size while it was packed; run the command again")
             info = tarfile.TarInfo(file.member)
-            info.size = file.size  # no time and no owner: the same files give the same shard
+            info.size = file.size  # time and owner stay unset, so that equal files give equal shards
             tar.addfile(info, io.BytesIO(data))
             offset = tar.offset - _padded(file.size, TAR_BLOCK)
             members[file.member] = {"file": file.file, "offset": offset, "size": file.size}
@@ -211,5 +229,5 @@ def _padded(size: int, block: int) -> int:
 
 
 def _tar_size(files: int) -> int:
-    """Return the size of a tar file whose files take so many bytes: two empty blocks, then full records."""
+    """Return the size of a tar file with `files` bytes of members, two empty end blocks and padding to a record."""
     return _padded(files + 2 * TAR_BLOCK, tarfile.RECORDSIZE)

@@ -1,4 +1,4 @@
-"""What is said at the end: items by split, pixels and pictures by class, findings and failures."""
+"""Summary of a preparation: items per split, pixels and items per class, findings, failures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hdtrans.common.classes import ClassTable
 from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.writing.making import Record
-from hdtrans.prepare.writing.manifest import Folder
+from hdtrans.prepare.writing.manifest import MANIFEST, TABLE, PreparedFolder
 
 _MOST_CLASSES = 20
 _MOST_SHOWN = 10
@@ -17,31 +17,31 @@ _LONGEST_NAME = 32
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did.
+    """Result of preparing a folder.
 
     Attributes:
-        folder: that was written.
-        done: the records of the items asked for that are finished.
-        failures: why items could not be made, by split and name.
-        new: how many items this run made.
-        extra: how many finished items lie in the folder that were not asked for.
+        folder: the prepared folder.
+        done: records of the requested items that are finished.
+        failures: error message per failed item key (`split/name`).
+        new: number of items prepared by this run.
+        extra: number of finished items in the folder that were not requested.
     """
 
-    folder: Folder
+    folder: PreparedFolder
     done: Sequence[Record]
     failures: Mapping[str, str]
     new: int
     extra: int
 
     def text(self) -> str:
-        """Return the summary."""
+        """Return the summary for the terminal."""
         parts = [self._splits()]
         if self.folder.classes is not None and self.done:
             parts.append(_classes(self.done, self.folder.classes))
         parts += [self._findings(), self._failures()]
         total = len(self.done) + len(self.failures)
         old = len(self.done) - self.new
-        again = f" ({old} of them before)" if old else ""
+        again = f" ({old} from earlier runs)" if old else ""
         parts.append(f"{len(self.done)} of {total} items are in {self.folder.out}{again}")
         return "\n\n".join(part for part in parts if part)
 
@@ -64,15 +64,15 @@ class Report:
             for note in record.notes:
                 notes.setdefault(note.partition(":")[0], (note, []))[1].append(record.key)
         with_instances = sum(record.things is not None for record in self.done)
-        lines = [f"  {_counted(names)}: {note}" for note, names in list(notes.values())[:_MOST_SHOWN]]
+        lines = [f"  {_item_text(names)}: {note}" for note, names in list(notes.values())[:_MOST_SHOWN]]
         if len(notes) > _MOST_SHOWN:
-            lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings, each in its line of prepare.jsonl")
+            lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
         if self.folder.classes is not None and self.done and not any(_has_photo(record) for record in self.done):
-            lines.append("  no item has a photo: label maps alone can be translated, but train nothing")
+            lines.append("  no item has a photo: the folder can be translated, but not used for training")
         if self.extra:
-            lines.append(f"  {self.extra} finished item(s) in the folder were not asked for this time")
+            lines.append(f"  {self.extra} finished item(s) in the folder were not requested by this run")
         return "\n".join(["findings:", *lines]) if lines else ""
 
     def _failures(self) -> str:
@@ -80,26 +80,26 @@ class Report:
             return ""
         lines = [f"  {key}: {why}" for key, why in list(self.failures.items())[:_MOST_FAILURES]]
         if len(self.failures) > _MOST_FAILURES:
-            lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; dataset.json lists all of them")
-        return "\n".join([f"{len(self.failures)} item(s) FAILED and were left out:", *lines])
+            lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; all are listed in {TABLE}")
+        return "\n".join([f"{len(self.failures)} item(s) FAILED and were skipped:", *lines])
 
 
 def count_classes(records: Sequence[Record], classes: ClassTable) -> dict[str, dict[str, int]]:
-    """Return for each class by name (by id where names repeat) its pixels and how many items show it."""
+    """Return pixel and item counts per class name, or per `id name` if names repeat."""
     pixels: Counter[int] = Counter()
     items: Counter[int] = Counter()
     for record in records:
-        pixels.update({int(place): count for place, count in record.pixels.items()})
-        items.update(int(place) for place in record.pixels)
+        pixels.update({int(class_id): count for class_id, count in record.pixels.items()})
+        items.update(int(class_id) for class_id in record.pixels)
     unique = len(set(classes.names)) == len(classes)
     return {
-        (name if unique else f"{place} {name}"): {"pixels": pixels[place], "items": items[place]}
-        for place, name in enumerate(classes.names)
+        (name if unique else f"{index} {name}"): {"pixels": pixels[index], "items": items[index]}
+        for index, name in enumerate(classes.names)
     }
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return lines with columns, the first one to the left."""
+    """Format rows as aligned columns: the first left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
@@ -126,7 +126,7 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
         lines.append(f"and {len(present) - _MOST_CLASSES} more classes")
     if absent:
         more = f" and {len(absent) - _MOST_SHOWN} more" if len(absent) > _MOST_SHOWN else ""
-        lines.append(f"no pixel of: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
+        lines.append(f"classes without a pixel: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
     return "\n".join(lines)
 
 
@@ -138,5 +138,5 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
 
 
-def _counted(names: Sequence[str]) -> str:
+def _item_text(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} items ({names[0]}, ...)"

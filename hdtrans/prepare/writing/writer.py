@@ -1,4 +1,4 @@
-"""Write a prepared folder: all items in parallel, each whole or not at all, continued where it was stopped."""
+"""Write a prepared folder: items in parallel processes, each complete or absent; a stopped run is resumed."""
 
 import contextlib
 import multiprocessing
@@ -20,64 +20,64 @@ from hdtrans.common.errors import Stopped, UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.prepare.sources.source import Item
 from hdtrans.prepare.writing.making import Maker, Record
-from hdtrans.prepare.writing.manifest import Folder, about_files
-from hdtrans.prepare.writing.splits import Work, limited
+from hdtrans.prepare.writing.manifest import PreparedFolder, item_sources
+from hdtrans.prepare.writing.splits import SplitItems, limit_per_split
 from hdtrans.prepare.writing.summary import Report, count_classes
 
-_AHEAD = 4  # items waiting for each process
+_QUEUED_PER_WORKER = 4  # items
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An item that could not be made, by its key, and why."""
+    """A failed item: its key (`split/name`) and the error message."""
 
     key: str
-    why: str
+    message: str
 
 
 def write_items(
-    folder: Folder, maker: Maker, work: Work, workers: int | None = None, limit: int | None = None
+    folder: PreparedFolder, maker: Maker, items: SplitItems, workers: int | None = None, limit: int | None = None
 ) -> Report:
-    """Make the files of all items that are not there yet, and dataset.json; return what was done.
+    """Write the files of all unfinished items, and dataset.json.
 
-    An item that fails is reported, and the rest done; it is tried again the next time.
+    A failed item is reported and does not stop the others; the next run tries it again.
 
     Args:
-        folder: where to; it is checked first.
-        maker: makes the files of one item.
-        work: all items and their splits.
-        workers: processes; 1 is this one, None one for each core.
-        limit: how many items of each split are made, or None for all.
+        folder: output folder; checked first.
+        maker: builder of an item's files.
+        items: all items with their splits.
+        workers: number of processes; 1 uses this one, None one per core.
+        limit: largest number of items per split, or None for all.
 
     Raises:
-        UserError: the folder holds something else, or cannot be written.
-        Stopped: on SIGTERM or Ctrl-C, after the items in work.
+        UserError: the folder contains other files, or cannot be written.
+        Stopped: on SIGTERM or Ctrl-C, after the items in progress.
     """
-    check_names(work)
+    check_names(items)
     folder.check()
-    folder.claim()
+    folder.create()
     records = folder.finished()
-    _check_continued(folder, records, work)
-    work = limited(work, limit)
-    left = [(item, split) for item, split in work if _key(item, split) not in records]
+    _check_continued(folder, records, items)
+    items = limit_per_split(items, limit)
+    left = [(item, split) for item, split in items if _key(item, split) not in records]
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, str] = {}
     before = len(records)
-    with _stoppable(), tqdm(total=len(work), initial=len(work) - len(left), unit="item", disable=None) as bar:
-        for result in _results(_Task(maker, folder.out), left, count):
+    with _stop_on_signal(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
+        for result in _run_all(_Task(maker, folder.out), left, count):
             if isinstance(result, Failure):
-                failures[result.key] = result.why
+                failures[result.key] = result.message
             else:
                 folder.add(result)
                 records[result.key] = result
             bar.update()
-    keys = [_key(item, split) for item, split in work]
+    keys = [_key(item, split) for item, split in items]
     done = [records[key] for key in keys if key in records]
-    wanted = set(keys)
-    everything = [*done, *(record for key, record in records.items() if key not in wanted)]
+    requested = set(keys)
+    everything = [*done, *(record for key, record in records.items() if key not in requested)]
     failed = {key: failures[key] for key in keys if key in failures}
     counts = {} if folder.classes is None else count_classes(everything, folder.classes)
-    folder.write({"pixels": counts, "failed": failed, "files": about_files(everything)})
+    folder.write({"pixels": counts, "failed": failed, "files": item_sources(everything)})
     return Report(folder, done, failed, len(records) - before, len(everything) - len(done))
 
 
@@ -85,32 +85,35 @@ def _key(item: Item, split: str) -> str:
     return f"{split}/{item.name}"
 
 
-def check_names(work: Work) -> None:
-    """Raise UserError if there are no items, or two of a split have one name, or it could not be that of a file."""
-    if not work:
-        raise UserError("there is nothing to prepare: no item was found")
+def check_names(items: SplitItems) -> None:
+    """Raise UserError if there are no items, a name is no valid file name, or two items of a split share one."""
+    if not items:
+        raise UserError("--in: no item was found; give a data set of this format")
     seen: dict[str, Item] = {}
-    for item, split in work:
+    for item, split in items:
         parts = PurePosixPath(item.name).parts
         if not parts or item.name.startswith("/") or any(part.startswith(".") for part in parts):
-            raise UserError(f"the name {item.name!r} cannot be that of a file to be written ({_files(item)})")
+            raise UserError(
+                f"{_files_text(item)}: the name {item.name!r} is not allowed as an output file name; rename it"
+            )
         if twin := seen.get(_key(item, split)):
             raise UserError(
-                f"two items of {split} are named {item.name!r}: {_files(twin)}, and {_files(item)}; keep or rename one"
+                f"{_files_text(twin)} and {_files_text(item)}: both are named {item.name!r} in {split}; "
+                "rename or remove one"
             )
         seen[_key(item, split)] = item
 
 
-def _files(item: Item) -> str:
+def _files_text(item: Item) -> str:
     return ", ".join(str(path) for path in (item.photo, *item.annotations) if path is not None) or "without files"
 
 
-def _check_continued(folder: Folder, records: dict[str, Record], work: Work) -> None:
-    """Raise UserError if an item that is finished is no longer in the data set, or in another split."""
-    if gone := sorted(records.keys() - {_key(item, split) for item, split in work}):
+def _check_continued(folder: PreparedFolder, records: dict[str, Record], items: SplitItems) -> None:
+    """Raise UserError if a finished item is no longer in the data set, or changed its split."""
+    if gone := sorted(records.keys() - {_key(item, split) for item, split in items}):
         raise UserError(
-            f"--out {folder.out}: holds {len(gone)} item(s) that the data set has not, or has in another split, as "
-            f"{gone[0]}: it has changed since; give a new folder"
+            f"--out {folder.out}: contains {len(gone)} item(s) that are no longer in the data set, or in another "
+            f"split, such as {gone[0]}; give a new folder"
         )
 
 
@@ -120,32 +123,32 @@ class _Task:
     out: Path
 
     def run(self, item: Item, split: str) -> Record | Failure:
-        """Make and write one item; only what the disk refuses is raised."""
+        """Build and write one item; errors become a `Failure`, except write errors, which are raised."""
         try:
             made = self.maker.make(item, split)
         except UserError as error:
             return Failure(_key(item, split), str(error))
         except Stopped:
             raise
-        except Exception as error:  # whatever a damaged file makes a decoder raise: the other items go on
-            return Failure(_key(item, split), f"{_files(item)}: {type(error).__name__}: {error}")
+        except Exception as error:  # decoders raise anything on damaged files; the other items continue
+            return Failure(_key(item, split), f"{_files_text(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
             write_bytes(self.out / name, data)
         return made.record
 
 
-def _results(task: _Task, work: Work, workers: int) -> Iterator[Record | Failure]:
-    """Yield what becomes of each item, as it comes."""
+def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:
+    """Yield the result of each item in order of completion."""
     if workers == 1:
-        for item, split in work:
+        for item, split in items:
             yield task.run(item, split)
         return
     pending: set[Future[Record | Failure]] = set()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (task,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _init_worker, (task,))
     try:
-        for item, split in work:
-            pending.add(pool.submit(_run, item, split))
-            if len(pending) >= workers * _AHEAD:
+        for item, split in items:
+            pending.add(pool.submit(_run_item, item, split))
+            if len(pending) >= workers * _QUEUED_PER_WORKER:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (each.result() for each in done)
         while pending:
@@ -153,7 +156,7 @@ def _results(task: _Task, work: Work, workers: int) -> Iterator[Record | Failure
             yield from (each.result() for each in done)
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died, perhaps because memory ran out; run the same command again with fewer --workers"
+            "a worker process died, possibly out of memory; run the same command again with fewer --workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -162,9 +165,9 @@ def _results(task: _Task, work: Work, workers: int) -> Iterator[Record | Failure
 _task: _Task | None = None
 
 
-def _start(task: _Task) -> None:
-    """Begin a worker: it leaves Ctrl-C to the parent, and ends with it."""
-    global _task  # noqa: PLW0603 - the one place for what all items of a worker share
+def _init_worker(task: _Task) -> None:
+    """Initialise a worker: Ctrl-C is handled by the parent, and the worker exits with it."""
+    global _task  # noqa: PLW0603 - sent once per worker, not once per item
     _task = task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
@@ -178,20 +181,20 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run(item: Item, split: str) -> Record | Failure:
+def _run_item(item: Item, split: str) -> Record | Failure:
     assert _task is not None
     return _task.run(item, split)
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the run with its workers, after the items in work."""
+def _stop_on_signal() -> Iterator[None]:
+    """Stop the run and its workers on SIGTERM or Ctrl-C, after the items in progress."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: Any) -> None:
-        raise Stopped(number, "stopped; run the same command again to go on")
+        raise Stopped(number, "stopped; run the same command again to resume")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

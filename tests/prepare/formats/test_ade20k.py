@@ -30,7 +30,7 @@ def test_challenge(tmp_path):
     (item,) = source.items()
     assert (item.name, item.split, item.photo) == ("ADE_val_1", "val", photo)
     png(path, [[0, 151, 150]])
-    refused(lambda: only(source), path, "ids that are no class: 151 (1 pixel, first at row 0, column 1)")
+    refused(lambda: only(source), path, "ids without a class: 151 (1 pixel, first at row 0, column 1)")
     cut_off(path)
     refused(lambda: only(source), path)
 
@@ -66,10 +66,10 @@ def test_json_alone(tmp_path):
     write(path, {"annotation": {"imsize": [1], "object": []}})
     refused(lambda: only(source), path, "'width' is missing")
     write(path, {"annotation": {"imsize": [1, 4], "object": [{"parts": {}}]}})
-    refused(lambda: only(source), f"{path}: object 0: the key 'part_level' is missing")
+    refused(lambda: only(source), f"{path}: object 0: key 'part_level' is missing")
 
 
-def test_folders_of_another_kind_are_refused(tmp_path):
+def test_folders_of_other_data_sets_are_refused(tmp_path):
     refused(lambda: opened(ade20k, tmp_path), tmp_path, "neither *_seg.png nor annotations/*.png")
     png(tmp_path / "annotations" / "a.png", [[0]])
     png(tmp_path / "b_seg.png", np.zeros((1, 1, 3)))

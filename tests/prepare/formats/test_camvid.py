@@ -30,17 +30,17 @@ def test_a_table_with_commas_and_a_heading(tmp_path):
     assert names(source, only(source)) == ["S.R"] and source.items()[0].split == "val"
 
 
-def test_grey_labels_are_places_in_the_table(tmp_path):
+def test_grey_labels_are_rows_of_the_table(tmp_path):
     png(tmp_path / "trainannot" / "a.png", [[0, 2, 1]])
     png(tmp_path / "train" / "a.png", PHOTO)
     source = opened(camvid, tmp_path)
-    refused(lambda: only(source), tmp_path / "trainannot" / "a.png", "holds ids, not colours", "--colours")
+    refused(lambda: only(source), tmp_path / "trainannot" / "a.png", "contains ids, not colours", "--colours")
     table = write(tmp_path / "mine.txt", "1 1 1 Sky\n2 2 2 Void\n3 3 3 Road\n")
     for given in ("mine.txt", table):
         source = opened(camvid, tmp_path, "--colours", given)
         assert names(source, only(source)) == ["SR."] and source.items()[0].split == "train"
     png(tmp_path / "trainannot" / "a.png", [[0, 3, 1]])
-    refused(lambda: only(source), "ids that are no class: 3 (1 pixel")
+    refused(lambda: only(source), "ids without a class: 3 (1 pixel")
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_grey_labels_are_places_in_the_table(tmp_path):
     [
         ("1 2 3 a\n1 2 300 b\n", "expected red, green, blue and a name, got '1 2 300 b'"),
         ("1 2 3\n", "expected red, green, blue and a name, got '1 2 3'"),
-        ("1 2 3 a\n1 2 3 b\n", "the colour [1, 2, 3] stands twice"),
+        ("1 2 3 a\n1 2 3 b\n", "[1, 2, 3] is listed twice"),
     ],
 )
-def test_a_wrong_table_is_named(tmp_path, lines, words):
+def test_a_wrong_table_is_reported(tmp_path, lines, words):
     path = write(tmp_path / "label_colors.txt", lines)
     png(tmp_path / "labels" / "a.png", [[SKY]])
     refused(lambda: opened(camvid, tmp_path), path, words)
 
 
-def test_broken_sets_are_named(tmp_path):
-    refused(lambda: opened(camvid, tmp_path), tmp_path, "no folder of label pictures", "--label-dir")
-    refused(lambda: opened(camvid, tmp_path, "--label-dir", "x"), tmp_path / "x", "is not there (--label-dir)")
+def test_broken_sets_are_reported(tmp_path):
+    refused(lambda: opened(camvid, tmp_path), tmp_path, "no label map folder", "--label-dir")
+    refused(lambda: opened(camvid, tmp_path, "--label-dir", "x"), tmp_path / "x", "--label-dir", "no such folder")
     path = png(tmp_path / "labels" / "a.png", [[SKY, (129, 128, 128)]])
     png(tmp_path / "images" / "b.png", PHOTO)
     refused(lambda: opened(camvid, tmp_path, "--colours", "x"), tmp_path / "x", "cannot be read")
@@ -70,7 +70,7 @@ def test_broken_sets_are_named(tmp_path):
     refused(lambda: only(source), path)
 
 
-def test_the_tiny_set():
+def test_tiny_set():
     source = opened(camvid, shared("data", "formats", "tiny", "camvid_dataset"))
     assert [item.split for item in source.items()] == ["train", "test", "test", "val"]
     assert all(item.photo.is_file() for item in source.items())

@@ -52,7 +52,7 @@ def test_panoptic(tmp_path):
     assert (item.name, item.split, item.photo) == ("a", "train", tmp_path / "train" / "a.jpg")
 
 
-def test_small_lie_above_large_and_things_above_stuff(tmp_path):
+def test_small_objects_cover_large_ones_and_things_cover_stuff(tmp_path):
     instances(
         tmp_path,
         annotation(1, 1, rectangle(0, 0, 2, 2)),
@@ -73,7 +73,7 @@ def test_small_lie_above_large_and_things_above_stuff(tmp_path):
     assert source.classes.names == ("background", "cat", "dog") and names(source, only(source))[3] == "bbbbbd"
 
 
-def test_a_mix_with_panoptic(tmp_path):
+def test_instances_over_panoptic(tmp_path):
     panoptic(tmp_path, IDS, SEGMENTS)
     instances(tmp_path, annotation(1, 1, rectangle(0, 0, 1, 1)))
     source = opened(coco, tmp_path, "--tasks", "panoptic", "instances")
@@ -83,7 +83,7 @@ def test_a_mix_with_panoptic(tmp_path):
 def test_a_picture_without_annotation_and_a_shape_without_pixels_are_noted(tmp_path):
     instances(tmp_path, images=[IMAGE, {**IMAGE, "id": 6, "file_name": "b.jpg"}])
     source = opened(coco, tmp_path)
-    assert [source.read(item).notes for item in source.items()] == [("has no annotation",)] * 2
+    assert [source.read(item).notes for item in source.items()] == [("no annotation",)] * 2
     instances(tmp_path, annotation(8, 1, rectangle(1, 1, 1, 3)))
     assert only(opened(coco, tmp_path)).notes == ("shapes that cover no pixel: annotation 8",)
 
@@ -91,28 +91,32 @@ def test_a_picture_without_annotation_and_a_shape_without_pixels_are_noted(tmp_p
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (annotation(7, 2, rectangle(0, 0, 2, 2)), "annotation 7: its category 2 is not among the categories"),
-        (annotation(7, 1, [[1, 1, 2, 2]]), "annotation 7: has 2 point(s), at least 3 are needed"),
-        (annotation(7, 1, {"size": [4, 6], "counts": [3, 4]}), "annotation 7: its runs have 7 pixels together"),
+        (annotation(7, 2, rectangle(0, 0, 2, 2)), "annotation 7: category_id 2 is not listed in categories"),
+        (annotation(7, 1, [[1, 1, 2, 2]]), "annotation 7: has 2 point(s); at least 3 are required"),
+        (annotation(7, 1, {"size": [4, 6], "counts": [3, 4]}), "annotation 7: run lengths sum to 7 pixels"),
         (
             annotation(7, 1, {"size": [4, 5], "counts": [20]}),
-            "annotation 7: its mask has [height, width] [4, 5], ",
+            "annotation 7: mask size [4, 5] differs from picture size [4, 6]",
         ),
-        (annotation(7, 1, {"size": [4, 6], "counts": "aa"}), "annotation 7: its run-length code is cut off"),
-        (annotation(7, 1, []), "annotation 7: has no segmentation: []; boxes alone make no label map"),
-        ({"id": 7, "image_id": 5}, "annotation 7: the key 'category_id' is missing"),
+        (annotation(7, 1, {"size": [4, 6], "counts": "aa"}), "annotation 7: the run-length code is cut off"),
+        (annotation(7, 1, []), "annotation 7: has no segmentation: []"),
+        ({"id": 7, "image_id": 5}, "annotation 7: key 'category_id' is missing"),
     ],
 )
-def test_a_broken_annotation_is_named(tmp_path, wrong, words):
+def test_a_broken_annotation_is_reported(tmp_path, wrong, words):
     path = instances(tmp_path, wrong)
     source = opened(coco, tmp_path)
     refused(lambda: only(source), path, words)
 
 
-def test_broken_panoptic_pictures_are_named(tmp_path):
+def test_broken_panoptic_pictures_are_reported(tmp_path):
     path = panoptic(tmp_path, IDS, SEGMENTS[:2])
     picture = tmp_path / "annotations" / "panoptic_train" / "a.png"
-    refused(lambda: only(opened(coco, tmp_path)), picture, "no class: 6 (6 pixels, first at row 2, column 3)")
+    refused(
+        lambda: only(opened(coco, tmp_path)),
+        picture,
+        "ids missing in panoptic_train.json without a class: 6 (6 pixels, first at row 2, column 3)",
+    )
     panoptic(tmp_path, IDS[:3], SEGMENTS)
     refused(lambda: only(opened(coco, tmp_path)), picture, "6x3 pixels", path, "6x4")
     cut_off(picture)
@@ -124,11 +128,11 @@ def test_broken_panoptic_pictures_are_named(tmp_path):
     refused(lambda: only(opened(coco, tmp_path)), picture.parent, "unpack", "panoptic_train.zip")
 
 
-def test_broken_files_are_named(tmp_path):
-    refused(lambda: opened(coco, tmp_path), tmp_path, "no annotation file of panoptic, instances, stuff")
+def test_broken_files_are_reported(tmp_path):
+    refused(lambda: opened(coco, tmp_path), tmp_path, "no annotation file for panoptic, instances, stuff")
     path = instances(tmp_path, {"image_id": 4})
-    refused(lambda: opened(coco, tmp_path), path, "annotations[0]: no picture in its images has the id 4")
-    refused(lambda: opened(coco, tmp_path, "--tasks", "stuff"), "no annotation file of stuff")
+    refused(lambda: opened(coco, tmp_path), path, "annotations[0]: image_id 4 is not listed in images")
+    refused(lambda: opened(coco, tmp_path, "--tasks", "stuff"), "no annotation file for stuff")
     refused(lambda: opened(coco, tmp_path, "--annotations", "x.json"), tmp_path / "x.json", "cannot be read")
     instances(tmp_path, categories=[{"id": 92, "name": "cloud"}])
     other = instances(tmp_path, name="stuff_train.json", categories=STUFF)
@@ -145,7 +149,7 @@ def test_photos_of_two_splits_have_one_name(tmp_path):
     found = [(item.name, item.photo) for item in opened(coco, tmp_path).items()]
     assert found == [("a", tmp_path / "images" / s / "a.jpg") for s in ("train", "val")]
     png(tmp_path / "more" / "train" / "a.jpg", np.zeros((4, 6, 3)))
-    refused(lambda: opened(coco, tmp_path), "both could be the photo 'a.jpg'; choose by --photo-dir")
+    refused(lambda: opened(coco, tmp_path), "both match the photo 'a.jpg'; choose with --photo-dir")
     for folder in ("images", tmp_path / "images"):
         assert len(opened(coco, tmp_path, "--photo-dir", folder).items()) == 2
     (tmp_path / "images").rename(tmp_path / "outside")
@@ -155,7 +159,7 @@ def test_photos_of_two_splits_have_one_name(tmp_path):
     assert [item.photo for item in found] == [tmp_path / "outside" / split / "a.jpg" for split in ("train", "val")]
 
 
-def test_real_annotations_have_the_areas_that_they_say():
+def test_real_annotations_have_their_recorded_areas():
     root = shared("data", "formats", "coco_panoptic_sample", "sample_data")
     source = opened(coco, root, "--annotations", "panoptic_examples.json")
     masks = opened(coco, root, "--annotations", "panoptic_coco_detection_format.json")

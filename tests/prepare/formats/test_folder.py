@@ -1,4 +1,4 @@
-"""Grey label maps with a class list, and what all formats share: splits, sizes, continuing, refusing."""
+"""Grey label maps with a class list, and behaviour common to all formats: splits, sizes, resuming, refusals."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def names_file(tmp_path, text="road\ncar\nsky\n"):
     return path
 
 
-def test_a_folder_that_trains(source, tmp_path, capsys):
+def test_prepared_folder_trains(source, tmp_path, capsys):
     out = tmp_path / "out"
     assert prepare("folder", "--in", source, "--out", out, "--classes", names_file(tmp_path)) == 0
     data = LabelMaps(root=out, labels=3)
@@ -45,8 +45,8 @@ def test_a_folder_that_trains(source, tmp_path, capsys):
     assert made["files"]["train/2"] == ["train_img/2.png", "train_label/2.png"]
     assert made["pixels"]["sky"] == {"pixels": 4 * 32, "items": 4}
     assert made["prepared"]["resized"] is None
-    told = capsys.readouterr().out
-    assert "4 of 4 items" in told and "33.33 %" in told
+    message = capsys.readouterr().out
+    assert "4 of 4 items" in message and "33.33 %" in message
 
 
 def test_classes_with_colours(source, tmp_path):
@@ -68,7 +68,7 @@ def test_many_classes_take_16_bits(tmp_path):
     assert label(out, "train_label/a.png").tolist() == [[0, 299]]
 
 
-def test_folders_of_other_names(tmp_path):
+def test_folder_names_from_options(tmp_path):
     source, out = tmp_path / "in", tmp_path / "out"
     for split in ("train", "test"):
         for name in "ab":
@@ -82,20 +82,20 @@ def test_folders_of_other_names(tmp_path):
 
 
 class TestSizes:
-    def test_maps_are_never_mixed(self, source, tmp_path):
+    def test_maps_are_resized_nearest(self, source, tmp_path):
         out = tmp_path / "out"
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3, "--size", "6x4") == 0
         assert np.array_equal(label(out, "train_label/0.png"), label_map(8, 12)[1::2, 1::2])
         assert read_picture(out / "train_img/0.png").shape == (4, 6, 3)
         assert dataset(out)["prepared"]["resized"]["maps"] == "nearest by pixel centre"
 
-    def test_stretching_is_told(self, source, tmp_path, capsys):
+    def test_stretching_is_reported(self, source, tmp_path, capsys):
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3, "--size", "4x4") == 0
         assert (
-            "4 items (train/0, ...): stretched (--crop-to-aspect cuts instead): 12x8 to 4x4" in capsys.readouterr().out
+            "4 items (train/0, ...): stretched (--crop-to-aspect crops instead): 12x8 to 4x4" in capsys.readouterr().out
         )
 
-    def test_the_middle_is_cut_out(self, source, tmp_path):
+    def test_crop_to_aspect_crops_the_centre(self, source, tmp_path):
         out = tmp_path / "out"
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3, "--size", "8x8", "--crop-to-aspect") == 0
         assert np.array_equal(label(out, "train_label/0.png"), label_map(8, 12)[:, 2:10])
@@ -126,24 +126,24 @@ class TestPhotos:
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3, "--size", "4x4") == 0
         assert probe(out / "train_img/a.png").bits == 16
 
-    def test_transparency_that_is_lost_is_told(self, tmp_path, capsys):
+    def test_dropped_alpha_channel_is_reported(self, tmp_path, capsys):
         source = tmp_path / "in"
         put(source / "train_label/a.png", label_map(8, 8)), put(source / "train_img/a.png", np.ones((8, 8, 4)))
         words = ("folder", "--in", source, "--classes", 3)
         assert prepare(*words, "--out", tmp_path / "png") == 0 and "was dropped" not in capsys.readouterr().out
         assert probe(tmp_path / "png/train_img/a.png").channels == 4
         assert prepare(*words, "--out", tmp_path / "jpg", "--photos", "jpg") == 0
-        assert "the photo's transparency was dropped" in capsys.readouterr().out
+        assert "the photo's alpha channel was dropped" in capsys.readouterr().out
 
     def test_16_bits_do_not_fit_jpeg(self, tmp_path, capsys):
         source = tmp_path / "in"
         put(source / "train_label/a.png", label_map(8, 8)), put(source / "train_img/a.png", np.zeros((8, 8), np.uint16))
         assert prepare("folder", "--in", source, "--out", tmp_path / "o", "--classes", 3, "--photos", "jpg") == 1
-        assert "has 16 bits, which JPEG cannot hold; use --photos png" in capsys.readouterr().out
+        assert "has 16 bits per channel, but JPEG has 8; use --photos png" in capsys.readouterr().out
 
 
 class TestDecoded:
-    def test_arrays_hold_what_the_other_files_do(self, source, tmp_path):
+    def test_arrays_equal_the_encoded_files(self, source, tmp_path):
         put(source / "train_img/1.png", photo(8, 12).astype(np.uint16) * 257)
         words = ("folder", "--in", source, "--classes", 3, "--instances", "from-labels")
         assert prepare(*words, "--out", tmp_path / "png") == 0
@@ -167,11 +167,11 @@ class TestDecoded:
     def test_no_jpeg(self, source, tmp_path, capsys):
         words = ("--out", tmp_path / "out", "--classes", 3, "--decoded", "--photos", "jpg")
         assert prepare("folder", "--in", source, *words) == 2
-        assert "--decoded writes no JPEG" in capsys.readouterr().err and not (tmp_path / "out").exists()
+        assert "--photos jpg: not allowed with --decoded" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 class TestInstances:
-    def test_numbers_are_dense_and_no_class(self, source, tmp_path):
+    def test_instance_ids_are_dense_and_distinct_from_classes(self, source, tmp_path):
         for number in range(4):
             ids = np.full((8, 12), 66_000 % 65536, np.uint16)
             ids[0, :2] = 40_000
@@ -194,7 +194,7 @@ class TestInstances:
         assert prepare("folder", "--in", source, "--out", tmp_path / "4", *words, "--neighbours", 4) == 0
         assert np.unique(read_instance(tmp_path / "4/train_inst/0.png")).tolist() == [0, 1, 3]
 
-    def test_none(self, source, tmp_path):
+    def test_without_instances(self, source, tmp_path):
         put(source / "train_inst/0.png", np.zeros((8, 12)))
         words = ("--classes", 3, "--instances", "none", "--limit", 1)
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", *words) == 0
@@ -202,7 +202,7 @@ class TestInstances:
 
 
 class TestSplits:
-    def test_shares_do_not_move(self, tmp_path):
+    def test_shares_are_stable_when_items_are_added(self, tmp_path):
         source = grey_folder(tmp_path / "in", 20)
         words = ("--classes", 3, "--split", "test=0.2,val=0.2")
         assert prepare("folder", "--in", source, "--out", tmp_path / "one", *words) == 0
@@ -226,7 +226,7 @@ class TestSplits:
             sides[path.split("/")[1][:2]].append(path.split("/")[0])
         assert all(len(side) == 3 and len(set(side)) == 1 for side in sides.values())
 
-    def test_too_few(self, tmp_path, capsys):
+    def test_too_few_groups(self, tmp_path, capsys):
         words = ("--classes", 3, "--split", "test=.3,val=.1")
         assert prepare("folder", "--in", grey_folder(tmp_path / "in", 2), "--out", tmp_path / "out", *words) == 2
         assert "2 group(s) cannot be split into 3 parts" in capsys.readouterr().err
@@ -245,7 +245,7 @@ class TestRemap:
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["road"]
         assert np.unique(label(out, "train_label/0.png")).tolist() == [0, 255]
 
-    def test_ids(self, source, tmp_path):
+    def test_given_ids(self, source, tmp_path):
         code, out = self.run(source, tmp_path, '{"sky": 0, "road": 1, "*": "ignore"}')
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["sky", "road"]
         assert label(out, "train_label/0.png")[0].tolist() == [1] * 4 + [255] * 4 + [0] * 4
@@ -253,39 +253,39 @@ class TestRemap:
     def test_another_mapping_is_refused(self, source, tmp_path, capsys):
         assert self.run(source, tmp_path, "car: road\n")[0] == 0
         assert self.run(source, tmp_path, "car: sky\n")[0] == 2
-        assert "options.remap.1 car: 0 there, 1 now" in capsys.readouterr().err
+        assert "options.remap.1 car: was 0, now 1" in capsys.readouterr().err
 
     def test_a_new_class(self, source, tmp_path):
         code, out = self.run(source, tmp_path, "road: ground\ncar: ground\n")
         assert code == 0 and [c["name"] for c in dataset(out)["classes"]] == ["ground", "sky"]
 
     @pytest.mark.parametrize(
-        ("text", "told"),
+        ("text", "message"),
         [
-            ("caar: road", "there is no class 'caar'. Did you mean 'car'?"),
-            ("7: road", "there is no class 7; classes are 0 to 2"),
-            ("car: road\n1: sky", "the class 'car' (id 1) stands twice"),
-            ("car: 5", "new ids must count from 0"),
+            ("caar: road", "unknown class 'caar'. Did you mean 'car'?"),
+            ("7: road", "unknown class 7; classes are 0 to 2"),
+            ("car: road\n1: sky", "the class 'car' (id 1) is listed twice"),
+            ("car: 5", "new ids must be 0, 1, 2, ... without gaps"),
             ("car: [1]", "expected a class name"),
             ('"*": ignore', "every class would be ignored"),
             ("road", "expected lines of the form"),
             ("*: ignore", "not YAML"),
         ],
     )
-    def test_mistakes(self, source, tmp_path, capsys, text, told):
+    def test_mistakes(self, source, tmp_path, capsys, text, message):
         code, out = self.run(source, tmp_path, text)
-        assert code == 2 and told in capsys.readouterr().err and not out.exists()
+        assert code == 2 and message in capsys.readouterr().err and not out.exists()
 
 
 class TestAgain:
-    def test_finished_items_are_not_made_again(self, source, tmp_path, capsys):
+    def test_finished_items_are_skipped(self, source, tmp_path, capsys):
         out, words = tmp_path / "out", ("--classes", 3)
         assert prepare("folder", "--in", source, "--out", out, *words, "--limit", 2) == 0
         before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
         assert len(before) == 4
         (out / "train_img/1.png").unlink()
         assert prepare("folder", "--in", source, "--out", out, *words) == 0
-        assert "4 of 4 items are in" in (told := capsys.readouterr().out) and "(1 of them before)" in told
+        assert "4 of 4 items are in" in (message := capsys.readouterr().out) and "(1 from earlier runs)" in message
         assert len(files(out)) == 8 and len(dataset(out)["files"]) == 4
         assert (out / "train_label/0.png").stat().st_mtime_ns == before[out / "train_label/0.png"]
 
@@ -294,29 +294,29 @@ class TestAgain:
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
         whole = files(out)
         assert prepare("folder", "--in", source, "--out", out, "--classes", 4, "--size", "4x4") == 2
-        told = capsys.readouterr().err
-        assert 'options.size: null there, "4x4" now' in told and "labels: 3 there, 4 now" in told
+        message = capsys.readouterr().err
+        assert 'options.size: was null, now "4x4"' in message and "labels: was 3, now 4" in message
         assert files(out) == whole
 
-    def test_folders_of_others_are_refused(self, source, tmp_path, capsys):
+    def test_foreign_folders_are_refused(self, source, tmp_path, capsys):
         assert prepare("folder", "--in", source, "--out", source.parent, "--classes", 3) == 2
-        assert "holds files that hdtrans prepare did not write" in capsys.readouterr().err
+        assert "contains files not written by hdtrans prepare" in capsys.readouterr().err
         assert prepare("folder", "--in", source, "--out", source, "--classes", 3) == 2
-        assert "lies in the data set itself" in capsys.readouterr().err
+        assert "is inside the data set" in capsys.readouterr().err
 
     def test_a_changed_data_set_is_refused(self, source, tmp_path, capsys):
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 0
         (source / "train_label/3.png").unlink(), (source / "train_img/3.png").unlink()
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 2
-        assert "1 item(s) that the data set has not" in capsys.readouterr().err
+        assert "1 item(s) that are no longer in the data set" in capsys.readouterr().err
 
-    def test_a_line_that_was_cut_off(self, source, tmp_path):
+    def test_incomplete_manifest_line_is_removed(self, source, tmp_path):
         out = tmp_path / "out"
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
-        journal = out / "prepare.jsonl"
-        journal.write_bytes(journal.read_bytes()[:-20])
+        manifest = out / "prepare.jsonl"
+        manifest.write_bytes(manifest.read_bytes()[:-20])
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
-        assert len(journal.read_text().splitlines()) == 4
+        assert len(manifest.read_text().splitlines()) == 4
 
     def test_dry_run(self, source, tmp_path, capsys):
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3, "--dry-run") == 0
@@ -347,14 +347,14 @@ class TestProcesses:
         while not (out / "prepare.jsonl").exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1].decode()
-        assert process.returncode == 128 + number and "stopped; run the same command again" in told
+        message = process.communicate(timeout=30)[1].decode()
+        assert process.returncode == 128 + number and "stopped; run the same command again" in message
         assert not list(out.rglob("*.part"))
         assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 0
         assert len(files(out)) == 120
 
 
-def test_shards_of_what_was_prepared(source, tmp_path, capsys):
+def test_shards_of_a_prepared_folder(source, tmp_path, capsys):
     out, packed = tmp_path / "out", tmp_path / "out_shards"
     command = ["folder", "--in", source, "--out", out, "--classes", 3]
     assert prepare(*command, "--shards", "a lot") == 2 and not out.exists()

@@ -1,4 +1,4 @@
-"""Label pictures that hold numbers, by a mapping file."""
+"""Label maps with raw numbers and a mapping file."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_grey_and_colour_numbers_json_and_own_ids(root):
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ("raw: 1,", "raw: 0,", "the number 0 is given twice, the second time to 'sky'"),
+        ("raw: 1,", "raw: 0,", "raw number 0 is listed twice, the second time for 'sky'"),
         ("raw: 1,", "raw: x,", "classes.0.raw.0: "),
         ("colour: [70, 130, 180]", "colour: [70, 130, 280]", "classes.0.colour.2: "),
         ("read: red", "read: rad", "labels.read: "),
@@ -62,28 +62,28 @@ def test_grey_and_colour_numbers_json_and_own_ids(root):
         (
             "name: sky",
             "name: sky, id: 4",
-            "ids of classes are given to none, or to all and count from 0; got [4, None]",
+            "classes: got the ids [4, None]",
         ),
         (SYNTHIA, "- 1", "expected the keys labels, instances, photos, ignore, others, classes"),
         (SYNTHIA, "a: [1", "this is not YAML"),
     ],
 )
-def test_a_wrong_mapping_file_is_named(root, before, after, words):
+def test_a_wrong_mapping_file_is_reported(root, before, after, words):
     path = write(root / "m.yaml", SYNTHIA.replace(before, after))
     refused(lambda: opened(indexed, root, "--mapping", path), path, words)
 
 
-def test_broken_sets_are_named(root):
+def test_broken_sets_are_reported(root):
     path = root / "GT" / "LABELS" / "train" / "1.png"
     write(root / "m.yaml", SYNTHIA.replace("[2, 300]", "2"))
-    words = "numbers that are no class: 300 (2 pixels, first at row 0, column 3)"
+    words = "numbers without a class: 300 (2 pixels, first at row 0, column 3)"
     refused(lambda: only(opened(indexed, root, "--mapping", "m.yaml")), path, words)
     cut_off(path)
     refused(lambda: only(opened(indexed, root, "--mapping", "m.yaml")), path)
     write(root / "m.yaml", SYNTHIA.replace("photos: RGB", "photos: RBG"))
-    refused(lambda: opened(indexed, root, "--mapping", "m.yaml"), root / "RBG", "has no photos")
+    refused(lambda: opened(indexed, root, "--mapping", "m.yaml"), root / "RBG", "contains no photos")
     write(root / "m.yaml", SYNTHIA.replace("GT/LABELS", "GT/LABEL"))
-    refused(lambda: opened(indexed, root, "--mapping", "m.yaml"), root / "GT/LABEL", "is not there")
+    refused(lambda: opened(indexed, root, "--mapping", "m.yaml"), root / "GT/LABEL", "no such folder")
     refused(lambda: opened(indexed, root, "--mapping", "n.yaml"), root / "n.yaml", "cannot be read")
 
 

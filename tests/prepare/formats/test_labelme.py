@@ -63,18 +63,18 @@ def test_the_list_of_classes(tmp_path):
     write(tmp_path / "labels.txt", "__ignore__\n_background_\nb10\nb8\n")
     source = opened(labelme, tmp_path)
     assert source.classes.names == ("_background_", "b10", "b8")
-    refused(lambda: only(source), f"{path}: shape 1 (b9, rectangle)", "'b9' is not in the list of classes.")
+    refused(lambda: only(source), f"{path}: shape 1 (b9, rectangle)", "'b9' is not in the class list.")
     annotated(tmp_path, shape("__ignore__", [[0, 0], [1, 4]], "rectangle"), shape("b8", [[1, 0], [2, 4]], "rectangle"))
     assert names(source, only(source))[0] == ".b____" and parts(only(source))[0] == ".0...."
 
 
-def test_the_photo_is_the_one_that_is_named(tmp_path):
+def test_photo_is_taken_from_image_path(tmp_path):
     annotated(tmp_path, shape("a", [[0, 0], [1, 4]], "rectangle"), name="train/x.json", imagePath="..\\photos\\b.jpg")
     (item,) = opened(labelme, tmp_path).items()
     assert (item.name, item.split, item.photo) == ("train/x", "train", tmp_path / "photos" / "b.jpg")
 
 
-def test_files_of_old_versions_leave_the_size_to_the_photo(tmp_path):
+def test_size_missing_in_old_files_is_read_from_the_photo(tmp_path):
     annotated(tmp_path, shape("a", [[0, 0], [1, 4]], "rectangle"), imageHeight=None, imageWidth=None)
     photo = tmp_path / "a.jpg"
     refused(lambda: only(opened(labelme, tmp_path)), photo, "cannot be opened")
@@ -86,17 +86,17 @@ def test_files_of_old_versions_leave_the_size_to_the_photo(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (shape("a", [[0, 0], [1, 1]]), "shape 1 (a, polygon): has 2 point(s), at least 3 are needed"),
-        (shape("a", [[0, 0], [1, "x"], [1, 2]]), "shape 1 (a, polygon): its points are no pairs of numbers"),
-        (shape("a", [[0, 0]], "cube"), "shape 1 (a): there is no shape 'cube'; known are polygon, rectangle"),
+        (shape("a", [[0, 0], [1, 1]]), "shape 1 (a, polygon): has 2 point(s); at least 3 are required"),
+        (shape("a", [[0, 0], [1, "x"], [1, 2]]), "shape 1 (a, polygon): points are no pairs of numbers"),
+        (shape("a", [[0, 0]], "cube"), "shape 1 (a): unknown shape_type 'cube'; known are polygon, rectangle"),
         (shape("", [[0, 0], [1, 1], [1, 2]]), "shape 1: has an empty label"),
-        ({"points": []}, "shape 1: the key 'label' is missing"),
-        (shape("a", [[0, 0], [1, 1]], "mask", mask="!"), "shape 1 (a, mask): its mask is no PNG in base64"),
-        (shape("a", [[0, 0], [1, 1]], "mask", mask="AAAA"), "shape 1 (a, mask): its mask is no PNG in base64"),
-        (shape("a", [[0, 0], [1, 1]], "mask"), "shape 1 (a, mask): its mask is no PNG in base64: None"),
+        ({"points": []}, "shape 1: key 'label' is missing"),
+        (shape("a", [[0, 0], [1, 1]], "mask", mask="!"), "shape 1 (a, mask): mask is no base64 PNG"),
+        (shape("a", [[0, 0], [1, 1]], "mask", mask="AAAA"), "shape 1 (a, mask): mask is no base64 PNG"),
+        (shape("a", [[0, 0], [1, 1]], "mask"), "shape 1 (a, mask): mask is no base64 PNG: None"),
     ],
 )
-def test_a_broken_file_is_named_and_the_others_go_on(tmp_path, wrong, words):
+def test_a_broken_file_is_reported_and_the_others_are_read(tmp_path, wrong, words):
     fine = shape("a", [[0, 0], [1, 4]], "rectangle")
     path = annotated(tmp_path, fine, wrong)
     annotated(tmp_path, fine, name="b.json")
@@ -106,13 +106,13 @@ def test_a_broken_file_is_named_and_the_others_go_on(tmp_path, wrong, words):
     assert source.read(second).label[0].tolist() == [0, 255, 255, 255, 255, 255]
 
 
-def test_broken_sets_are_named(tmp_path):
-    refused(lambda: opened(labelme, tmp_path), tmp_path, "has no json and no xml file of LabelMe")
+def test_broken_sets_are_reported(tmp_path):
+    refused(lambda: opened(labelme, tmp_path), tmp_path, "no LabelMe JSON or XML file")
     refused(lambda: opened(labelme, tmp_path, "--line-width", "-1"), "--line-width: got -1")
     path = write(tmp_path / "a.json", "{")
     refused(lambda: opened(labelme, tmp_path), path, "is no JSON")
     annotated(tmp_path)
-    refused(lambda: opened(labelme, tmp_path), "no class in any of 1 files")
+    refused(lambda: opened(labelme, tmp_path), "no class in any of 1 file(s)")
     annotated(tmp_path, shape("a", [[0, 0], [0, 0]], "rectangle"))
     assert only(opened(labelme, tmp_path)).notes == ("shapes that cover no pixel: shape 0 (a)",)
 

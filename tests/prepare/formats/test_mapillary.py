@@ -38,7 +38,7 @@ def test_labels_and_instances(root):
 def test_instances_of_another_class_are_noted_and_not_counted(root):
     png(root / "training" / "instances" / "a.png", np.array([[256, 0, 256, 1, 512]], np.uint16))
     maps = only(opened(mapillary, root))
-    assert parts(maps) == ["..0.."] and maps.notes == ("instances/ is of another class than labels/: in 2 pixels",)
+    assert parts(maps) == ["..0.."] and maps.notes == ("instances/ and labels/ have different classes: in 2 pixels",)
 
 
 def test_version_2(root):
@@ -63,32 +63,32 @@ def test_version_2(root):
     assert names(source, only(source)) == [".rr."] * 2 + ["...."]
 
     write(path, {**values, "objects": [{**outline, "label": "caar"}]})
-    refused(lambda: only(source), f"{path}: object 0: its class 'caar' is not in the config. Did you mean 'car'?")
+    refused(lambda: only(source), f"{path}: object 0: the class 'caar' is not in the config. Did you mean 'car'?")
     write(path, {**values, "objects": [{**outline, "polygon": [[1, 0], [2, 2]]}]})
     refused(lambda: only(source), f"{path}: object 0: has 2 point(s)")
     write(document, {"categories": categories[:1], "annotations": [entry]})
-    refused(lambda: only(opened(mapillary, root)), "b.png: segment 2: its category 4 is not among")
+    refused(lambda: only(opened(mapillary, root)), "b.png: segment 2: category_id 4 is not listed")
     write(document, {"categories": categories, "annotations": []})
-    refused(lambda: opened(mapillary, root), "b.png: is not in the json of its folder")
+    refused(lambda: opened(mapillary, root), "b.png: is not listed in the panoptic JSON")
     document.unlink()
-    refused(lambda: opened(mapillary, root), document.parent, "has no panoptic_*.json")
+    refused(lambda: opened(mapillary, root), document.parent, "contains no panoptic_*.json")
 
 
-def test_broken_sets_are_named(root):
+def test_broken_sets_are_reported(root):
     label, instance = (root / "training" / kind / "a.png" for kind in ("labels", "instances"))
     png(label, [[0, 0, 9, 1, 2]])
-    refused(lambda: only(opened(mapillary, root)), label, "no class: 9 (1 pixel, first at row 0, column 2)")
+    refused(lambda: only(opened(mapillary, root)), label, "without a class: 9 (1 pixel, first at row 0, column 2)")
     png(label, [[0, 0, 1, 1]])
     refused(lambda: only(opened(mapillary, root)), instance, "5x1 pixels", "4x1")
     instance.unlink()
     refused(lambda: only(opened(mapillary, root)), instance, "No such file")
     cut_off(label)
     refused(lambda: only(opened(mapillary, root)), label)
-    refused(lambda: opened(mapillary, root, "--read", "polygons"), "no training/ or validation/ has polygons/")
+    refused(lambda: opened(mapillary, root, "--read", "polygons"), "no training/ or validation/ contains polygons/")
     write(root / "config.json", {"labels": [{"name": "road"}]})
-    refused(lambda: opened(mapillary, root), "config.json: labels[0]: the key 'instances' is missing")
+    refused(lambda: opened(mapillary, root), "config.json: labels[0]: key 'instances' is missing")
     (root / "config.json").unlink()
-    refused(lambda: opened(mapillary, root), root, "has no config.json")
+    refused(lambda: opened(mapillary, root), root, "contains no config.json")
 
 
 def test_a_real_config(root):
@@ -97,7 +97,7 @@ def test_a_real_config(root):
     assert len(classes) == 66 and classes.names[55] == "object--vehicle--car" and classes.colours[55] == (0, 0, 142)
 
 
-def test_the_tiny_sets():
+def test_tiny_sets():
     root = shared("data", "formats", "tiny", "mapillary_vistas_dataset")
     by_kind = {}
     for version in ("v1.2", "v2.0"):

@@ -1,4 +1,4 @@
-"""Colour-coded label pictures, face masks, pairs from photos, and label maps in colours."""
+"""Colour-coded label maps, face masks, pairs from photos, and rendered label maps."""
 
 import numpy as np
 import pytest
@@ -32,15 +32,16 @@ class TestPalette:
     def test_exact(self, source, tmp_path, capsys):
         assert self.run(source, tmp_path) == 1
         assert label(tmp_path / "out", "train_label/a.png").tolist() == [[0, 1, 1]]
-        told = capsys.readouterr().out
+        message = capsys.readouterr().out
         assert (
-            "b.png: 1 colours (33.3 % of the pixels) are not in the table, most of all (250, 3, 2) near 'roof'" in told
+            "b.png: 1 colour(s) (33.3 % of the pixels) are not in the table, most frequent (250, 3, 2) near 'roof'"
+            in message
         )
 
     def test_nearest(self, source, tmp_path, capsys):
         assert self.run(source, tmp_path, "--match", "nearest") == 0
         assert label(tmp_path / "out", "train_label/b.png").tolist() == [[0, 0, 1]]
-        assert "train/b: has colours that are not in the table" in capsys.readouterr().out
+        assert "train/b: has colours outside the table" in capsys.readouterr().out
 
     def test_ignored(self, source, tmp_path):
         assert self.run(source, tmp_path, "--match", "ignore") == 0
@@ -54,7 +55,7 @@ class TestPalette:
     def test_far_colours(self, source, tmp_path, capsys):
         put(source / "train_label/c.png", np.full((2, 2, 3), (9, 9, 255), np.uint8))
         assert self.run(source, tmp_path, "--match", "nearest") == 0
-        assert "far from every colour in the table: most of all (9, 9, 255)" in capsys.readouterr().out
+        assert "far from every colour in the table: most frequent (9, 9, 255)" in capsys.readouterr().out
 
     def test_real_facades(self, tmp_path, capsys):
         root, out = shared("data", "facades"), tmp_path / "out"
@@ -70,7 +71,7 @@ class TestPalette:
             assert np.mean(np.abs(again - true).max(axis=2) < 60) > 0.85
         assert (out / "test_img/1.jpg").read_bytes() == (root / "testA/1.jpg").read_bytes()
         assert self.run(root, tmp_path, *words) == 2
-        assert 'format_options.match: "nearest" there, "exact" now' in capsys.readouterr().err
+        assert 'format_options.match: was "nearest", now "exact"' in capsys.readouterr().err
 
 
 class TestCelebAMask:
@@ -84,7 +85,7 @@ class TestCelebAMask:
             put(masks / f"00003_{part}.png", mask)
         return tmp_path / "in"
 
-    def test_later_parts_lie_on_top(self, source, tmp_path):
+    def test_later_parts_cover_earlier_ones(self, source, tmp_path):
         assert prepare("celebamask", "--in", source, "--out", tmp_path / "out") == 0
         assert label(tmp_path / "out", "train_label/3.png")[0].tolist() == [1, 1, 2, 2, 13, 13, 13, 13]
         assert dataset(tmp_path / "out")["classes"][13]["name"] == "hair"
@@ -105,9 +106,11 @@ class TestCelebAMask:
         put(source / "CelebA-HQ-img/6.jpg", photo(8, 4)), put(masks / "1/00006_skin.png", np.zeros((4, 4)))
         put(source / "CelebA-HQ-img/7.jpg", photo(8, 8)), put(masks / "1/00007_skn.png", np.zeros((4, 4)))
         assert prepare("celebamask", "--in", source, "--out", tmp_path / "out") == 1
-        told = capsys.readouterr().out
-        assert "4.jpg: has no mask in" in told and "5.jpg: cannot be opened" in told and "1 of 5 items" in told
-        assert "6.jpg: is 4x8, but its masks are 4x4" in told and "no part 'skn'. Did you mean 'skin'?" in told
+        message = capsys.readouterr().out
+        assert "4.jpg: has no mask in" in message and "5.jpg: cannot be opened" in message and "1 of 5 items" in message
+        assert (
+            "6.jpg: is 4x8, but its masks are 4x4" in message and "unknown part 'skn'. Did you mean 'skin'?" in message
+        )
 
 
 class TestPairs:
@@ -137,7 +140,7 @@ class TestPairs:
                 found = read_picture(decoded.with_suffix(".npy"))
                 assert np.array_equal(found, read_picture(encoded.with_suffix(".png")))
 
-    def test_hysteresis(self, source, tmp_path):
+    def test_hysteresis_thresholds(self, source, tmp_path):
         assert prepare("pairs", "--in", source, "--out", tmp_path / "out", "--low", 4000, "--high", 5000) == 0
         assert np.unique(read_picture(tmp_path / "out/train_A/0.png", 1)).tolist() == [255]
 
@@ -149,19 +152,19 @@ class TestPairs:
         assert low.shape == full.shape and np.abs(low - full)[16, 24].max() <= 5 and np.abs(low - full).max() > 20
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "message"),
         [
             (("--low", 5, "--high", 1), "give 0 <= low <= high"),
-            (("--instances", "none"), "--remap and --instances are for label maps"),
+            (("--instances", "none"), "--remap and --instances: not allowed"),
             (("--factor", 1), "--factor 1: give 2 or more"),
             (("--blur", -1), "--blur -1: give"),
-            (("--photo-dir", "x"), "--photo-dir x: there is no folder"),
-            (("--photo-dir", "{split}"), "there is none of"),
+            (("--photo-dir", "x"), "--photo-dir x: no such folder"),
+            (("--photo-dir", "{split}"), "--photo-dir {split}: none of"),
         ],
     )
-    def test_mistakes(self, source, tmp_path, capsys, words, told):
+    def test_mistakes(self, source, tmp_path, capsys, words, message):
         assert prepare("pairs", "--in", source, "--out", tmp_path / "out", *words) == 2
-        assert told in capsys.readouterr().err and not files(tmp_path / "out")
+        assert message in capsys.readouterr().err and not files(tmp_path / "out")
 
 
 class TestColours:
@@ -181,7 +184,7 @@ class TestColours:
         source = grey_folder(tmp_path / "in", 1)
         words = ["--in", source / "train_label", "--out", tmp_path / "out"]
         assert run_tool("colorize_labels", list(map(str, words))) == 2
-        assert "there is no dataset.json" in capsys.readouterr().err
+        assert "no dataset.json" in capsys.readouterr().err
 
     def test_label_maps_are_not_overwritten(self, tmp_path, capsys):
         source = grey_folder(tmp_path / "in", 1)

@@ -31,7 +31,7 @@ def test_colours(root):
     source = opened(voc, root)
     assert names(source, only(source)) == ["b.ppc"] and parts(only(source)) == ["..012"]
     path = png(root / "SegmentationClass" / "a.png", [[(0, 0, 0), border, (1, 2, 3), person, car]])
-    refused(lambda: only(source), path, "colours that are no class: [1, 2, 3] (1 pixel, first at row 0, column 2)")
+    refused(lambda: only(source), path, "colours without a class: [1, 2, 3] (1 pixel, first at row 0, column 2)")
 
 
 def test_lists_are_splits(root):
@@ -58,20 +58,20 @@ def test_labelmap(root):
     refused(lambda: opened(voc, root), path, "expected name:red,green,blue:parts:actions, got 'sky:1,2::'")
 
 
-def test_broken_sets_are_named(root):
+def test_broken_sets_are_reported(root):
     label, objects = (root / folder / "a.png" for folder in ("SegmentationClass", "SegmentationObject"))
     palette_png(label, [[0, 21, 15, 15, 7]])
-    refused(lambda: only(opened(voc, root)), label, "ids that are no class: 21 (1 pixel")
+    refused(lambda: only(opened(voc, root)), label, "ids without a class: 21 (1 pixel")
     palette_png(label, [[0, 1]])
     refused(lambda: only(opened(voc, root)), objects, "5x1 pixels", label, "2x1")
     cut_off(objects)
     refused(lambda: only(opened(voc, root)), objects)
     label.unlink()
-    refused(lambda: opened(voc, root), root, "has no annotated picture")
+    refused(lambda: opened(voc, root), root, "contains no annotated picture")
     label.parent.rmdir()
-    refused(lambda: opened(voc, root), root, "SegmentationClass", "There is JPEGImages/, SegmentationObject/")
+    refused(lambda: opened(voc, root), root, "SegmentationClass", "Found: JPEGImages/, SegmentationObject/")
 
 
-def test_the_tiny_set():
+def test_tiny_set():
     source = opened(voc, shared("data", "formats", "tiny", "voc_dataset", "voc_dataset1"))
     assert set("".join(names(source, only(source)))) == {"b"} and source.items()[0].split == "train"

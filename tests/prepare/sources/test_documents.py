@@ -1,27 +1,25 @@
-"""Documents and their fields: read, or refused with the file and the place."""
+"""Documents and their fields: parsed, or refused with file and position."""
 
 import numpy as np
 import pytest
 
 from hdtrans.common.errors import UserError
+from hdtrans.prepare.sources.dataset_files import sorted_items, split_of
 from hdtrans.prepare.sources.documents import field, read_json, read_lines, read_xml, size_of, to_points
-from hdtrans.prepare.sources.places import arranged, split_of
 from hdtrans.prepare.sources.source import Item
 from tests.prepare.small_sets import refused, write
 
 
-def test_json_that_is_none_or_cut_off(tmp_path):
+def test_invalid_json_is_refused(tmp_path):
     assert read_json(write(tmp_path / "a.json", '\ufeff{"a": 1}')) == {"a": 1}
     refused(lambda: read_json(tmp_path / "b.json"), tmp_path / "b.json", "cannot be read")
-    refused(
-        lambda: read_json(write(tmp_path / "c.json", '{"a": [1,')), "c.json", "is no JSON, or not all of it", "line 1"
-    )
+    refused(lambda: read_json(write(tmp_path / "c.json", '{"a": [1,')), "c.json", "is no JSON", "line 1")
     refused(lambda: read_json(write(tmp_path / "d.json", "[" * 100_000)), "d.json", "is no JSON")
     (tmp_path / "e.json").write_bytes(b'{"a": "\xe4"}')
-    refused(lambda: read_json(tmp_path / "e.json"), "e.json", "is no text in utf-8", "byte 7")
+    refused(lambda: read_json(tmp_path / "e.json"), "e.json", "is no utf-8 text", "byte 7")
 
 
-def test_lines_without_remarks(tmp_path):
+def test_lines_without_comments(tmp_path):
     assert read_lines(write(tmp_path / "a.txt", "# remark\r\n a b \r\n\r\nc\n")) == ["a b", "c"]
 
 
@@ -35,7 +33,7 @@ def test_xml_with_entities_is_refused(tmp_path, encoding):
 def test_xml(tmp_path):
     tree = read_xml(write(tmp_path / "a.xml", "<a x='1'><b>c &amp; ö</b></a>"))
     assert (tree.get("x"), tree.findtext("b")) == ("1", "c & ö")
-    refused(lambda: read_xml(write(tmp_path / "b.xml", "<a><b>")), "b.xml", "is no XML, or not all of it")
+    refused(lambda: read_xml(write(tmp_path / "b.xml", "<a><b>")), "b.xml", "is no XML")
     refused(lambda: read_xml(tmp_path / "c.xml"), "c.xml", "cannot be read")
 
 
@@ -53,22 +51,22 @@ def test_fields():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([[1, 2], [3, 4]], "has 2 point(s), at least 3 are needed"),
+        ([[1, 2], [3, 4]], "has 2 point(s); at least 3 are required"),
         ([[1, 2], [3]], "no pairs of numbers"),
         ([1, 2, 3], "no pairs of numbers"),
         ([["a", 2]], "no pairs of numbers"),
         (None, "no pairs of numbers"),
-        ([[1, 2], [float("nan"), 4], [5, 6]], "nowhere near a picture"),
-        ([[1, 2], [1e300, 4], [5, 6]], "nowhere near a picture"),
+        ([[1, 2], [float("nan"), 4], [5, 6]], "not finite or beyond 10000000 pixels"),
+        ([[1, 2], [1e300, 4], [5, 6]], "not finite or beyond 10000000 pixels"),
     ],
 )
-def test_points_that_are_none(values, words):
+def test_invalid_points_are_refused(values, words):
     with pytest.raises(UserError) as caught:
         to_points(values, 3, "a.json: shape 1")
     assert str(caught.value).startswith("a.json: shape 1: ") and words in str(caught.value)
 
 
-def test_points_in_pairs_or_in_a_row():
+def test_points_as_pairs_or_flat_list():
     expected = np.array([[1.0, 2], [3, 4], [5, 6]])
     for values in ([[1, 2], [3, 4], [5, 6]], [1, 2, 3, 4, 5, 6], [["1", "2"], ["3", "4"], ["5", "6"]]):
         np.testing.assert_array_equal(to_points(values, 3, "x"), expected)
@@ -84,7 +82,7 @@ def test_items_are_in_natural_order_and_unique_in_their_split(tmp_path):
     def item(name, split):
         return Item(name, split, name, None)
 
-    found = arranged([item("a10", "train"), item("b", "train"), item("a2", None), item("b", "val")], tmp_path)
+    found = sorted_items([item("a10", "train"), item("b", "train"), item("a2", None), item("b", "val")], tmp_path)
     assert [(i.name, i.split) for i in found] == [("a2", None), ("a10", "train"), ("b", "train"), ("b", "val")]
-    refused(lambda: arranged([item("a", "val"), item("a", "val")], tmp_path), "stand for two pictures of a split")
-    refused(lambda: arranged([], tmp_path), "has no annotated picture", "There is nothing")
+    refused(lambda: sorted_items([item("a", "val"), item("a", "val")], tmp_path), "belong to two pictures of one split")
+    refused(lambda: sorted_items([], tmp_path), "contains no annotated picture", "Found: nothing")

@@ -1,11 +1,11 @@
-"""Shapes cover the pixels whose centres lie inside them."""
+"""Rasterised shapes: a pixel is covered if its centre is inside."""
 
 import numpy as np
 import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.prepare.sources.rle import decode
-from hdtrans.prepare.sources.shapes import Canvas, Region, box, ellipse, pasted, polygon, stroke, turned
+from hdtrans.prepare.sources.shapes import Canvas, Region, box, ellipse, paste, polygon, rotate, stroke
 from hdtrans.prepare.sources.tables import class_table, translate, translate_colours
 
 
@@ -16,7 +16,7 @@ def drawn(region, height, width):
     return ["".join(".#"[pixel] for pixel in row) for row in canvas.label.tolist()]
 
 
-def test_a_polygon_on_pixel_borders_covers_what_lies_between_them():
+def test_a_polygon_on_pixel_borders_covers_the_pixels_between_them():
     assert drawn(polygon(np.array([[1.0, 1], [4, 1], [4, 3], [1, 3]]), 4, 5), 4, 5) == [
         ".....",
         ".###.",
@@ -31,7 +31,7 @@ def test_a_polygon_that_crosses_itself_has_a_hole():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_polygon_is_what_counting_crossings_gives(seed):
+def test_a_polygon_equals_the_even_odd_rule_per_pixel(seed):
     random = np.random.default_rng(seed)
     height, width = random.integers(3, 30, 2)
     points = np.round(random.uniform(-10, 40, (random.integers(3, 9), 2)), 1)
@@ -61,15 +61,15 @@ def test_boxes_strokes_discs_and_ellipses():
     assert abs(int(round_.mask.sum()) - area) < 0.01 * area
 
 
-def test_turning_is_clockwise_as_seen():
-    np.testing.assert_allclose(turned(np.array([[2.0, 0]]), np.array([0.0, 0]), 90), [[0, 2]], atol=1e-12)
+def test_rotation_is_clockwise_as_seen():
+    np.testing.assert_allclose(rotate(np.array([[2.0, 0]]), np.array([0.0, 0]), 90), [[0, 2]], atol=1e-12)
 
 
-def test_a_mask_is_cut_off_at_the_borders():
+def test_a_mask_is_clipped_at_the_borders():
     mask = np.ones((3, 3), bool)
-    assert drawn(pasted(mask, -1, -2, 3, 4), 3, 4) == ["##..", "....", "...."]
-    assert drawn(pasted(mask, 3, 1, 3, 4), 3, 4) == ["....", "...#", "...#"]
-    assert drawn(pasted(mask, 9, 9, 3, 4), 3, 4) == ["....", "....", "...."]
+    assert drawn(paste(mask, -1, -2, 3, 4), 3, 4) == ["##..", "....", "...."]
+    assert drawn(paste(mask, 3, 1, 3, 4), 3, 4) == ["....", "...#", "...#"]
+    assert drawn(paste(mask, 9, 9, 3, 4), 3, 4) == ["....", "....", "...."]
 
 
 def test_later_shapes_cover_earlier_ones():
@@ -91,48 +91,47 @@ class TestRunLengths:
         flat = np.diff(np.flatnonzero(np.diff(np.r_[2, self.MASK.ravel(), 2])))
         np.testing.assert_array_equal(decode(flat.tolist(), 6, 8, "x", by_columns=False), self.MASK)
 
-    def test_letters(self):
-        """What COCO's own programs write for this mask."""
+    def test_compressed_text(self):
+        """Reference text: pycocotools' encoding of this mask."""
         np.testing.assert_array_equal(decode("=4200MO112005", 6, 8, "x"), self.MASK)
 
     @pytest.mark.parametrize(
         ("runs", "words"),
         [
-            ([40], "its runs have 40 pixels together, but 8x6 are 48"),
-            ([50, -2], "no list of integers, 0 or more"),
+            ([40], "run lengths sum to 40 pixels, but 8x6 has 48"),
+            ([50, -2], "no list of integers >= 0"),
             (None, "no list of integers"),
-            ("=4P", "its run-length code is cut off"),
-            ("=4!", "the letter '!'"),
+            ("=4P", "the run-length code is cut off"),
+            ("=4!", "invalid character '!'"),
         ],
     )
-    def test_a_wrong_code(self, runs, words):
+    def test_an_invalid_code(self, runs, words):
         with pytest.raises(UserError, match=words):
             decode(runs, 6, 8, "a.json: annotation 3")
 
 
 class TestTables:
-    def test_unknown_values_are_counted_the_most_frequent_first(self):
+    def test_unknown_values_are_reported_by_frequency(self):
         with pytest.raises(UserError) as caught:
             translate(np.array([[1, 7, 9], [9, 9, 2]]), {1: 0, 2: 1}, "a.png")
         assert str(caught.value) == (
-            "a.png: ids that are no class: 9 (3 pixels, first at row 0, column 2), "
-            "7 (1 pixel, first at row 0, column 1)"
+            "a.png: ids without a class: 9 (3 pixels, first at row 0, column 2), 7 (1 pixel, first at row 0, column 1)"
         )
 
     @pytest.mark.parametrize("add", [0, 10**6])
     def test_small_and_large_values(self, add):
-        """Small ones go through a table, large ones are searched for."""
+        """Small values use a lookup table, large ones a binary search."""
         raw, ids = np.array([[3, 1], [1, 0]]) + add, {add: 4, add + 1: 0, add + 3: 255}
         assert translate(raw, ids, "a").tolist() == [[255, 0], [0, 4]]
-        with pytest.raises(UserError, match=rf"no class: {add + 3} \(1 pixel, first at row 0, column 0\)"):
+        with pytest.raises(UserError, match=rf"without a class: {add + 3} \(1 pixel, first at row 0, column 0\)"):
             translate(raw, {add: 4, add + 1: 0}, "a")
 
     def test_colours(self):
         picture = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
         assert translate_colours(picture, {(4, 5, 6): 0, (1, 2, 3): 9}, "a").tolist() == [[9, 0]]
-        with pytest.raises(UserError, match=r"colours that are no class: \[4, 5, 6\] \(1 pixel, "):
+        with pytest.raises(UserError, match=r"colours without a class: \[4, 5, 6\] \(1 pixel, "):
             translate_colours(picture, {(1, 2, 3): 9}, "a")
 
-    def test_the_ignored_id_is_no_class(self):
+    def test_ignored_id_is_not_a_class(self):
         assert class_table(["a"] * 255).ignore == 255
         assert class_table(["a"] * 256).ignore == 65535

@@ -1,4 +1,4 @@
-"""Shards: what tar and WebDataset read, and the same samples as the plain folder."""
+"""Shards: valid tar and WebDataset files with the same samples as the plain folder."""
 
 import io
 import json
@@ -47,13 +47,13 @@ def data(root):
 
 
 def picture(path, value, size=(8, 8)):
-    """Write a small grey picture that no other value gives."""
+    """Write a small grey picture of one value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full(size, value, np.uint8))
 
 
 class TestWriting:
-    def test_files_of_a_sample_lie_together_in_full_shards(self, city):
+    def test_files_of_a_sample_are_neighbours_in_full_shards(self, city):
         seen = []
         for shard in sorted(city[1].glob("train-*.tar")):
             assert shard.stat().st_size <= SMALLEST_SHARD
@@ -78,12 +78,12 @@ class TestWriting:
         for shard in city[1].iterdir():
             assert shard.read_bytes() == (tmp_path / "again" / shard.name).read_bytes()
 
-    def test_it_goes_on_where_it_was_stopped(self, city, tmp_path):
+    def test_stopped_packing_is_resumed(self, city, tmp_path):
         first = write_shards(city[0], tmp_path, SMALLEST_SHARD)
         index_file(first.paths[1]).unlink()
         (city[0] / "train_img" / "00000.png").touch()  # younger than its shard
         again = write_shards(city[0], tmp_path, SMALLEST_SHARD)
-        assert again.paths == first.paths and set(first.paths) - set(again.passed_over) == {first.paths[1]}
+        assert again.paths == first.paths and set(first.paths) - set(again.skipped) == {first.paths[1]}
 
     def test_names_with_dots_long_ones_and_sub_folders(self, tmp_path):
         names = ["a.b 100%/x.1_leftImg8bit.png", f"{'long' * 30}.png", "ü.PNG"]
@@ -103,18 +103,18 @@ class TestWriting:
 
     @pytest.mark.parametrize("kind", ["nothing", "small", "same", "other", "twins"])
     def test_mistakes(self, city, tmp_path, kind):
-        folder, out, size, words = city[0], tmp_path / "out", 1 << 20, "has no pictures in folders as train_label/"
+        folder, out, size, words = city[0], tmp_path / "out", 1 << 20, "contains no pictures in train_label/"
         if kind == "nothing":
             folder = tmp_path
         elif kind == "small":
             size, words = 1000, "give at least 65536"
         elif kind == "same":
-            out, words = folder, "give the shards a folder of their own"
+            out, words = folder, "is the training folder itself"
         elif kind == "other":
             picture(out / "mine.png", 1)
-            words = "holds something else (mine.png)"
+            words = "contains other files (mine.png)"
         else:
-            folder, words = tmp_path / "in", "would both be 1.A.png"
+            folder, words = tmp_path / "in", "gets the same name in the shard as trainA/1.PNG: 1.A.png"
             picture(folder / "trainA" / "1.png", 1)
             picture(folder / "trainA" / "1.PNG", 1)
         with pytest.raises(UserError) as caught:
@@ -169,7 +169,7 @@ class TestReading:
                 for name, path in one.paths.items():
                     assert Path(path).read_bytes() == load(other.paths[name])[0]
 
-    def test_shards_of_others_need_no_index(self, tmp_path):
+    def test_foreign_shards_need_no_index(self, tmp_path):
         _, content = cv2.imencode(".png", np.full((4, 6), 7, np.uint8))
         with tarfile.open(tmp_path / "train-0001.tar", "w", format=tarfile.PAX_FORMAT) as tar:
             for name in ("./straße/x.label.png", "./straße/x.img.png", "./straße/x.json"):
@@ -201,7 +201,7 @@ class TestDamage:
         return tmp_path / "train-000000.tar"
 
     def message(self, shard):
-        """Return what reading all of the folder says."""
+        """Return the error message from reading all samples of the folder."""
         with pytest.raises(UserError) as caught:
             for sample in find_samples(data(shard.parent), "train", FIELDS):
                 for path in sample.paths.values():
@@ -237,7 +237,7 @@ class TestDamage:
         picture(shard.parent / "train_img" / "1.png", 1)
         assert "train_img: is a folder, and shards beside it hold one of that name" in self.message(shard)
 
-    def test_archives_beside_plain_folders_are_no_shards(self, city, tmp_path):
+    def test_archives_beside_plain_folders_are_not_shards(self, city, tmp_path):
         shutil.copytree(city[0], tmp_path / "data")
         for name in ("train_img.tar", "archive-2024.tar"):
             with tarfile.open(tmp_path / "data" / name, "w") as tar:

@@ -1,4 +1,4 @@
-"""The xml files of the first LabelMe, as what its json files say today."""
+"""Convert XML files of the first LabelMe to the keys of its JSON files."""
 
 import base64
 from pathlib import Path
@@ -9,13 +9,13 @@ from hdtrans.common.errors import UserError
 from hdtrans.prepare.sources.documents import read_xml
 
 
-def as_json(path: Path) -> dict[str, Any]:
-    """Return the picture and the shapes of an xml file under the keys of a json file; deleted ones are left out.
+def xml_as_json(path: Path) -> dict[str, Any]:
+    """Read an XML file into the keys of a LabelMe JSON file, without deleted objects.
 
-    Annotations/SUB/x.xml belongs to Images/SUB/, and its masks lie in Masks/SUB/.
+    Annotations/SUB/x.xml belongs to a photo in Images/SUB/ and masks in Masks/SUB/.
 
     Raises:
-        UserError: naming the file and what it lacks.
+        UserError: the file or a mask cannot be read, or a value is missing.
     """
     tree = read_xml(path)
     photos = masks = path.parent
@@ -25,9 +25,9 @@ def as_json(path: Path) -> dict[str, Any]:
             photos, masks = folder.with_name("Images") / inside, folder.with_name("Masks") / inside
             break
     shapes = []
-    for place, thing in enumerate(tree.findall("object")):
+    for index, thing in enumerate(tree.findall("object")):
         if _text(thing, "deleted", "0") != "1":
-            shapes.append(_shape(thing, masks, f"{path}: object {place}"))
+            shapes.append(_shape(thing, masks, f"{path}: object {index}"))
     return {
         "imagePath": str(photos / _text(tree, "filename")),
         "imageHeight": _integer(tree, "imagesize/nrows", str(path)),

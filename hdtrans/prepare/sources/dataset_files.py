@@ -1,0 +1,132 @@
+"""Find the files of a data set: folders by usual names, photos by stem, splits by folder names."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.io.header import EXTENSIONS
+from hdtrans.data.pairing import natural
+from hdtrans.prepare.sources.source import Item
+
+PHOTOS = tuple(ending for ending in EXTENSIONS if ending != ".npy")
+
+_SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+_SPLIT = re.compile(r"(training|train|validation|valid|val|testing|test)(?![a-z])")
+_MOST_SHOWN = 10
+
+
+def split_of(*names: str) -> str | None:
+    """Return the split (`train`, `val`, `test`) in the first name that contains one, such as train2017; else None."""
+    for name in names:
+        for part in re.split(r"[/_.\-]", name.lower()):
+            if match := _SPLIT.match(part):
+                return _SPLITS.get(match[1], match[1])
+    return None
+
+
+def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
+    """Return the files below a folder with these endings, in natural order, without hidden ones."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, n) for n in names if not n.startswith(".") and n.lower().endswith(tuple(endings))]
+    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def option_path(root: Path, name: str) -> Path:
+    """Resolve a path from an option: as given if it exists, else below the data set."""
+    return Path(name).resolve() if Path(name).exists() else root / name
+
+
+def check_folder(root: Path, name: str, option: str, advice: str = "") -> None:
+    """Raise UserError unless `root` has the sub-folder `name`.
+
+    Args:
+        root: data set folder.
+        name: sub-folder.
+        option: command-line option, for the message.
+        advice: expected layout, starting with `; `, or ''.
+    """
+    if not (root / name).is_dir():
+        raise UserError(
+            f"{option} {root / name}: no such folder{advice}. {listing(root)}{nearest(name, folder_names_in(root))}"
+        )
+
+
+def first_existing(root: Path, names: Sequence[str], description: str) -> Path:
+    """Return the first existing file or folder of `names` below `root`; raise UserError with a listing if none."""
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise UserError(
+        f"{root}: contains no {description}; expected {' or '.join(names)}. "
+        f"{listing(root)}{nearest(names[0], _entries(root))}"
+    )
+
+
+def listing(root: Path) -> str:
+    """Return a sentence with the first entries of a folder, for messages."""
+    if not root.is_dir():
+        return f"No such folder: {root}."
+    entries = _entries(root)
+    more = f" and {len(entries) - _MOST_SHOWN} more" if len(entries) > _MOST_SHOWN else ""
+    return f"Found: {', '.join(entries[:_MOST_SHOWN]) or 'nothing'}{more}."
+
+
+def folder_names_in(root: Path) -> list[str]:
+    """Return the names of the sub-folders, without hidden ones."""
+    return [entry[:-1] for entry in _entries(root) if entry.endswith("/")]
+
+
+class PhotoIndex:
+    """Photos below a folder, by path without extension."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files_under(folder)}
+
+    def find(self, stem: str) -> Path | None:
+        """Return the photo with this stem, or None if the folder has no photo at all.
+
+        If only this one is missing, the result is its expected path, so that reading it reports the missing file.
+        """
+        suffix = next((path.suffix for path in self.paths.values()), None)
+        return self.paths.get(stem) or (self.folder / f"{stem}{suffix}" if suffix else None)
+
+
+class ListedSource:
+    """Source whose item list stays in the parent process; workers get items one by one."""
+
+    _items: list[Item]
+
+    def items(self) -> list[Item]:
+        """Return all items, in natural order of their names."""
+        return self._items
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the items, which can contain all annotations of a large data set."""
+        return {name: value for name, value in vars(self).items() if name != "_items"}
+
+
+def sorted_items(items: Iterable[Item], root: Path) -> list[Item]:
+    """Sort items naturally by name; raise UserError if there are none, or two of one name in a split."""
+    found = sorted(items, key=lambda item: natural(item.name))
+    twins = [key for key, count in Counter((item.split, item.name) for item in found).items() if count > 1]
+    if not found:
+        raise UserError(f"{root}: contains no annotated picture. {listing(root)}")
+    if twins:
+        raise UserError(
+            f"{root}: {len(twins)} name(s) belong to two pictures of one split, first {twins[0][1]!r}; rename one"
+        )
+    return found
+
+
+def _entries(root: Path) -> list[str]:
+    if not root.is_dir():
+        return []
+    names = (f"{entry.name}/" if entry.is_dir() else entry.name for entry in os.scandir(root))
+    return sorted((name for name in names if not name.startswith(".")), key=natural)
