@@ -36,7 +36,7 @@ def open_source(root: Path, options: Namespace) -> "Ade20k":
 
 def challenge_classes() -> tuple[list[str], dict[int, int]]:
     """Return the names of the 150 classes, and the place of each index of the full data set that is one of them."""
-    text = resources.files("hdtrans.prepare").joinpath("ade20k_150.txt").read_text(encoding="utf-8")
+    text = resources.files("hdtrans.prepare.formats").joinpath("ade20k_150.txt").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     places = {int(raw): place for place, (raws, _) in enumerate(rows) for raw in raws.split(",")}
     return [name for _, name in rows], places
