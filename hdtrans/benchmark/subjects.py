@@ -144,4 +144,4 @@ def _named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _batch(scene: Scene, count: int) -> Batch:
     fields: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in scene.items()}
-    return collate([Sample("scene", 0, **fields)] * count)
+    return collate([Sample("scene", 0, fields)] * count)

@@ -8,7 +8,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.config.inputs import Inputs, lead
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
-from hdtrans.data.kinds.base import PHOTO, DataKind
+from hdtrans.data.kinds.base import DataKind
 from hdtrans.evaluation.pairs import Places
 
 
@@ -38,7 +38,7 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     first = lead(inputs)
     target = next(each for each in inputs if each.role == "target")
     needed = data.needed({each.field for each in inputs if each.from_data and each.role != "target"})
-    samples = _samples(data, needed, data.test if split is None else split)
+    samples = _samples(data, needed, target.field, data.test if split is None else split)
     given, truth = _sides(data, samples, first.field, target.field)
     labels = given if first.values == "classes" else None
     extra = {
@@ -52,13 +52,13 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     return RunFiles(given, extra, places)
 
 
-def _samples(data: DataKind, needed: Collection[str], split: str) -> list[SampleFiles]:
+def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str) -> list[SampleFiles]:
     if split == "validation" and data.validation is not None:
-        fields = {*needed, PHOTO}
+        fields = {*needed, wanted}
         return hold_back(data, find_samples(data, data.train, fields), fields)[1]
     if "segmentation" in data.metrics:  # a metric that needs no true picture
-        return find_samples(data, split, needed, optional=[PHOTO])
-    return find_samples(data, split, {*needed, PHOTO})
+        return find_samples(data, split, needed, optional=[wanted])
+    return find_samples(data, split, {*needed, wanted})
 
 
 def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) -> tuple[list[Path], list[Path] | None]:

@@ -188,16 +188,21 @@ class Translator:
         """Clusters of the features of each class, where `hdtrans encode_styles` has made some."""
         return self.style_encoder.styles if self.features else None
 
+    def need_styles(self) -> Styles:
+        """Return the styles; raise UserError where there are none."""
+        return self.style_encoder.need_styles()
+
     @cached_property
     def style_encoder(self) -> StyleEncoder:
         """The encoder and the styles of a model with `features`."""
         if not self.features:
             raise UserError("this model cannot encode a picture: it was trained without features")
-        encoder = StyleEncoder(self.method, self.target, self.precision, self.device)
         checkpoint, published = self._styles_of
-        if self.method.style is not None and self.method.style.prior == "clusters":
-            encoder.styles = published if checkpoint.suffix in FORMS else Styles.load(checkpoint, self.weights)
-        return encoder
+
+        def find() -> Styles | None:
+            return published if checkpoint.suffix in FORMS else Styles.load(checkpoint, self.weights)
+
+        return StyleEncoder(self.method, self.target, self.precision, self.device, find)
 
     @property
     def encoder(self) -> nn.Module:

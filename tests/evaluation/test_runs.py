@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hdtrans.cli import run_tool
+from hdtrans.config.registry import method_module
 from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.evaluation.run_files import run_files
 from tests.inference.test_kinds import folders, paint, recipe
@@ -49,7 +50,8 @@ def test_unpaired_sides(tmp_path: Path, route: str, inputs: str, truth: str) -> 
         for name in names:
             paint(tmp_path / side, name)
     data = Unpaired(kind="unpaired", root=tmp_path)
-    files = run_files(data, {"source"}, route, None, tmp_path / "out")
+    inputs_of = method_module("cyclegan").Config(kind="cyclegan").inputs(data, route)
+    files = run_files(data, inputs_of, route, None, tmp_path / "out")
     assert {file.parent.name for file in files.inputs} == {inputs}
     assert isinstance(files.places.truth, list) and {file.parent.name for file in files.places.truth} == {truth}
     assert not files.places.paired and len(files.inputs) + len(files.places.truth) == 4

@@ -7,13 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.config.data import Data
-
 from hdtrans.data.derived import lab_of
+from hdtrans.data.kinds.photos import Section as Photos
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference.folder.results import file_ending
 from hdtrans.inference.translator import Translator
@@ -136,7 +134,7 @@ def test_one_side_of_pairs_is_read_where_it_is_ready(tmp_path: Path, capsys: pyt
 
 def test_a_picture_of_other_channels(enlarger: Path) -> None:
     translator = Translator.load(enlarger)
-    with pytest.raises(UserError, match=r"picture: has 5 channel\(s\), but 3 are wanted"):
+    with pytest.raises(UserError, match=r"source: has 5 channel\(s\), but 3 are wanted"):
         translator(np.zeros((8, 8, 5), np.uint8))
     colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     rgba = np.concatenate([colour, colour[..., :1]], 2)
@@ -153,13 +151,13 @@ def test_pictures_of_more_bits(enlarger: Path) -> None:
     whole = translator(colour).astype(int)
     for same in (wide, wide.astype(np.int32), colour / 127.5 - 1, (colour / 127.5 - 1).astype(np.float32)):
         assert abs(translator(same) - whole).max() <= 1
-    with pytest.raises(UserError, match=r"picture: holds floating point values from 0 to 255.*\[-1, 1\]"):
+    with pytest.raises(UserError, match=r"source: holds floating point values from 0 to 255.*\[-1, 1\]"):
         translator(np.array([[0.0, 255.0]]))
-    with pytest.raises(UserError, match=r"picture: has shape \(8, 8, 3\) and type int64"):
+    with pytest.raises(UserError, match=r"source: has shape \(8, 8, 3\) and type int64"):
         translator(colour.astype(np.int64))
     with pytest.raises(UserError, match="instance: this model reads no instance map"):
         translator(colour, np.zeros((8, 8), np.int32))
-    with pytest.raises(UserError, match="picture: is of type list; a numpy array is wanted"):
+    with pytest.raises(UserError, match="source: is of type list; a numpy array is wanted"):
         translator(colour.tolist())  # type: ignore[arg-type]
 
 
@@ -188,7 +186,7 @@ def test_pictures_of_16_bits(enlarger: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_colours_of_16_bits() -> None:
-    data = TypeAdapter(Data).validate_python({"kind": "photos", "root": ".", "input": {"kind": "lab"}})
+    data = Photos.model_validate({"kind": "photos", "root": ".", "input": {"kind": "lab"}})
     picture = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.int32)
     lightness, colours = lab_of(picture)
     back = data.result_of({"source": lightness}, torch.from_numpy(colours.transpose(2, 0, 1)), bits=16)

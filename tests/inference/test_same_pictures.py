@@ -106,8 +106,10 @@ def test_translator_and_infer_give_the_same_bytes_in_fp32(
 
 
 def _not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    restore = translators._restore
-    monkeypatch.setattr(translators, "_restore", lambda recipe, state, averaged: restore(recipe, state, False))
+    restore = translators.restore
+    monkeypatch.setattr(
+        translators, "restore", lambda file, device, averaged, *more: restore(file, device, False, *more)
+    )
 
 
 def _as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class StyleSource:
         if self.whole:
             return self.text
         if spec.prior == "clusters":
-            self.translator.style_encoder.need_styles()
+            self.translator.need_styles()
         return Style("sample" if self.text == "sample" else "mean")
 
     def note(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,18 +34,30 @@ class StyleEncoder:
         photo: the photo that the encoder takes.
         precision: of the networks.
         device: of the networks.
+        find_styles: reads the clusters of training objects, when they are first needed.
 
     Attributes:
         spec: form of the style.
-        styles: clusters of training objects; None where there are none.
     """
 
-    def __init__(self, method: Method, photo: inputs.Input, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self,
+        method: Method,
+        photo: inputs.Input,
+        precision: Precision,
+        device: torch.device,
+        find_styles: Callable[[], Styles | None],
+    ) -> None:
         assert method.style is not None
         self.method, self.photo, self.precision, self.device = method, photo, precision, device
         self.spec = method.style
-        self.styles: Styles | None = None
+        self._find_styles = find_styles
         self._encoder = self._ready()
+
+    @cached_property
+    def styles(self) -> Styles | None:
+        """Clusters of training objects; None where there are none."""
+        return self._find_styles() if self.spec.prior == "clusters" else None
 
     def _ready(self) -> nn.Module | None:
         """Return the encoder; None where the model has none, or its weights are not there."""

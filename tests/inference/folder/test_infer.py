@@ -74,7 +74,7 @@ def test_same_weights_same_picture_as_the_network(place: Path) -> None:
 def test_arrays_that_cannot_be_translated(place: Path, labels_only: Path) -> None:
     label = np.zeros((8, 8), np.uint8)
     translator = Translator.load(place / "run")
-    with pytest.raises(UserError, match="instance was not given"):
+    with pytest.raises(UserError, match="instance: this model needs it, and it was not given"):
         translator(label=label)
     with pytest.raises(UserError, match="different sizes: label 8x8, instance 9x8"):
         translator(label=label, instance=np.zeros((8, 9), np.int32))

@@ -195,7 +195,7 @@ def test_a_model_of_pictures_takes_styles(tmp_path: Path) -> None:
     ids = random.integers(0, 3, (24, 32), dtype=np.int32)
     features = model.encode(photo, ids)
     assert apart(model(source, ids, style=photo), model(source, ids, style=features)) == 0
-    styled = model.dress(model.check(source, ids), (photo, other, ids[::-1].copy()))["features"]
+    styled = model.apply_style(model.check(source, ids), (photo, other, ids[::-1].copy()))["features"]
     assert np.ptp(styled.reshape(-1, 2), 0).max() == 0
     with pytest.raises(UserError, match="run hdtrans encode_styles"):
         model(source, ids)
@@ -367,7 +367,7 @@ def test_a_model_without_styles_takes_them_from_pictures(place: Path) -> None:
     with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or give a picture"):
         bare(label, instance)
     one = (photo, np.zeros_like(label), np.zeros_like(instance))
-    features = bare.dress(bare.check(label, instance), one)["features"]
+    features = bare.apply_style(bare.check(label, instance), one)["features"]
     assert np.ptp(features.reshape(-1, 2), 0).max() == 0, "classes that the picture lacks take its mean"
     bare(label, instance, style=photo)
 
