@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "networks": ("config.networks", "common"),
     "losses": ("common",),
     "data": ("config", "common"),
-    "methods": ("networks", "losses", "methods.base", "methods.history", "config", "data.batch", "common"),
+    "methods": ("networks", "losses", "methods.base", "methods.history", "config", "data.batch", "data.fields", "common"),
     "engine": ("methods.base", "data", "config", "common"),
     "inference": (
         "networks.kernels.prepacked",

@@ -194,15 +194,9 @@ class Config(MethodSection):
 
     def channels(self, data: Data) -> Condition:
         """Return the module that makes the condition from such data."""
-        labels, source = data.fields.get("label"), data.fields.get("source")
-        return Condition(
-            labels.size or 0 if labels else 0,
-            source.size or 0 if source else 0,
-            data.ignore if labels else None,
-            self.condition.ignored,
-            self.condition.boundary,
-            self.features.count if self.features else 0,
-        )
+        labels, channels = (data.fields[name].size or 0 if name in data.fields else 0 for name in ("label", "source"))
+        ignore, features = data.ignore if labels else None, self.features.count if self.features else 0
+        return Condition(labels, channels, ignore, self.condition.ignored, self.condition.boundary, features)
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:

@@ -155,7 +155,7 @@ def test_pictures_of_more_bits(enlarger: Path) -> None:
         translator(np.array([[0.0, 255.0]]))
     with pytest.raises(UserError, match=r"source: has shape \(8, 8, 3\) and type int64"):
         translator(colour.astype(np.int64))
-    with pytest.raises(UserError, match="instance: this model reads no instance map"):
+    with pytest.raises(UserError, match="instance: this model does not read it; leave it out"):
         translator(colour, np.zeros((8, 8), np.int32))
     with pytest.raises(UserError, match="source: is of type list; a numpy array is wanted"):
         translator(colour.tolist())  # type: ignore[arg-type]
