@@ -8,6 +8,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.config.inputs import Inputs, lead
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.evaluation.pairs import Places
 
@@ -38,11 +39,15 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     first = lead(inputs)
     target = next(each for each in inputs if each.role == "target")
     needed = data.needed({each.field for each in inputs if each.from_data and each.role != "target"})
-    samples = _samples(data, needed, target.field, data.test if split is None else split)
+    index, split = Index(data.root), data.test if split is None else split
+    samples = _samples(data, needed, target.field, split, index)
     given, truth = _sides(data, samples, first.field, target.field)
     labels = given if first.values == "classes" else None
+    held = split == "validation" and data.validation is not None
+    start = (data.validation if isinstance(data.validation, str) else data.train) if held else split
+    folders = data.folders(start, index)
     extra = {
-        each.name: Path(samples[0].paths[each.field]).parent
+        each.name: data.root / folders[each.field]
         for each in inputs
         if each.field in needed and each.name != first.name and each.field in samples[0].paths
     }
@@ -52,13 +57,13 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     return RunFiles(given, extra, places)
 
 
-def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str) -> list[SampleFiles]:
+def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str, index: Index) -> list[SampleFiles]:
     if split == "validation" and data.validation is not None:
         fields = {*needed, wanted}
-        return hold_back(data, find_samples(data, data.train, fields), fields)[1]
+        return hold_back(data, find_samples(data, data.train, fields, index=index), fields, index)[1]
     if "segmentation" in data.metrics:  # a metric that needs no true picture
-        return find_samples(data, split, needed, optional=[wanted])
-    return find_samples(data, split, {*needed, wanted})
+        return find_samples(data, split, needed, [wanted], index)
+    return find_samples(data, split, {*needed, wanted}, index=index)
 
 
 def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) -> tuple[list[Path], list[Path] | None]:

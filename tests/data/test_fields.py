@@ -360,7 +360,7 @@ class TestSamples:
 
     def test_rows_without_files_and_tables_without_rows(self, data: Faces) -> None:
         (data.root / "train_attributes.csv").write_text("name,a,b\n2,1,0\n3,1,0\n", encoding="utf-8")
-        with pytest.raises(UserError, match=r"train_attributes\.csv/ \(attributes\) lacks the partner of 1 file"):
+        with pytest.raises(UserError, match=r"  train_attributes\.csv \(attributes\) lacks the partner of 1 file"):
             find_samples(data, "train", self.FIELDS)
         (data.root / "train_attributes.csv").write_text("name,a,b\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"train_attributes\.csv: has no rows"):
