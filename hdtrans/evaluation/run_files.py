@@ -1,6 +1,7 @@
 """Files of a run's training folder that are translated to score the run, and what they are scored against."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hdtrans.config.inputs import Inputs, lead
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
 from hdtrans.data.index import Index
+from hdtrans.data.io.tables import split_row
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.evaluation.pairs import Places
 
@@ -43,11 +45,8 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     samples = _samples(data, needed, target.field, split, index)
     given, truth = _sides(data, samples, first.field, target.field)
     labels = given if first.values == "classes" else None
-    held = split == "validation" and data.validation is not None
-    start = (data.validation if isinstance(data.validation, str) else data.train) if held else split
-    folders = data.folders(start, index)
     extra = {
-        each.name: data.root / folders[each.field]
+        each.name: _place([sample.paths[each.field] for sample in samples])
         for each in inputs
         if each.field in needed and each.name != first.name and each.field in samples[0].paths
     }
@@ -64,6 +63,12 @@ def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str, i
     if "segmentation" in data.metrics:  # a metric that needs no true picture
         return find_samples(data, split, needed, [wanted], index)
     return find_samples(data, split, {*needed, wanted}, index=index)
+
+
+def _place(paths: Sequence[str]) -> Path:
+    """Return the table, or the folder, that holds all files of one role, as deep as the inputs' own lies."""
+    table, _ = split_row(paths[0])
+    return Path(table or os.path.commonpath({os.path.dirname(path) for path in paths}))
 
 
 def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) -> tuple[list[Path], list[Path] | None]:
