@@ -142,23 +142,16 @@ class Image(FieldKind):
     spatial = has_file = True
 
     def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
-        if spec.values == "binary":
-            return _mask(read_label(path, loaded))
         assert spec.size is not None
         return read_picture(path, spec.size, loaded)
 
     def problem(self, spec: Spec, header: Header) -> str:
-        if spec.values == "binary":
-            return label_problem(header)
         assert spec.size is not None
         return picture_problem(header, spec.size)
 
     def checked(self, spec: Spec, name: str, given: object) -> Array:
-        array = as_array(name, given)
-        if spec.values == "binary" and array.dtype.kind in "iub":
-            return _mask(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
         assert spec.size is not None
-        return as_picture(array, spec.size, name)
+        return as_picture(as_array(name, given), spec.size, name)
 
     def moved(self, plan: Plan, array: Array, size: tuple[int, int], mirror: Sequence[int] | None = None) -> Array:
         return plan.picture(array)
@@ -190,6 +183,31 @@ class Image(FieldKind):
         return {0: BATCH, 2: HEIGHT, 3: WIDTH}
 
 
+class Mask(Image):
+    """A mask, an image of one channel: (H, W, 1) uint8, 255 where the file is not 0. It is moved as ids are."""
+
+    def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
+        return _mask(read_label(path, loaded))
+
+    def problem(self, spec: Spec, header: Header) -> str:
+        return label_problem(header)
+
+    def checked(self, spec: Spec, name: str, given: object) -> Array:
+        array = as_array(name, given)
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[..., 0]
+        if array.ndim != 2 or not array.size or array.dtype.kind not in "iubf":
+            raise UserError(f"{name}: has shape {array.shape} and type {array.dtype}; a mask (H, W) is expected")
+        if array.dtype.kind == "f":
+            if not (np.abs(array) == 1).all():
+                raise UserError(f"{name}: holds floating point values other than -1 and 1; give a mask as booleans")
+            array = array > 0
+        return _mask(array)
+
+    def moved(self, plan: Plan, array: Array, size: tuple[int, int], mirror: Sequence[int] | None = None) -> Array:
+        return plan.map(array[..., 0])[..., None]
+
+
 class Vector(FieldKind):
     """`size` numbers for the whole picture: (N,) float32."""
 
@@ -198,8 +216,12 @@ class Vector(FieldKind):
 
     def checked(self, spec: Spec, name: str, given: object) -> Array:
         array = _numbers(name, given, "a list or array of numbers")
-        if array.shape != (spec.size,) or not np.isfinite(array).all():
-            raise UserError(f"{name}: has shape {array.shape}; {spec.size} finite numbers are expected")
+        if array.shape != (spec.size,):
+            raise UserError(f"{name}: has shape {array.shape}; {spec.size} numbers are expected")
+        if not np.isfinite(array).all():
+            raise UserError(f"{name}: has numbers that are missing or not finite; {spec.size} numbers are expected")
+        if spec.values == "symmetric" and np.abs(array).max() > 1:
+            raise UserError(f"{name}: holds numbers from {array.min():g} to {array.max():g}; allowed are -1 to 1")
         return array
 
     def placeholder(self, spec: Spec, batch: int, height: int, width: int) -> Tensor:
@@ -275,10 +297,12 @@ KINDS: Mapping[str, FieldKind] = {
 }
 """The kinds of field by name."""
 
+_MASK = Mask()
+
 
 def kind_of(spec: Spec) -> FieldKind:
     """Return the kind of a field or input."""
-    return KINDS[spec.kind]
+    return _MASK if spec.kind == "image" and spec.values == "binary" else KINDS[spec.kind]
 
 
 def as_floats(picture: Tensor, dtype: torch.dtype) -> Tensor:

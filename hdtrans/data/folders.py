@@ -280,7 +280,7 @@ def _check_partners(root: Path, folders: Mapping[str, Folder], keys: Mapping[str
         lacking = sorted(everything - files[field].keys(), key=natural)
         if not lacking:
             continue
-        lines.append(f"  {folder.path.name}/ ({field}) lacks the partner of {len(lacking)} file(s):")
+        lines.append(f"  {slashed([folder.path.name])} ({field}) lacks the partner of {len(lacking)} file(s):")
         alone = sorted(files[field].keys() - complete)[:_MOST_COMPARED]
         for key in lacking[:_MOST_SHOWN]:
             owner = next(other for other in folders if key in files[other])

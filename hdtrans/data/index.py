@@ -4,11 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest, shown
 from hdtrans.data.io.header import EXTENSIONS
-from hdtrans.data.io.shards import is_folder, shard_files, shard_folders
+from hdtrans.data.io.shards import shard_files, shard_folders
 from hdtrans.data.io.tables import ENDING, is_table, read_table
 
 _MOST_SHOWN = 20
@@ -50,22 +51,24 @@ class Index:
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
             raise UserError(f"data.root: there is no folder {shown(root)}.{nearest(root.name, siblings)}")
         self.root = root
-        self._folders: list[str] | None = None
         self._scanned: dict[str, Folder] = {}
         self._there: dict[str, bool] = {}
 
-    @property
+    @cached_property
     def folders(self) -> list[str]:
         """The names of all folders, on the disk or in shards, and of all tables, sorted."""
-        if self._folders is None:
-            self._folders = folders_in(self.root)
-        return self._folders
+        return folders_in(self.root)
 
     def has(self, name: str) -> bool:
         """Return whether there is such a folder, on the disk or in shards, or such a table."""
         if name not in self._there:
-            self._there[name] = is_folder(self.root / name) or is_table(self.root / name)
+            path = self.root / name
+            self._there[name] = path.is_dir() or is_table(path) or name in self._shard_folders
         return self._there[name]
+
+    @cached_property
+    def _shard_folders(self) -> set[str]:
+        return shard_folders(self.root)
 
     def scan(self, name: str) -> Folder:
         """Return the files of a folder or table; of '' those in the root itself, without sub-folders."""
@@ -130,7 +133,9 @@ def _in_shards(root: Path, places: Mapping[str, str]) -> Folder:
 
 
 def nothing_found(folder: Folder) -> str:
-    """Return the message that a folder has no pictures, with the files it has."""
+    """Return the message that a folder has no pictures, with the files it has, or that a table has no rows."""
+    if is_table(folder.path):
+        return f"{shown(folder.path)}: has no rows"
     kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
     other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
     there = folders_in(folder.path.parent)

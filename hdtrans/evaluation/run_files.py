@@ -1,6 +1,7 @@
 """Files of a run's training folder that are translated to score the run, and what they are scored against."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from hdtrans.common.errors import UserError
 from hdtrans.config.inputs import Inputs, lead
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.index import Index
+from hdtrans.data.io.tables import split_row
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.evaluation.pairs import Places
 
@@ -38,11 +41,12 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     first = lead(inputs)
     target = next(each for each in inputs if each.role == "target")
     needed = data.needed({each.field for each in inputs if each.from_data and each.role != "target"})
-    samples = _samples(data, needed, target.field, data.test if split is None else split)
+    index, split = Index(data.root), data.test if split is None else split
+    samples = _samples(data, needed, target.field, split, index)
     given, truth = _sides(data, samples, first.field, target.field)
     labels = given if first.values == "classes" else None
     extra = {
-        each.name: Path(samples[0].paths[each.field]).parent
+        each.name: _place([sample.paths[each.field] for sample in samples])
         for each in inputs
         if each.field in needed and each.name != first.name and each.field in samples[0].paths
     }
@@ -52,13 +56,19 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     return RunFiles(given, extra, places)
 
 
-def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str) -> list[SampleFiles]:
+def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str, index: Index) -> list[SampleFiles]:
     if split == "validation" and data.validation is not None:
         fields = {*needed, wanted}
-        return hold_back(data, find_samples(data, data.train, fields), fields)[1]
+        return hold_back(data, find_samples(data, data.train, fields, index=index), fields, index)[1]
     if "segmentation" in data.metrics:  # a metric that needs no true picture
-        return find_samples(data, split, needed, optional=[wanted])
-    return find_samples(data, split, {*needed, wanted})
+        return find_samples(data, split, needed, [wanted], index)
+    return find_samples(data, split, {*needed, wanted}, index=index)
+
+
+def _place(paths: Sequence[str]) -> Path:
+    """Return the table, or the folder, that holds all files of one role, as deep as the inputs' own lies."""
+    table, _ = split_row(paths[0])
+    return Path(table or os.path.commonpath({os.path.dirname(path) for path in paths}))
 
 
 def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) -> tuple[list[Path], list[Path] | None]:

@@ -112,4 +112,5 @@ def _item(data: DataKind, batch: Batch, picture: Tensor) -> Item:
         for name, x in batch.fields.items()
     }
     truth = data.true_result(given, as_floats(batch[PHOTO][0], torch.float32)) if PHOTO in batch.fields else None
-    return Item(batch.names[0], data.result_of(given, picture[0]), truth, given.get("label"))
+    maps = [given[name] for name, spec in data.fields.items() if spec.values == "classes" and name in given]
+    return Item(batch.names[0], data.result_of(given, picture[0]), truth, maps[0] if maps else None)

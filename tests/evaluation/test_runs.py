@@ -8,8 +8,10 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.config.registry import method_module
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.unpaired import Section as Unpaired
 from hdtrans.evaluation.run_files import run_files
+from hdtrans.inference.folder.files import Folders
 from tests.inference.test_kinds import folders, paint, recipe
 from tests.small_runs import train_values
 
@@ -55,3 +57,19 @@ def test_unpaired_sides(tmp_path: Path, route: str, inputs: str, truth: str) -> 
     assert {file.parent.name for file in files.inputs} == {inputs}
     assert isinstance(files.places.truth, list) and {file.parent.name for file in files.places.truth} == {truth}
     assert not files.places.paired and len(files.inputs) + len(files.places.truth) == 4
+
+
+@pytest.mark.parametrize(("split", "start"), [(None, "test"), ("train", "train"), ("validation", "train")])
+def test_folders_of_further_inputs(tmp_path: Path, split: str | None, start: str) -> None:
+    """Cities have sub-folders of their own; every label map finds its instance map, also where all are of one city."""
+    for name in ("train", "test"):
+        for ending in ("label", "inst", "img"):
+            for sample in ("aachen/1", "bochum/2"):
+                paint(tmp_path / f"{name}_{ending}" / Path(sample).parent, Path(sample).name)
+    data = LabelMaps(root=tmp_path, labels=3, validation=0.5)
+    method = method_module("pix2pixhd").Config(kind="pix2pixhd", condition={"boundary": "instance"})
+    files = run_files(data, method.inputs(data), "", split, tmp_path / "out")
+    inputs = [spec for spec in method.inputs(data) if spec.name in ("label", "instance")]
+    assert files.extra == {"instance": tmp_path / f"{start}_inst" / ("aachen" if split == "validation" else "")}
+    named = Folders(files.inputs, files.extra, None, tmp_path / "out").samples(data, {i.name: i for i in inputs}, None)
+    assert all(Path(one.paths["label"]).name == Path(one.paths["instance"]).name for one in named)

@@ -22,6 +22,8 @@ ENDING = ".csv"
 
 Row = npt.NDArray[np.float32]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -52,7 +54,7 @@ def read_table(path: str | Path) -> Table:
 
     Raises:
         UserError: the file cannot be read, a row has another number of cells than the header, a cell is no number, or a
-            name stands twice; the message names the line.
+            name is empty or stands twice; the message names the line.
     """
     try:
         state = os.stat(path)
@@ -87,6 +89,8 @@ def _read(path: str, size: int, changed: int) -> Table:
                 where = f"{shown(path)}: line {reader.line_num}"
                 if len(cells) != len(header):
                     raise UserError(f"{where}: has {len(cells)} cells, but the header has {len(header)}")
+                if not cells[0]:
+                    raise UserError(f"{where}: the name is empty")
                 if cells[0] in rows:
                     raise UserError(f"{where}: the name {shown(cells[0])} stands twice; keep one of the rows")
                 rows[cells[0]] = np.array([_number(cell, where) for cell in cells[1:]], np.float32)
@@ -102,6 +106,6 @@ def _number(cell: str, where: str) -> float:
         number = float(cell)
     except ValueError:
         raise UserError(f"{where}: {cell!r} is no number") from None
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:
         raise UserError(f"{where}: {cell!r} is not finite; leave the cell empty for a missing number")
     return number

@@ -91,7 +91,7 @@ class Section(PictureKind):
     def guess(cls, root: Path, index: Index) -> DataKind | None:
         if not index.has("train"):
             return None
-        files = index.scan("train").files
+        files = sorted(index.scan("train").files)
         step = -(-len(files) // _MOST_PROBED) if files else 1
         headers = []
         for file in files[::step]:

@@ -14,18 +14,15 @@ _LAST = ("picture_pairs", "unpaired", "side_by_side", "photos")
 """Kinds that are tried after all others, in this order: the later, the less they ask of a folder."""
 
 
-def guess(root: Path) -> DataKind:
-    """Return the section `data` that fits the folders in `root`.
+def guess(index: Index) -> DataKind:
+    """Return the section `data` that fits the folders of a training folder.
 
     Where no folder is named `test`, those named `val` take their place.
 
     Raises:
-        UserError: there is no such folder, or nothing in it that looks like training data.
+        UserError: nothing in it looks like training data.
     """
-    if not root.is_dir():
-        raise UserError(f"{shown(root)}: there is no such folder")
-    index = Index(root)
-    data = _kind(root, index)
+    data = _kind(index.root, index)
     if find_everything(data, data.test, data.fields, index)[0]:
         return data
     validating = data.model_copy(update={"test": "val"})

@@ -8,10 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, shown
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.folders import SampleFiles, find_everything
-from hdtrans.data.index import Index
+from hdtrans.data.index import Index, slashed
 from hdtrans.data.kinds.base import PHOTO, DataKind, data_of
 from hdtrans.data.preflight import class_table
 from hdtrans.prepare.check.findings import Facts, find_all
@@ -35,8 +35,11 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
         UserError: there is no such folder, nothing in it that looks like training data, or none of it for training.
     """
     recipe = given if isinstance(given, Recipe) else None
-    data = data_of(recipe) if recipe else guess(Path(str(given)))
-    index = Index(data.root)
+    root = recipe.data.root if recipe else Path(str(given))
+    if recipe is None and not root.is_dir():
+        raise UserError(f"{shown(root)}: there is no such folder")
+    index = Index(root)
+    data = data_of(recipe) if recipe else guess(index)
     fields = recipe.method.reads(data) if recipe else frozenset(_guessed_fields(data))
     wanted, jobs, left = {}, [], []
     for split in _splits(data):
@@ -66,8 +69,8 @@ def _splits(data: DataKind) -> list[str]:
 
 
 def _nothing(data: DataKind, index: Index) -> str:
-    folders = ", ".join(f"{name}/" for name in data.folders(data.train, index).values())
-    there = ", ".join(f"{name}/" for name in index.folders) or "no folder"
+    folders = slashed(data.folders(data.train, index).values())
+    there = slashed(index.folders) or "no folder"
     return (
         f"data.root {data.root}: no pictures to train on; data.kind: {data.kind} with the split {data.train!r} "
         f"(data.train) reads {folders}; there is {there}"

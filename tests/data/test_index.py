@@ -1,0 +1,131 @@
+"""A training folder is scanned once, whatever is asked of it."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hdtrans.common.errors import UserError
+from hdtrans.data.folders import find_everything, find_samples
+from hdtrans.data.holdout import hold_back
+from hdtrans.data.index import Index, two_sides
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.photos import Section as Photos
+from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
+from hdtrans.prepare.writing.shards import SMALLEST_SHARD, write_shards
+
+FIELDS = ("label", "instance", "photo")
+
+
+def paint(file: Path) -> None:
+    """Write a small picture."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), np.zeros((4, 6), np.uint8))
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Path:
+    """Write three splits of label maps, each with a sub-folder."""
+    for split in ("train", "val", "test"):
+        for ending in ("_label", "_inst", "_img"):
+            paint(tmp_path / f"{split}{ending}" / "1.png")
+            paint(tmp_path / f"{split}{ending}" / "night" / "2.png")
+    return tmp_path
+
+
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often each folder is scanned."""
+    counts: Counter[str] = Counter()
+    real = os.scandir
+
+    def counted(path: Any = ".") -> Any:
+        counts[os.path.realpath(path)] += 1
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    return counts
+
+
+class TestScannedOnce:
+    @pytest.mark.parametrize("validation", [None, 0.5, "val"])
+    def test_all_splits_of_a_training(self, city: Path, scans: Counter[str], validation: Any) -> None:
+        data = LabelMaps(root=city, labels=3, validation=validation)
+        index = Index(city)
+        files = find_samples(data, data.train, FIELDS, index=index)
+        train, held = hold_back(data, files, FIELDS, index)
+        test = find_samples(data, data.test, ["label"], ["photo"], index)
+        assert len(train) + len(held) == (4 if validation == "val" else 2) and len(test) == 2
+        below = {path: count for path, count in scans.items() if path != str(city)}
+        splits = 3 if validation == "val" else 2
+        assert set(below.values()) == {1} and sum(path.endswith("night") for path in below) == (3 * splits - 1)
+
+    def test_asking_again_changes_nothing(self, city: Path, scans: Counter[str]) -> None:
+        data, index = LabelMaps(root=city, labels=3), Index(city)
+        first = find_samples(data, "train", FIELDS, index=index)
+        before = {path: n for path, n in scans.items() if path != str(city)}
+        assert find_samples(data, "train", FIELDS, index=index) == first
+        assert find_everything(data, "train", FIELDS, index)[0] == first
+        assert {path: n for path, n in scans.items() if path != str(city)} == before
+
+    def test_the_counting_sees_a_second_scan(self, city: Path, scans: Counter[str]) -> None:
+        """Without the index a folder is scanned for each question."""
+        data = LabelMaps(root=city, labels=3)
+        for _ in range(2):
+            find_samples(data, "train", FIELDS)
+        assert scans[str(city / "train_img")] == 2
+
+    def test_loose_photos(self, tmp_path: Path, scans: Counter[str]) -> None:
+        """The root itself is scanned once for pictures, and its names are looked through once for shards."""
+        for name in ("1.png", "2.png"):
+            paint(tmp_path / name)
+        data = Photos.model_validate({"kind": "photos", "root": tmp_path, "input": {"kind": "grey"}})
+        index = Index(tmp_path)
+        assert len(find_samples(data, "train", ["photo"], index=index)) == 2
+        assert len(find_everything(data, "train", ["photo"], index)[0]) == 2
+        assert scans[str(tmp_path)] == 2
+
+
+class TestIndex:
+    def test_folders_tables_and_hidden_ones(self, city: Path) -> None:
+        (city / ".hidden").mkdir()
+        (city / "train_points.csv").write_text("name,x,y\n1,2,3\n", encoding="utf-8")
+        (city / "notes.txt").write_text("none", encoding="utf-8")
+        index = Index(city)
+        splits = [f"{split}_{end}" for split in ("test", "train", "val") for end in ("img", "inst", "label")]
+        assert index.folders == sorted([*splits, "train_points.csv"])
+        assert index.has("train_points.csv") and index.has("train_img") and not index.has("notes.txt")
+        assert not index.has("train_depth")
+
+    def test_a_table_has_its_rows(self, city: Path) -> None:
+        (city / "train_points.csv").write_text("name,x,y\nnight/2,2,3\n1.png,,\n", encoding="utf-8")
+        folder = Index(city).scan("train_points.csv")
+        assert folder.files == ("night/2", "1.png") and folder.place("night/2") == f"{city}/train_points.csv/night/2"
+
+    def test_no_root(self, city: Path) -> None:
+        with pytest.raises(UserError, match=r"data\.root: there is no folder .*_imgs\. Did you mean 'train_img'\?"):
+            Index(city / "train_imgs")
+
+    def test_a_sub_folder_and_a_link_upwards(self, city: Path) -> None:
+        (city / "train_img" / "night" / "up").symlink_to(city / "train_img")
+        assert sorted(Index(city).scan("train_img").files) == ["1.png", "night/2.png"]
+
+    def test_folders_in_shards(self, city: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        out = tmp_path_factory.mktemp("shards")
+        write_shards(city, out, SMALLEST_SHARD)
+        plain, sharded = Index(city), Index(out)
+        assert sharded.folders == plain.folders and sharded.has("train_img") and not sharded.has("train_depth")
+        assert sorted(sharded.scan("train_img").files) == sorted(plain.scan("train_img").files)
+
+    def test_two_sides(self, tmp_path: Path) -> None:
+        index = Index(tmp_path)
+        assert two_sides(index, "train", joined=True) == {"source": "trainA", "photo": "trainB"}
+        assert two_sides(index, "train", joined=False) == {"source": "train_A", "photo": "train_B"}
+        (tmp_path / "val_B").mkdir()
+        assert two_sides(index, "val", joined=True) == {"source": "val_A", "photo": "val_B"}
+        data = PicturePairs(kind="picture_pairs", root=tmp_path, direction="BtoA")
+        assert data.folders("val", index) == {"source": "val_B", "photo": "val_A", "instance": "val_inst"}
