@@ -128,18 +128,18 @@ class Phase:
             reports. Every parameter of `trains` has a gradient from them, were it zero: several processes wait for
             each (a penalty on a gradient leaves out the last bias; `0 * prediction.mean()` takes it in).
         every: runs at every so many batches.
+        after: called with the bare networks after its step (to clip a parameter).
         rate: factor on the stage's learning rate (two time-scale update rule, Heusel et al., 2017).
         clip: largest norm of all its gradients together; larger ones are scaled down. None clips nothing.
-        after: called with the bare networks after its step (to clip a parameter).
     """
 
     name: str
     trains: tuple[str, ...]
     losses: Callable[[Nets, Batch, Any, StepContext], Losses]
     every: int = 1
+    after: Callable[[nn.ModuleDict], None] | None = None
     rate: float = 1.0
     clip: float | None = None
-    after: Callable[[nn.ModuleDict], None] | None = None
 
 
 class Stateful(Protocol):
