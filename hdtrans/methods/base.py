@@ -1,4 +1,4 @@
-"""The contract between a method and the trainer: networks and ordered phases.
+"""Contract between a method and the trainer: networks and ordered phases.
 
 A method's file holds three names that the rest of the package looks for: `Config` (its section of the recipe),
 `build_networks(config, data, seed)` and `build(config, data, stage, networks)`.
@@ -80,7 +80,7 @@ class StepContext:
 
 
 class Lazy(Generic[T]):
-    """A value that phases share, computed by the first of them to read it, as if by `forward_shared`.
+    """Value shared by phases, computed when the first of them reads it, as if by `forward_shared`.
 
     A step whose phases do not read it (`Phase.every`) computes nothing.
 
@@ -96,7 +96,7 @@ class Lazy(Generic[T]):
 
     @property
     def made(self) -> bool:
-        """Whether it is computed."""
+        """True once it is computed."""
         return bool(self._value)
 
     def get(self) -> T:

@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         norm: after all layers but the first and the prediction.
         padding: pixels of padding at each layer.
         widest: most channels of a layer.
-        bias: whether layers with a norm have a bias.
+        bias: layers with a norm have a bias.
         padding_kind: kind of that padding, zeros in the originals of this package's methods.
     """
 

@@ -26,7 +26,7 @@ def initialise(
 
     Args:
         network: changed in place; nothing happens where its weights have no memory (`meta`).
-        name: of the network in its method.
+        name: the network's name in its method.
         seed: run seed, >= 0.
         zero_biases: set biases to 0, as pix2pix and CycleGAN do; else they are uniform in +-1/sqrt(fan in), as
             pix2pixHD's.

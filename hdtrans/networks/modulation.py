@@ -71,7 +71,7 @@ class SpadeModulation(Modulation):
 
     Args:
         channels: C.
-        condition_channels: of the condition.
+        condition_channels: channels of the condition.
         hidden: channels between both convolutions.
         kernel: side of both, odd.
     """

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hdtrans.networks.blocks import ConvBlock, ConvStack
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.kernels.prepacked import prepack
 from hdtrans.networks.norm import Norm
 from hdtrans.networks.padding import Pad
 from hdtrans.networks.spectral_norm import SpectralConv2d, fold_spectral_norm
@@ -155,3 +156,13 @@ def test_initial_vectors_follow_from_seed_and_name() -> None:
     assert torch.equal(a.u, b.u) and torch.equal(a.v, b.v) and not torch.equal(a.u, other.u)
     assert abs(float(F.normalize(a.u, dim=0).norm()) - 1) < 1e-6 and abs(float(a.v.norm()) - 1) < 1e-6
     assert set(a.state_dict()) == {"weight", "bias", "u", "v"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prepacking_folds_first(dtype: torch.dtype) -> None:
+    network, x = stack(False).float().eval(), torch.randn(1, 4, 6, 6)
+    with torch.inference_mode():
+        wanted = network(x)
+        prepack(network, dtype)
+        assert not any(isinstance(m, SpectralConv2d) for m in network.modules())
+        assert torch.allclose(network(x.to(dtype)).float(), wanted, atol=1e-5 if dtype == torch.float32 else 0.1)
