@@ -50,7 +50,7 @@ def initialise(
         elif isinstance(module, nn.BatchNorm2d) and module.affine:
             _normal(module.weight, 1.0, 0.02, generator)
             nn.init.zeros_(module.bias)
-        draw = getattr(module, "draw", None)
+        draw = getattr(module, "draw_initial", None)
         if draw is not None:  # tables, layer norm's scales, vectors of spectral norm
             draw(generator)
 

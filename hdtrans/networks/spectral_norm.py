@@ -38,7 +38,7 @@ class SpectralConv2d(nn.Conv2d):
             self.register_buffer(name, F.normalize(torch.randn(length), dim=0, eps=_EPSILON))
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
+    def draw_initial(self, generator: torch.Generator) -> None:
         """Draw u and v anew, called by `initialise`."""
         for vector in (self.u, self.v):
             vector.copy_(F.normalize(torch.randn(vector.shape, generator=generator), dim=0, eps=_EPSILON))
