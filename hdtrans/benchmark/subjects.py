@@ -51,7 +51,7 @@ class Inference:
 
     @property
     def parts(self) -> Sequence[tuple[str, nn.Module]]:
-        """Return the segments, as they are by now: their weights are laid out at the first call."""
+        """Return the blocks as they are by now: their weights are prepacked at the first call."""
         return list(_named_parts(self.translator.module))
 
     def facts(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _checkpoint(recipe: Recipe, folder: Path) -> Path:
 
 
 def _named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the segments of every network by name and number, its residual blocks under one name."""
+    """Yield the blocks of every network by name and number, its residual blocks under one name."""
     for name, part in module.named_modules():
         kind, network = type(part).__name__, name.split(".")[1:2]
         if kind == "ResidualBlock":

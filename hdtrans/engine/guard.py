@@ -1,9 +1,9 @@
-"""Keeps out of a run what is not finite, without the host waiting for the device.
+"""Skip non-finite steps without a host-device sync.
 
-A phase whose losses or gradients are not finite, on whatever process, raises a flag on the device that stays up: Adam,
-the scales of fp16 and the averages leave out what they would do while it is. The host reads it a step late, when it has
-handed over the step after, which therefore changed nothing either. It then puts back buffers and memories, lowers the
-flag, and stops, or goes on with the step after.
+A phase whose losses or gradients are not finite, on any process, raises a flag on the device that stays up. Adam, the
+scales of fp16 and the averages change nothing while it is. The host reads it a step late, after queueing the next step,
+which therefore changed nothing either. It then restores buffers and extra state, lowers the flag, and stops, or goes on
+with the next step.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,1 +1,1 @@
-"""The losses: functions from tensors to scalars."""
+"""Losses: functions from tensors to scalars."""

@@ -1,4 +1,4 @@
-"""Losses that compare the features of two pictures: feature matching and the perceptual loss."""
+"""Losses between feature maps of two images: feature matching and the perceptual loss."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,15 +10,17 @@ from torch.autograd.function import once_differentiable
 
 from hdtrans.losses.adversarial import sum_over_scales
 
-_PIXELS = 2**21  # of pictures whose features are kept at a time: as many as keep a GPU busy
+_PIXELS = 2**21  # pixels of images whose feature maps are kept at a time: enough to keep a GPU busy
 
 
 def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Return the L1 distance of discriminator features (Wang et al., 2018, equation 4).
+    """Feature matching loss L_FM, the L1 distance of discriminator feature maps (Wang et al., 2018, equation 4).
+
+    Each map's mean is weighted as in the original program: 4 / (number of maps) / (number of discriminators).
 
     Args:
-        fake, real: for each discriminator its feature maps, the last of which, the prediction, is left out; `real`
-            gets no gradient. Weighted as in the original: 4 / (number of maps) / (number of discriminators).
+        fake, real: feature maps for each discriminator, of which the last, the prediction, is left out; `real` gets no
+            gradient.
     """
     terms = []
     for fake_maps, real_maps in zip(fake, real, strict=True):
@@ -31,16 +33,16 @@ def feature_matching_loss(fake: Sequence[Sequence[Tensor]], real: Sequence[Seque
 def perceptual_loss(
     features: Callable[[Tensor], Iterable[Tensor]], fake: Tensor, real: Tensor, weights: Sequence[float]
 ) -> Tensor:
-    """Return the weighted L1 distance of the features of a fixed network (Johnson et al., 2016).
+    """Perceptual loss, sum_i w_i E |F_i(fake) - F_i(real)| of a fixed network F (Johnson et al., 2016, section 3.2).
 
-    A network as VGG19 makes more of a picture than all others together. So the gradient is taken at once, of as many
-    pictures as have two million pixels: it is all that stays, as large as `fake`.
+    The feature maps of a network such as VGG19 take more memory than all else in a step. So the gradient is computed
+    with the loss, for two million pixels of images at a time; it is all that stays, as large as `fake`.
 
     Args:
-        features: of pictures, one for each weight; what it makes of one does not depend on others. They are asked for
-            pair by pair, and those of `real` are not kept.
+        features: F, yields one feature map for each weight; an image's do not depend on the others. They are read pair
+            by pair, and those of `real` are not kept.
         fake, real: (B, C, H, W), of which `real` gets no gradient.
-        weights: what each counts.
+        weights: w_i.
     """
     if not fake.requires_grad:
         return _distance_at_depths(features, fake, real, weights)
@@ -49,7 +51,7 @@ def perceptual_loss(
 
 
 class _WithGradient(torch.autograd.Function):
-    """The perceptual loss, its gradient taken with it."""
+    """Perceptual loss whose forward pass computes its gradient too."""
 
     @staticmethod
     def forward(
@@ -63,7 +65,7 @@ class _WithGradient(torch.autograd.Function):
         at_once = max(1, _PIXELS // pixels)
         context.scale = 1.0
         if fake.dtype == torch.float16:
-            # The gradient of a mean over so many values would vanish; VGG19's deepest have twice as many as pixels.
+            # The gradient of a mean over so many values would vanish; VGG19's deepest maps have two a pixel.
             context.scale = 2.0 ** math.floor(math.log2(pixels * len(fake) / max(weights)) - 3)
         values, gradients = [], []
         for a, b in zip(fake.split(at_once), real.split(at_once), strict=True):
@@ -95,8 +97,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean absolute difference, summed in full precision; `b` gets no gradient.
 
     Differences of bfloat16 are taken in bfloat16 (those of float16 might overflow). They are rounded to 8 bits as the
-    features are, their signs, which are all that the gradient takes of them, are exact, and nothing as large as the
-    features is made in float32.
+    feature maps are; their signs, all that the gradient needs, are exact. Nothing as large as the maps is float32.
     """
     if a.dtype == torch.float16:
         a, b = a.float(), b.float()
@@ -105,7 +106,7 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Distance(torch.autograd.Function):
-    """Keeps a byte for each value, its sign; torch's own keeps both tensors."""
+    """Mean absolute difference that saves one byte for each value, its sign; torch's own saves both tensors."""
 
     @staticmethod
     def forward(context: Any, a: Tensor, b: Tensor) -> Tensor:

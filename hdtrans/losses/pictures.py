@@ -1,4 +1,4 @@
-"""Losses that compare two pictures as they are."""
+"""Pixel losses between two images."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,5 +7,5 @@ from hdtrans.losses.adversarial import full_precision
 
 
 def l1_loss(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean absolute difference of two pictures (Isola et al., 2017, equation 3), in full precision."""
+    """L1 loss between two images, E |a - b| (Isola et al., 2017, equation 3), in full precision."""
     return F.l1_loss(full_precision(a), full_precision(b))

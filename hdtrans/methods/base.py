@@ -1,4 +1,4 @@
-"""The contract between a method and the trainer: networks and ordered phases.
+"""Contract between a method and the trainer: networks and ordered phases.
 
 A method's file holds three names that the rest of the package looks for: `Config` (its section of the recipe),
 `build_networks(config, data, seed)` and `build(config, data, stage, networks)`.
@@ -82,7 +82,7 @@ class StepContext:
 
 
 class Lazy(Generic[T]):
-    """A value that phases share, computed by the first of them to read it, as if by `forward_shared`.
+    """Value shared by phases, computed when the first of them reads it, as if by `forward_shared`.
 
     A step whose phases do not read it (`Phase.every`) computes nothing.
 
@@ -98,7 +98,7 @@ class Lazy(Generic[T]):
 
     @property
     def made(self) -> bool:
-        """Whether it is computed."""
+        """True once it is computed."""
         return bool(self._value)
 
     def get(self) -> T:
@@ -130,18 +130,18 @@ class Phase:
             reports. Every parameter of `trains` has a gradient from them, were it zero: several processes wait for
             each (a penalty on a gradient leaves out the last bias; `0 * prediction.mean()` takes it in).
         every: runs at every so many batches.
+        after: called with the bare networks after its step (to clip a parameter).
         rate: factor on the stage's learning rate (two time-scale update rule, Heusel et al., 2017).
         clip: largest norm of all its gradients together; larger ones are scaled down. None clips nothing.
-        after: called with the bare networks after its step (to clip a parameter).
     """
 
     name: str
     trains: tuple[str, ...]
     losses: Callable[[Nets, Batch, Any, StepContext], Losses]
     every: int = 1
+    after: Callable[[nn.ModuleDict], None] | None = None
     rate: float = 1.0
     clip: float | None = None
-    after: Callable[[nn.ModuleDict], None] | None = None
 
 
 class Stateful(Protocol):

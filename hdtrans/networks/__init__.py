@@ -1,1 +1,1 @@
-"""The networks: modules and nothing else."""
+"""Networks: modules and nothing else."""

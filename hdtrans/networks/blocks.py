@@ -53,8 +53,8 @@ class ResizeConvolution(nn.Module):
 
     Args:
         channels, out_channels: before and after.
-        bias: whether the convolution has one.
-        padding: of the convolution.
+        bias: the convolution has one.
+        padding: kind of padding before the convolution.
         kernel: its side, odd.
     """
 
@@ -125,9 +125,9 @@ class ResidualBlock(nn.Module):
     Args:
         channels: in and out.
         norm: kind of both norms, or both of them: the first with an activation, the second without.
-        bias: whether the convolutions have one.
+        bias: the convolutions have one.
         dropout: between the two, or None.
-        padding: of both convolutions.
+        padding: kind of padding before both convolutions.
     """
 
     def __init__(

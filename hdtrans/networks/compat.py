@@ -13,7 +13,7 @@ def fans(weight: Tensor) -> tuple[int, int]:
 
 
 def can_prepack(dtype: torch.dtype) -> bool:
-    """Return whether this torch and this CPU have oneDNN's operators on prepacked weights, for this type."""
+    """Return True where this torch and this CPU have oneDNN's operators on prepacked weights of this type."""
     names = [
         "_convolution_pointwise",
         "_convolution_transpose_pointwise",
@@ -30,10 +30,10 @@ def prepacked_weight(weight: Tensor, transposed: bool, how: Numbers, shape: torc
     """Return a weight in oneDNN's layout.
 
     Args:
-        weight: of a convolution, or of a `transposed` one, without groups.
-        transposed: which of both.
+        weight: (out, in, k, k) for a convolution without groups, (in, out, k, k) for a transposed one.
+        transposed: true for the latter.
         how: padding (of a transposed one output padding too), stride and dilation.
-        shape: of the input, where one layout does not suit all.
+        shape: input shape, where one layout does not suit all.
     """
     packed: Tensor
     if transposed:

@@ -1,4 +1,4 @@
-"""The forward context: what networks read besides their input.
+"""Forward context: statistics, noise and modulation that networks read besides their input.
 
 Every network runs as `network(x, context)`. A default context is a plain forward pass: own statistics, no noise, no
 modulation, one process.
@@ -21,7 +21,7 @@ Statistics = tuple[Tensor, Tensor] | Literal["image"]
 
 
 class Pyramid:
-    """A condition at the size of each feature map, by nearest neighbour: output pixel i is input pixel floor(i * r).
+    """Condition at the size of each feature map, by nearest neighbour: output pixel i is input pixel floor(i * r).
 
     Args:
         finest: (B, C, H, W) at full size.
@@ -60,14 +60,14 @@ def alone(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class ForwardContext:
-    """What a forward pass reads besides its input.
+    """Statistics, noise, modulation and sums over processes of a forward pass.
 
     Attributes:
         statistics: `image` normalises by each image's own statistics, batch norm too; a pair of mean and variance, each
-            (B or 1, C, 1, 1), replaces those of a single norm; None is what each kind of norm does.
+            (B or 1, C, 1, 1), replaces those of a single norm; None leaves each kind its own.
         seeds: (B,) int64, the noise of each image; None makes none.
-        condition: what spatial modulation reads (SPADE, CLADE), at every size.
-        style: (B, S), what adaptive norms read (AdaIN, AdaLIN).
+        condition: (B, C, H, W) at every size, for spatial modulation (SPADE, CLADE).
+        style: (B, S), for adaptive norms (AdaIN, AdaLIN).
         total: differentiable sum over all processes, for norms over the whole batch; the identity in one process.
     """
 

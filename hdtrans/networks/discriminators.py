@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         norm: after all layers but the first and the prediction.
         padding: pixels of padding at each layer.
         widest: most channels of a layer.
-        bias: whether layers with a norm have a bias.
+        bias: layers with a norm have a bias.
         padding_kind: kind of that padding, zeros in the originals of this package's methods.
     """
 
@@ -43,16 +43,16 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         pad = padding, padding_kind
         widths = [min(width * 2**n, widest) for n in range(layers + 1)]
-        self.segments = nn.ModuleList([_segment(channels, width, 2, "none", "leaky_relu", pad)])
+        self.segments = nn.ModuleList([_block(channels, width, 2, "none", "leaky_relu", pad)])
         for n in range(1, layers + 1):
             stride = 2 if n < layers else 1
-            self.segments.append(_segment(widths[n - 1], widths[n], stride, norm, "leaky_relu", pad, bias))
-        self.segments.append(_segment(widths[-1], 1, 1, "none", "none", pad))
+            self.segments.append(_block(widths[n - 1], widths[n], stride, norm, "leaky_relu", pad, bias))
+        self.segments.append(_block(widths[-1], 1, 1, "none", "none", pad))
 
     def forward(self, x: Tensor, context: ForwardContext = PLAIN) -> list[Tensor]:
         features = []
-        for segment in self.segments:
-            x = segment(x, context)
+        for block in self.segments:
+            x = block(x, context)
             features.append(x)
         return features
 
@@ -67,21 +67,21 @@ class PixelDiscriminator(nn.Module):
         super().__init__()
         self.segments = nn.ModuleList(
             [
-                _pixel_segment(channels, width, "none", "leaky_relu", True),
-                _pixel_segment(width, 2 * width, norm, "leaky_relu", bias),
-                _pixel_segment(2 * width, 1, "none", "none", bias),
+                _pixel_block(channels, width, "none", "leaky_relu", True),
+                _pixel_block(width, 2 * width, norm, "leaky_relu", bias),
+                _pixel_block(2 * width, 1, "none", "none", bias),
             ]
         )
 
     def forward(self, x: Tensor, context: ForwardContext = PLAIN) -> list[Tensor]:
         features = []
-        for segment in self.segments:
-            x = segment(x, context)
+        for block in self.segments:
+            x = block(x, context)
             features.append(x)
         return features
 
 
-def _segment(
+def _block(
     channels: int,
     out_channels: int,
     stride: int,
@@ -96,7 +96,7 @@ def _segment(
     return ConvBlock(Pad(size - own, kind), convolution, Norm(out_channels, norm, activation), 2, Fraction(1, stride))
 
 
-def _pixel_segment(channels: int, out_channels: int, norm: NormKind, activation: Activation, bias: bool) -> ConvBlock:
+def _pixel_block(channels: int, out_channels: int, norm: NormKind, activation: Activation, bias: bool) -> ConvBlock:
     convolution = nn.Conv2d(channels, out_channels, 1, bias=bias)
     return ConvBlock(Pad(0, "zero"), convolution, Norm(out_channels, norm, activation), 0, Fraction(1))
 

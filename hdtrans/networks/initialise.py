@@ -26,7 +26,7 @@ def initialise(
 
     Args:
         network: changed in place; nothing happens where its weights have no memory (`meta`).
-        name: of the network in its method.
+        name: the network's name in its method.
         seed: run seed, >= 0.
         zero_biases: set biases to 0, as pix2pix and CycleGAN do; else they are uniform in +-1/sqrt(fan in), as
             pix2pixHD's.
@@ -50,7 +50,7 @@ def initialise(
         elif isinstance(module, nn.BatchNorm2d) and module.affine:
             _normal(module.weight, 1.0, 0.02, generator)
             nn.init.zeros_(module.bias)
-        draw = getattr(module, "draw", None)
+        draw = getattr(module, "draw_initial", None)
         if draw is not None:  # tables, layer norm's scales, vectors of spectral norm
             draw(generator)
 

@@ -71,7 +71,7 @@ class SpadeModulation(Modulation):
 
     Args:
         channels: C.
-        condition_channels: of the condition.
+        condition_channels: channels of the condition.
         hidden: channels between both convolutions.
         kernel: side of both, odd.
     """
@@ -110,7 +110,7 @@ class ClassModulation(Modulation):
         self.bias = nn.Parameter(torch.zeros(labels, channels))
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
+    def draw_initial(self, generator: torch.Generator) -> None:
         """Draw both tables anew, called by `initialise`: w uniform in [0, 1), b zero."""
         self.weight.copy_(torch.rand(self.weight.shape, generator=generator))
         self.bias.zero_()

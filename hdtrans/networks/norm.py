@@ -60,7 +60,7 @@ class Norm(nn.Module):
             )
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
+    def draw_initial(self, generator: torch.Generator) -> None:
         """Draw scale and shift anew, called by `initialise`; batch norm's are drawn there."""
         if self.kind == "layer_deviation" and self.scale is not None:
             self.scale.copy_(torch.rand(self.scale.shape, generator=generator))

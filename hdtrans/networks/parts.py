@@ -20,7 +20,7 @@ class Parts(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The last two are height and width."""
+        """Sizes, of which the last two are height and width."""
 
     def locally(self, function: Callable[..., Tensor], inputs: tuple[Any, ...], halo: int, scale: Fraction) -> Parts:
         """Return `function` of inputs of one size, computed when it is read; see `locally`."""
@@ -40,7 +40,7 @@ class Parts(Protocol):
             finish: takes a window of this, mean and variance of the whole, each (B, C, 1, 1), or None, and the same
                 window of each of `beside`.
             beside: parts of the same height and width.
-            gather: whether `finish` takes mean and variance.
+            gather: true where `finish` takes mean and variance.
         """
 
     def through(

@@ -1,9 +1,9 @@
-"""Fixed feature networks for perceptual losses: VGG19 and SqueezeNet 1.0, trained on ImageNet, never random.
+"""Fixed feature networks of perceptual losses: VGG19 and SqueezeNet 1.0, trained on ImageNet, never random.
 
 The one module of the package that imports torchvision.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
@@ -12,49 +12,63 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hdtrans.common.errors import UserError, reading_failure
+from hdtrans.common.errors import UserError, nearest, reading_failure
 
 PerceptualKind = Literal["vgg19", "squeezenet"]
 
-# Where the feature stack is cut (an index after the last layer of each part), and each part's weight in the loss.
-# VGG19: after relu1_1, relu2_1, relu3_1, relu4_1, relu5_1, as pix2pixHD weighs them.
-# SqueezeNet: after the first ReLU and before each pooling, the deeper the heavier in the same manner; its features are
-# larger and differ in scale, so each is divided by what it differs by between two unlike street photos.
-_CUTS: dict[str, tuple[int, ...]] = {"vgg19": (2, 7, 12, 21, 30), "squeezenet": (2, 6, 11, 13)}
-_WEIGHTS: dict[str, tuple[float, ...]] = {
-    "vgg19": (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0),
-    "squeezenet": (1 / 8 / 5.5, 1 / 4 / 39, 1 / 2 / 7.2, 1 / 5.6),
+# Depths of the loss, shallow first, and their weights.
+# VGG19: as pix2pixHD weighs them.
+# SqueezeNet: after the first ReLU and before each pooling, the deeper the heavier in the same manner. Its features are
+# larger and differ in scale, so each is divided by its distance between two unlike street photos.
+_DEPTHS: dict[str, dict[str, float]] = {
+    "vgg19": {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8, "relu4_1": 1 / 4, "relu5_1": 1.0},
+    "squeezenet": {"relu1": 1 / 8 / 5.5, "fire4": 1 / 4 / 39, "fire8": 1 / 2 / 7.2, "fire9": 1 / 5.6},
 }
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class PerceptualNetwork(nn.Module):
-    """Features of a picture at several depths: (B, 3, H, W) in [-1, 1] -> one (B, C, H', W') each.
+    """Feature maps of an image at several depths: (B, 3, H, W) in [-1, 1] -> one (B, C, H', W') each.
 
     A new one has random weights; `load` replaces them. Nothing in it is trained.
 
     Args:
         kind: `vgg19` or `squeezenet`.
-        imagenet_normalisation: shift and scale the picture as the network was trained; the original pix2pixHD
-            feeds [-1, 1] as it is.
+        imagenet_normalisation: shift and scale the image as the network was trained; the original pix2pixHD feeds
+            [-1, 1] unchanged.
+        depths: layers whose output counts, and their weights in the loss. VGG19 has `conv1_1`, `relu1_1` ...
+            `relu5_4`, and `pool1` ... `pool5`; SqueezeNet `relu1`, `pool1` ... `pool3`, `fire2` ... `fire9`. None: the
+            loss of pix2pixHD.
 
     Attributes:
-        weights: what each depth counts in the loss.
+        weights: weight of each depth in the loss, shallow first.
+
+    Raises:
+        ValueError: there is no such layer, or there are no depths.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, kind: PerceptualKind, imagenet_normalisation: bool = False) -> None:
+    def __init__(
+        self, kind: PerceptualKind, imagenet_normalisation: bool = False, depths: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__()
         import torchvision
 
         build = torchvision.models.vgg19 if kind == "vgg19" else torchvision.models.squeezenet1_0
         self.kind = kind
-        self.weights = _WEIGHTS[kind]
         self.features = build(weights=None, init_weights=False).features if kind == "vgg19" else build().features
-        del self.features[_CUTS[kind][-1] :]
+        places, depths = _places(kind, self.features), _DEPTHS[kind] if depths is None else depths
+        if unknown := [name for name in depths if name not in places]:
+            raise ValueError(f"{kind} has no layer {unknown[0]!r}.{nearest(unknown[0], list(places))}")
+        if not depths:
+            raise ValueError("a perceptual network needs one depth at least")
+        in_order = sorted(depths, key=places.__getitem__)
+        self.weights = tuple(depths[name] for name in in_order)
+        self._ends = tuple(places[name] for name in in_order)  # number of layers up to each depth
+        del self.features[self._ends[-1] :]
         for module in self.features:
             if isinstance(module, nn.ReLU):
                 module.inplace = False
@@ -86,21 +100,41 @@ class PerceptualNetwork(nn.Module):
         return list(self.depths(x))
 
     def depths(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the features of `x`, each when it is asked for: who needs them one by one need not keep all."""
+        """Yield the feature maps of `x` one by one: a caller that needs one at a time need not keep all."""
         if self.imagenet_normalisation:
             x = ((x + 1) / 2 - self.mean.to(x.dtype)) / self.deviation.to(x.dtype)
         for index, module in enumerate(self.features, start=1):
             if isinstance(module, nn.MaxPool2d) and x.requires_grad:
-                # Where the largest are takes 8 bytes each, four times what they are in half precision: found again.
+                # Indices of the largest take 8 bytes each, four times the values in half precision: computed again.
                 x = checkpoint(module, x, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = module(x)
-            if index in _CUTS[self.kind]:
+            if index in self._ends:
                 yield x
 
     def train(self, mode: bool = True) -> "PerceptualNetwork":
         """Stay in evaluation mode."""
         return super().train(False)
+
+
+def _places(kind: PerceptualKind, layers: nn.Sequential) -> dict[str, int]:
+    """Return the number of layers up to each named one, itself included."""
+    names: dict[str, int] = {}
+    block, layer = 1, 0
+    counts = {"fire": 1}  # the paper counts fire modules from 2
+    for number, module in enumerate(layers, start=1):
+        if kind == "squeezenet":
+            kinds = {"MaxPool2d": "pool", "Fire": "fire", "ReLU": "relu", "Conv2d": "conv"}
+            name = kinds[type(module).__name__]
+            counts[name] = counts.get(name, 0) + 1
+            names[f"{name}{counts[name]}"] = number
+        elif isinstance(module, nn.MaxPool2d):
+            names[f"pool{block}"] = number
+            block, layer = block + 1, 0
+        else:
+            layer += isinstance(module, nn.Conv2d)
+            names[f"{'conv' if isinstance(module, nn.Conv2d) else 'relu'}{block}_{layer}"] = number
+    return names
 
 
 _ADVICE = (

@@ -5,9 +5,8 @@ u = M v / |M v|, and uses M / sigma, sigma = u^T M v, u and v constants of the g
 they are. Sums are elementwise, so that autocast leaves them in the type of the weights.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +38,7 @@ class SpectralConv2d(nn.Conv2d):
             self.register_buffer(name, F.normalize(torch.randn(length), dim=0, eps=_EPSILON))
 
     @torch.no_grad()
-    def draw(self, generator: torch.Generator) -> None:
+    def draw_initial(self, generator: torch.Generator) -> None:
         """Draw u and v anew, called by `initialise`."""
         for vector in (self.u, self.v):
             vector.copy_(F.normalize(torch.randn(vector.shape, generator=generator), dim=0, eps=_EPSILON))
@@ -76,34 +75,45 @@ def _iterated(rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Tape:
-    """Vectors of each spectral convolution by forward pass, so that recomputing a segment repeats its numbers."""
+    """Vectors of each spectral convolution, forward pass by forward pass, so that recomputing repeats its numbers."""
 
     def __init__(self) -> None:
+        self._vectors: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+        self._next: dict[nn.Module, int] = {}
         self.replaying = False
-        self._vectors: dict[int, list[tuple[Tensor, Tensor]]] = {}
-        self._next: dict[int, int] = {}
 
     def add(self, module: nn.Module, vectors: tuple[Tensor, Tensor]) -> None:
-        self._vectors.setdefault(id(module), []).append(vectors)
+        """Note u and v of a forward pass."""
+        self._vectors.setdefault(module, []).append(vectors)
 
     def next(self, module: nn.Module) -> tuple[Tensor, Tensor]:
-        place = self._next.get(id(module), 0)
-        self._next[id(module)] = place + 1
-        return self._vectors[id(module)][place]
+        """Return u and v of the next forward pass that is repeated."""
+        place = self._next.get(module, 0)
+        self._next[module] = place + 1
+        return self._vectors[module][place]
 
-    @contextmanager
-    def running(self, replaying: bool) -> Iterator[None]:
+    def start(self, replaying: bool) -> None:
+        """Begin at the first forward pass."""
         self.replaying = replaying
         self._next.clear()
-        token = _tape.set(self)
-        try:
-            yield
-        finally:
-            _tape.reset(token)
-            self.replaying = False
 
 
 _tape: ContextVar[_Tape | None] = ContextVar("tape", default=None)
+
+
+class _Running(AbstractContextManager[None]):
+    """Records on a tape, or replays it; may be entered again, as a graph may be walked back twice."""
+
+    def __init__(self, tape: _Tape, replaying: bool) -> None:
+        self._tape, self._replaying = tape, replaying
+        self._tokens: list[Token[_Tape | None]] = []
+
+    def __enter__(self) -> None:
+        self._tape.start(self._replaying)
+        self._tokens.append(_tape.set(self._tape))
+
+    def __exit__(self, *_: object) -> None:
+        _tape.reset(self._tokens.pop())
 
 
 def replayed() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -112,7 +122,7 @@ def replayed() -> tuple[AbstractContextManager[None], AbstractContextManager[Non
     Recomputing uses u and v of its own forward pass and iterates nothing.
     """
     tape = _Tape()
-    return tape.running(replaying=False), tape.running(replaying=True)
+    return _Running(tape, replaying=False), _Running(tape, replaying=True)
 
 
 @torch.no_grad()

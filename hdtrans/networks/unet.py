@@ -48,26 +48,26 @@ class UNet(nn.Module):
             ends = level in (0, last)
             activation: Activation = "relu" if level == last else "leaky_relu"
             convolution = nn.Conv2d(widths[level - 1] if level else channels, widths[level], 4, 2, 1, bias=bias)
-            self.encoder.append(_segment(convolution, Norm(widths[level], "none" if ends else norm, activation)))
+            self.encoder.append(_block(convolution, Norm(widths[level], "none" if ends else norm, activation)))
         for place, level in enumerate(reversed(range(downsamples))):
             seen = widths[level] if level == last else 2 * widths[level]
             made = widths[level - 1] if level else out_channels
             transposed = nn.ConvTranspose2d(seen, made, 4, 2, 1, bias=bias or level == 0)
             finish = Norm(made, norm, "relu") if level else Norm(made, "none", "tanh")
-            self.decoder.append(_segment(transposed, finish))
+            self.decoder.append(_block(transposed, finish))
             if dropout and 4 <= level < last:
                 self.dropouts[str(place)] = Dropout(place)
 
     def forward(self, x: Features, context: ForwardContext = PLAIN) -> Features:
         """Return the image of a condition; the dropout reads `context.seeds`."""
         kept = []
-        for segment in self.encoder:
-            x = segment(x, context)
+        for block in self.encoder:
+            x = block(x, context)
             kept.append(x)
-        for place, segment in enumerate(self.decoder):
+        for place, block in enumerate(self.decoder):
             if place:
                 x = locally(_joined, kept[-1 - place], x)
-            x = segment(x, context)
+            x = block(x, context)
             if str(place) in self.dropouts:
                 x = self.dropouts[str(place)](x, context)
         return x
@@ -81,6 +81,6 @@ def _joined(kept: Tensor, x: Tensor) -> Tensor:
     return torch.cat([F.relu(kept), x], 1)
 
 
-def _segment(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> ConvBlock:
+def _block(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: Norm) -> ConvBlock:
     scale = Fraction(2) if isinstance(convolution, nn.ConvTranspose2d) else Fraction(1, 2)
     return ConvBlock(Pad(0, "zero"), convolution, norm, 1, scale)

@@ -208,3 +208,35 @@ def test_a_missing_layer_is_named(squeezenet_file: Path, tmp_path: Path) -> None
     torch.save(state, tmp_path / "short")
     with pytest.raises(UserError, match=r"features\.3\.squeeze\.bias"):
         PerceptualNetwork("squeezenet").load(tmp_path / "short")
+
+
+def test_depths_are_chosen_by_name() -> None:
+    whole = PerceptualNetwork("vgg19", depths={"pool5": 1.0})
+    some = PerceptualNetwork("vgg19", depths={"relu2_2": 0.5, "conv4_4": 2.0, "relu1_1": 3.0})
+    some.features.load_state_dict(whole.features[: len(some.features)].state_dict())
+    x = torch.rand(1, 3, 32, 48) * 2 - 1
+    assert some.weights == (3.0, 0.5, 2.0), "shallow first"
+    found = some(x)
+    for place, feature in zip((2, 9, 26), found, strict=True):
+        assert torch.equal(feature, whole.features[:place](x))
+    assert float(found[2].min()) < 0, "of a convolution, before its ReLU"
+    assert isinstance(whole.features[-1], torch.nn.MaxPool2d) and isinstance(some.features[-1], torch.nn.Conv2d)
+    fires = PerceptualNetwork("squeezenet", depths={"fire9": 1.0, "pool1": 2.0})
+    assert [f.shape[1] for f in fires(x)] == [96, 512] and fires.weights == (2.0, 1.0)
+
+
+def test_depths_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"vgg19 has no layer 'relu6_1'.*relu5_1"):
+        PerceptualNetwork("vgg19", depths={"relu6_1": 1.0})
+    with pytest.raises(ValueError, match="one depth at least"):
+        PerceptualNetwork("vgg19", depths={})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [("vgg19", (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)), ("squeezenet", (1 / 44, 1 / 156, 1 / 14.4, 1 / 5.6))],
+)
+def test_the_depths_of_today_are_the_default(kind: Any, wanted: tuple[float, ...]) -> None:
+    network = PerceptualNetwork(kind)
+    assert network.weights == pytest.approx(wanted)
+    assert len(network.features) == {"vgg19": 30, "squeezenet": 13}[kind]

@@ -17,16 +17,16 @@ Compute = Callable[[nn.Conv2d], nn.Module]
 
 
 class LabelConvolution(nn.Module):
-    """A convolution, stride 1 and without padding, of one-hot labels and boundaries: (B, C, H, W) -> (B, C', H', W').
+    """Convolution of one-hot labels and boundaries by tables, stride 1, no padding: (B, C, H, W) -> (B, C', H', W').
 
-    Each pixel has one of a few values: a label or none, on a boundary or not. What a value adds to a feature, by its
-    place in the window, is a row of a table; a window is the sum of its rows. Where a window holds a single value,
-    that sum is known beforehand.
+    Each pixel has one of a few values: a label or none, on a boundary or not. A table holds, for each value and place
+    in the window, its contribution to the features; a window is the sum of its rows. Where a window holds a single
+    value, that sum is precomputed.
 
     Args:
-        convolution: with float32 weights.
-        condition: what makes its input. At a coarser size its mean is seen, and that goes through the convolution.
-        compute: returns the module that computes the convolution.
+        convolution: plain, with float32 weights.
+        condition: module that makes its input. Other inputs, as its mean at a coarser size, go through `compute`.
+        compute: returns the module that computes a convolution.
     """
 
     most_labels = 256  # whole numbers in bfloat16
@@ -58,7 +58,7 @@ class LabelConvolution(nn.Module):
 
     @classmethod
     def takes(cls, convolution: nn.Conv2d, condition: Condition) -> bool:
-        """Say whether a convolution sees what a condition makes, and that are labels."""
+        """Return whether the input of a convolution is this condition, made of labels."""
         labels = condition.labels > 0 and condition.label_channels <= cls.most_labels and not condition.features
         return labels and convolution.in_channels == condition.channels
 
@@ -70,7 +70,7 @@ class LabelConvolution(nn.Module):
         return torch.cat([self._of_picture(each, x.dtype) for each in values])
 
     def _values(self, x: Tensor) -> Tensor | None:
-        """Return the value of each pixel, (B, H, W) int32; None where there are others than these."""
+        """Return the value of each pixel, (B, H, W) int32; None where some pixel has another."""
         pixels = x.permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1])
         label, count, edge = (pixels @ self.codes.to(x.dtype)).unbind(1)
         label = label.to(torch.int32).clamp_(0, self.labels - 1)
@@ -98,14 +98,14 @@ class LabelConvolution(nn.Module):
         return features.view(1, height, width, -1).permute(0, 3, 1, 2)
 
     def _mixed(self, values: Tensor) -> Tensor:
-        """Return whether a window holds several values: (H, W) -> (H', W') bool."""
+        """Return a mask of the windows that hold several values: (H, W) -> (H', W') bool."""
         height, width = self.kernel
         across = _any(_any(values[:, 1:] != values[:, :-1], width - 1, 1), height, 0)
         return across | _any(_any(values[1:] != values[:-1], width, 1), height - 1, 0)
 
 
 def _any(x: Tensor, length: int, dim: int) -> Tensor:
-    """Return whether any of `length` values in a row is true, along one dimension."""
+    """Return the logical or of `length` values in a row, along one dimension."""
     count = x.shape[dim] - length + 1
     found = x.narrow(dim, 0, count).clone()
     for start in range(1, length):
@@ -114,14 +114,14 @@ def _any(x: Tensor, length: int, dim: int) -> Tensor:
 
 
 class NarrowConvolution(nn.Module):
-    """A convolution to few channels, stride 1, with its padding: (B, C, H, W) -> (B, C', H, W).
+    """Convolution to few channels with its padding, stride 1: (B, C, H, W) -> (B, C', H, W).
 
-    Four pixels of a row are taken for one of four times as many channels, which costs nothing where pictures are laid
-    out channels-last. The weights are those of each of the four, and zeros.
+    Four pixels of a row are read as one of four times as many channels, which costs nothing channels-last. The weights
+    are those of each of the four, and zeros.
 
     Args:
-        convolution: without padding, with an odd kernel.
-        pad: the padding before it, half of the kernel.
+        convolution: plain, without padding of its own, with an odd kernel.
+        pad: padding before it, half of the kernel.
         compute: returns the module that computes a convolution.
     """
 

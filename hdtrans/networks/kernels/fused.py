@@ -1,4 +1,4 @@
-"""Where Triton's kernels, which read and write channels-last, compute in the place of torch's operators."""
+"""Choice between fused operators, whose Triton kernels read and write channels-last, and torch's own."""
 
 import importlib.util
 import os
@@ -11,15 +11,15 @@ from torch import Tensor
 from hdtrans.common.planned import planned_for_gpu
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_works: dict[str, bool] = {}  # whether Triton does, on each kind of device that was asked for
-_FEWEST_PIXELS = 256  # a guess, not measured, at what is worth the start of a kernel from Python
+_works: dict[str, bool] = {}  # by the kind of device
+_FEWEST_PIXELS = 256  # a guess, not measured: fewer are not worth the start of a kernel from Python
 
 
 def suits(x: Tensor) -> bool:
-    """Say whether a fused operator should take (B, C, H, W): it can, and x is or should be channels-last.
+    """Return True where a fused operator should compute (B, C, H, W): it can, and x is or should be channels-last.
 
-    Tensor cores want half precision channels-last. Other precisions stay as they lie. What is compiled or exported
-    takes torch's operators, which a compiler fuses itself.
+    Tensor cores want half precision channels-last. Other precisions keep their layout. Compiled and exported graphs
+    take torch's operators, which a compiler fuses itself.
     """
     return (
         not torch.compiler.is_compiling()
@@ -32,7 +32,7 @@ def suits(x: Tensor) -> bool:
 
 
 def triton_works(device_type: str) -> bool:
-    """Say whether Triton is installed and computes on `cuda`, or, where TRITON_INTERPRET is set, on `cpu`.
+    """Return True where Triton is installed and computes on `cuda`, or, with TRITON_INTERPRET set, on `cpu`.
 
     It is tried once.
     """
@@ -42,7 +42,7 @@ def triton_works(device_type: str) -> bool:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Return (B, C, H, W) with a pixel's channels side by side, copied only if it lies otherwise."""
+    """Return (B, C, H, W) with a pixel's channels side by side, copied only if its layout is another."""
     return x.contiguous(memory_format=torch.channels_last)
 
 

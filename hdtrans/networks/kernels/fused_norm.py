@@ -43,7 +43,7 @@ def fused_instance_norm(
     Args:
         x: (B, C, H, W) of floating point numbers, where Triton computes; copied to channels-last if it lies otherwise.
         activation: `leaky_relu` has slope 0.2.
-        residual: of the shape of x, or None for zero; where its type is another, the sum is torch's, in the wider one.
+        residual: (B, C, H, W), or None for zero; where its type is another, the sum is torch's, in the wider one.
         epsilon: added to the variance.
 
     Raises:
@@ -88,7 +88,7 @@ def _differentiate(gradient: Tensor, x: Tensor, mean: Tensor, scale: Tensor, slo
 
 
 class _Norm(torch.autograd.Function):
-    """The norm. An operator of torch.library would take 40 microseconds more to call, and a step calls a hundred."""
+    """Fused norm. An operator of torch.library would take 40 microseconds more to call, and a step calls a hundred."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, slope: float, epsilon: float) -> Tensor:
@@ -106,7 +106,7 @@ class _Norm(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradient of the norm by x; mean and scale follow from x and are no inputs of their own."""
+    """Gradient of the norm by x; mean and scale follow from x and are no inputs of their own."""
 
     @staticmethod
     def forward(

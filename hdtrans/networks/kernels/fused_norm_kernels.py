@@ -27,7 +27,7 @@ _OPTIONS: dict[str, Any] = {"num_warps": 4, "enable_fp_fusion": True}
 
 @dataclass(frozen=True)
 class Plan:
-    """How the programs share (batch, pixels, channels).
+    """Division of (batch, pixels, channels) among programs.
 
     Attributes:
         rows, columns: pixels and channels of a tile, powers of two.
