@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hdtrans.common.errors import nearest
+from hdtrans.cli.flags import flags
+from hdtrans.common.errors import UserError, nearest
 from hdtrans.common.versions import check_versions
 
 COMMANDS = {
@@ -28,19 +29,22 @@ COMMANDS = {
 def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. What a user
-    got wrong is printed without a traceback, by one process.
+    0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. One process
+    prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any.
     """
+    spelling = flags()
     try:
         check_versions()
         module = importlib.import_module(f"hdtrans.cli.{name}")
+        spelling = getattr(module, "SPELLING", spelling)
         return int(module.main(arguments))
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        if not getattr(error, "told", os.environ.get("RANK", "0") != "0"):
-            print(f"hdtrans {name}: {error}", file=sys.stderr)
+        if not getattr(error, "reported", os.environ.get("RANK", "0") != "0"):
+            message = error.text(spelling) if isinstance(error, UserError) else str(error)
+            print(f"hdtrans {name}: {message}", file=sys.stderr)
         return int(code)
     except KeyboardInterrupt:
         return 130

@@ -1,12 +1,12 @@
-"""What is wrong in a recipe, in words: key, what was given, what is allowed, the nearest name."""
+"""Messages for the problems of a recipe: key, value, allowed values, nearest name."""
 
 import difflib
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from hdtrans.common.errors import nearest
+from hdtrans.common.errors import UnknownName, nearest
 
 _WANTED = {  # where pydantic's own words are Python's
     "dict_type": "is a section, with keys of its own",
@@ -20,9 +20,22 @@ _WANTED = {  # where pydantic's own words are Python's
 }
 
 
-def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[str]:
-    """Turn pydantic's errors into lines: key, what is wrong, what was given, the nearest name."""
-    lines = []
+class Problem(NamedTuple):
+    """One problem of a recipe; the key is '' where it concerns several sections."""
+
+    key: str
+    finding: str
+
+
+def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[Problem]:
+    """Turn pydantic's errors into problems, each with what was given, what is allowed and the nearest name.
+
+    Args:
+        error: error of pydantic.
+        model: section that was checked.
+        prefix: keys above that section.
+    """
+    found = []
     for problem in error.errors(include_url=False):
         place, kind, given = problem["loc"], problem["type"], problem["input"]
         models, parts = _walk(model, place)
@@ -30,22 +43,21 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
         if kind == "extra_forbidden":
             allowed = _keys_at(model, place)
             guess = nearest(str(place[-1]), allowed) or _deeper(str(place[-1]), model, place)
-            lines.append(f"{key}: there is no such key; allowed here: {', '.join(allowed)}.{guess}")
+            found.append(Problem(key, f"there is no such key; allowed here: {', '.join(allowed)}.{guess}"))
         elif kind == "missing":
-            lines.append(f"{key}: is missing and has no default")
+            found.append(Problem(key, "is missing and has no default"))
         elif kind == "union_tag_not_found":
-            lines.append(f"{key}: starts with kind: one of {', '.join(_kinds(models))}")
+            found.append(Problem(key, f"starts with kind: one of {', '.join(_kinds(models))}"))
         elif kind == "union_tag_invalid":
             tag = problem["ctx"]["tag"]
-            guess = nearest(tag, _kinds(models))
-            lines.append(f"{key}.kind: there is no kind {tag!r}; there are {', '.join(_kinds(models))}.{guess}")
+            found.append(Problem(f"{key}.kind", UnknownName("kind", tag, _kinds(models)).finding))
         elif kind == "value_error":
-            lines += [f"{key}: {line}" if key else line for line in str(problem["ctx"]["error"]).splitlines()]
+            found += [Problem(key, line) for line in str(problem["ctx"]["error"]).splitlines()]
         elif kind == "too_short" and given:
             continue  # its items are wrong, and each has a line
         else:
-            lines.append(f"{key}: {_WANTED.get(kind, problem['msg'])}; given: {given!r}")
-    return lines
+            found.append(Problem(key, f"{_WANTED.get(kind, problem['msg'])}; given: {given!r}"))
+    return found
 
 
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

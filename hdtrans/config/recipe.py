@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import RecipeError
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Inputs, read_fields
-from hdtrans.config.problems import describe
+from hdtrans.config.problems import Problem, describe
 from hdtrans.config.registry import data_kinds, data_module, method_kinds, method_module
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
@@ -139,10 +139,10 @@ def _model_of(section: str, value: Any) -> type[Section]:
 
 
 def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe that plain `values` describe; raise UserError with every problem found, naming `where`."""
+    """Return the recipe that plain `values` describe; raise RecipeError with every problem found."""
     values = dict(values)
-    problems: list[str] = []
-    wrong: set[str] = set()
+    problems: list[Problem] = []
+    wrong: set[str] = set()  # sections that are checked once more within Recipe, and whose problems are already listed
     for section in _BY_KIND:
         if section not in values:
             continue
@@ -153,14 +153,14 @@ def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
             problems += describe(error, model, (section,))
         except ValueError as error:
             kind = ".kind" if isinstance(values[section], Mapping) and "kind" in values[section] else ""
-            problems.append(f"{section}{kind}: {error}")
+            problems.append(Problem(f"{section}{kind}", str(error)))
         else:
             continue
         wrong.add(section)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problems += [p for p in describe(error, Recipe) if p.split(":")[0].split(".")[0] not in wrong]
+        problems += [problem for problem in describe(error, Recipe) if problem.key.split(".")[0] not in wrong]
     if problems:
-        raise UserError("\n  ".join([f"{where}: {len(problems)} problem(s) in this recipe:", *problems]))
+        raise RecipeError(where, problems)
     return recipe

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UnknownName, UserError
 
 METHODS = "hdtrans.methods"
 """Entry-point group of methods, and the package of those that come with hdtrans."""
@@ -39,13 +39,13 @@ def plugin_module(group: str, package: str, kind: str) -> ModuleType:
         kind: name of a kind.
 
     Raises:
-        ValueError: there is no such kind; the message lists those there are.
+        UnknownName: there is no such kind.
         UserError: two kinds have the same name, or the module of an installed one cannot be imported.
     """
     allowed = plugin_kinds(group, package)
     if kind not in allowed:
         noun = group.rpartition(".")[2].removesuffix("s")
-        raise ValueError(f"there is no {noun} {kind!r}; there are {', '.join(allowed)}.{nearest(kind, allowed)}")
+        raise UnknownName(noun, kind, allowed)
     entry = _installed(group, package).get(kind)
     if entry is None:
         return importlib.import_module(f"{package}.{kind}")
@@ -61,7 +61,7 @@ def method_kinds() -> list[str]:
 
 
 def method_module(kind: str) -> ModuleType:
-    """Import the one file that holds the method `kind`; raise ValueError for an unknown one."""
+    """Import the one file that holds the method `kind`; raise UnknownName for another kind."""
     return plugin_module(METHODS, METHODS, kind)
 
 

@@ -101,7 +101,7 @@ def test_a_run_that_never_saved_may_begin_anew(recipe: Path, tmp_path: Path) -> 
         (["{recipe}", "out={tmp}/city"], ["is not empty and holds no run"]),
         (["{recipe}", "stages.0.size=256x128", "stages.0.geometry=crop"], ["256x128", "64x32"]),
         (["{recipe}", "init_from={tmp}/nothing"], ["no such run folder or checkpoint"]),
-        (["nonsense"], ["no recipe of that name", "pix2pixhd_toycity"]),
+        (["nonsense"], ["no file or recipe 'nonsense'", "pix2pixhd_toycity"]),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(
