@@ -56,7 +56,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_package_and_the_recipes(wheel: Path) -> None:
     assert wheel.name == f"hdtrans-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {str(f.relative_to(ROOT)) for kind in ("*.py", "*.txt") for f in (ROOT / "hdtrans").rglob(kind)}
+    package = {
+        str(f.relative_to(ROOT)) for kind in ("*.py", "*.txt", "py.typed") for f in (ROOT / "hdtrans").rglob(kind)
+    }
     recipes = {f"hdtrans/recipes/{file.name}" for file in (ROOT / "options").glob("*.yaml")}
     info = f"hdtrans-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == package | recipes

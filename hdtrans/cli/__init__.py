@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from hdtrans.cli.flags import flags
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.common.versions import check_versions
 
 COMMANDS = {
     "prepare": "make a training folder from annotations in any usual format",
@@ -32,6 +31,8 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. One process
     prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any.
     """
+    from hdtrans.common.versions import check_versions
+
     spelling = flags()
     try:
         check_versions()

@@ -29,10 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(describe(recipe))
         return 0
-    from hdtrans.engine.run import train
-    from hdtrans.evaluation.validation import make_judge
+    from hdtrans.api import train
 
-    folder = train(recipe, make_judge)
+    run = train(recipe)
     if os.environ.get("RANK", "0") == "0":
-        print(f"done: {folder / 'index.html'}")
+        print(f"done: {run.page}")
     return 0
