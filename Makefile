@@ -51,13 +51,8 @@ environment: $(VENV)/installed
 environment-dev: $(VENV)/installed-dev
 
 demo: environment
-	$(BIN)/python tools/make_toycity.py --out $(DEMO)/toycity --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE)
-	$(BIN)/python tools/train.py $(DEMO_RECIPE) data.root=$(DEMO)/toycity out=$(DEMO)/run $(DEMO_OVERRIDES)
-	$(BIN)/python tools/infer.py $(DEMO)/run --input $(DEMO)/toycity/test_label --truth $(DEMO)/toycity/test_img \
-		--out $(DEMO)/pictures
-	@echo
-	@echo "The training: $(DEMO)/run/index.html"
-	@echo "The pictures: $(DEMO)/pictures/index.html"
+	$(BIN)/python tools/demo.py --out $(DEMO) --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE) \
+		--recipe $(DEMO_RECIPE) $(DEMO_OVERRIDES)
 
 test: environment-dev
 	$(PYTEST) -m "not slow and not faults" $(ARGS)

@@ -85,3 +85,10 @@ def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     told = run([installed / "hdtrans", "train", "pix2pixhd_toycity", "--dry-run"], tmp_path)
     assert "pix2pixhd" in told
     assert not list(tmp_path.iterdir()), "a dry run touches nothing"
+
+
+def test_it_does_its_main_job(installed: Path, tmp_path: Path) -> None:
+    """Its own demo trains, translates, and ends with two pages, without the checkout."""
+    words = ["--out", "mine", "--train", "2", "--test", "1", "--epochs", "3"]
+    said = run([installed / "hdtrans", "demo", *words], tmp_path).splitlines()
+    assert [(tmp_path / line.split(": ")[1]).is_file() for line in said[-2:]] == [True, True]

@@ -9,6 +9,7 @@ from hdtrans.cli.flags import flags
 from hdtrans.common.errors import UserError, nearest
 
 COMMANDS = {
+    "demo": "train a small model on toy street scenes and translate some, in ten minutes without a GPU",
     "prepare": "make a training folder from annotations in any usual format",
     "check_data": "read all data of a recipe or folder and tell what is wrong with them",
     "train": "train a recipe, or continue its run",
