@@ -1,8 +1,8 @@
-"""The recipe: what one experiment is, read from YAML, checked whole before anything runs.
+"""The recipe: one experiment, read from YAML and checked whole before anything runs.
 
-A recipe has four sections. `data` says which files are read, `method` which networks and losses are trained (its
-model lives in the method's own file), `training` how, and `stages` in which order and at which sizes. A fifth,
-`validate`, says what is measured meanwhile.
+Sections: `data` (files and their kind), `method` (networks and losses; each method's own file has its model),
+`training` (seed, precision, optimizer, intervals), `stages` (order, sizes, lengths), and `validate` (metrics during
+training).
 """
 
 from collections.abc import Callable, Mapping
@@ -64,16 +64,31 @@ class MethodSection(Section):
 
 
 class Recipe(Section):
-    """One experiment, resolved: with every default filled in."""
+    """One experiment with every default filled in."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    out: Path | None = None
-    init_from: str | None = None
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="Name of the run. Unset: that of the recipe's file.",
+        ),
+    ]
+    out: Annotated[Path | None, Field(description="Run folder. Unset: runs/NAME.")] = None
+    init_from: Annotated[
+        str | None,
+        Field(
+            description="Run folder or checkpoint whose networks a new run starts with, as far as names and shapes are "
+            "the same. Unset: random weights."
+        ),
+    ] = None
     data: SerializeAsAny[Data]
     method: SerializeAsAny[MethodSection]
     training: Training = Training()
-    validation: Annotated[Validate | None, Field(alias="validate")] = None  # pydantic's models have a validate already
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    validation: Annotated[  # pydantic's models have a validate already
+        Validate | None,
+        Field(alias="validate", description="Measurements during training. Unset: none."),
+    ] = None
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, description="Stages, trained one after the other.")]
 
     @field_serializer("out")
     def _out_text(self, out: Path | None) -> str | None:
