@@ -47,10 +47,10 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
         elif kind == "missing":
             found.append(Problem(key, "is missing and has no default"))
         elif kind == "union_tag_not_found":
-            found.append(Problem(key, f"starts with kind: one of {', '.join(_kinds(models))}"))
+            found.append(Problem(key, f"starts with kind: one of {', '.join(kinds_of(models))}"))
         elif kind == "union_tag_invalid":
             tag = problem["ctx"]["tag"]
-            found.append(Problem(f"{key}.kind", UnknownName("kind", tag, _kinds(models)).finding))
+            found.append(Problem(f"{key}.kind", UnknownName("kind", tag, kinds_of(models)).finding))
         elif kind == "value_error":
             found += [Problem(key, line) for line in str(problem["ctx"]["error"]).splitlines()]
         elif kind == "too_short" and given:
@@ -61,7 +61,7 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
 
 
 def _keys_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    return sorted({name for m in _models_at(model, place) for name in _fields(m)})
+    return sorted({name for m in _models_at(model, place) for name in fields_of(m)})
 
 
 def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> str:
@@ -69,15 +69,15 @@ def _deeper(word: str, model: type[BaseModel], place: tuple[int | str, ...]) -> 
     below = {
         key: f"{name}.{key}"
         for parent in _models_at(model, place)
-        for name, field in _fields(parent).items()
-        for inner in _models_in(field.annotation)
-        for key in _fields(inner)
+        for name, field in fields_of(parent).items()
+        for inner in models_in(field.annotation)
+        for key in fields_of(inner)
     }
     close = difflib.get_close_matches(word, below, n=1, cutoff=0.8)
     return f" Did you mean {below[close[0]]!r}?" if close else ""
 
 
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of a model by the keys of a recipe."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
@@ -90,22 +90,23 @@ def _walk(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[list[ty
     """Follow a place; return the models there, and the place without the kinds that pydantic adds behind a section."""
     models, parts = [model], []
     for part in place:
-        of_kind = [m for m in models if part in _kinds([m])]
+        of_kind = [m for m in models if part in kinds_of([m])]
         if of_kind and len(models) > 1:
             models = of_kind
             continue
         parts.append(str(part))
-        fields = [_fields(m)[part] for m in models if isinstance(part, str) and part in _fields(m)]
-        models = [m for field in fields for m in _models_in(field.annotation)] or models
+        fields = [fields_of(m)[part] for m in models if isinstance(part, str) and part in fields_of(m)]
+        models = [m for field in fields for m in models_in(field.annotation)] or models
     return models, parts
 
 
-def _kinds(models: list[type[BaseModel]]) -> list[str]:
-    """Return the kinds of section that there are in a place."""
+def kinds_of(models: list[type[BaseModel]]) -> list[str]:
+    """Return the values of the key `kind` that choose between these sections."""
     return [k for m in models if "kind" in m.model_fields for k in get_args(m.model_fields["kind"].annotation)]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections that a field's type allows, in their order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for argument in get_args(annotation) for m in _models_in(argument)]
+    return [m for argument in get_args(annotation) for m in models_in(argument)]

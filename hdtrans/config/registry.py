@@ -25,7 +25,7 @@ def plugin_kinds(group: str, package: str) -> list[str]:
     Raises:
         UserError: two of them have the same name.
     """
-    return sorted({*_own(package), *_installed(group, package)})
+    return sorted({*package_kinds(package), *_installed(group, package)})
 
 
 def plugin_module(group: str, package: str, kind: str) -> ModuleType:
@@ -76,10 +76,10 @@ def data_module(kind: str) -> ModuleType:
 
 
 @functools.cache
-def _own(package: str) -> frozenset[str]:
-    """Return the names of the kinds that are modules of the package."""
+def package_kinds(package: str) -> tuple[str, ...]:
+    """Return the names of the kinds that come with hdtrans: modules of the package."""
     path = importlib.import_module(package).__path__
-    return frozenset(m.name for m in pkgutil.iter_modules(path) if m.name not in _NO_KIND and m.name[0] != "_")
+    return tuple(m.name for m in pkgutil.iter_modules(path) if m.name not in _NO_KIND and m.name[0] != "_")
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def _installed(group: str, package: str) -> Mapping[str, EntryPoint]:
     """Return the entry points of a group by name."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        other = f"{package}.{entry.name}" if entry.name in _own(package) else None
+        other = f"{package}.{entry.name}" if entry.name in package_kinds(package) else None
         if entry.name in found and found[entry.name].value != entry.value:
             other = _origin(found[entry.name])
         if other is not None:

@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_serializer, model_validator
 
 from hdtrans.config.section import Section
 
+_SIZE = r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*"
+
 
 class Size(Section):
     """A picture size in pixels; written `WIDTHxHEIGHT`, as in `2048x1024`."""
+
+    written: ClassVar[str] = "WIDTHxHEIGHT"
 
     height: PositiveInt
     width: PositiveInt
@@ -20,10 +24,14 @@ class Size(Section):
     def _parse(cls, value: Any) -> Any:
         if isinstance(value, Size | Mapping):
             return value
-        match = re.fullmatch(r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*", str(value))
+        match = re.fullmatch(_SIZE, str(value))
         if not match:
             raise ValueError(f"a size is written WIDTHxHEIGHT in pixels, for instance 1024x512; given: {value!r}")
         return {"width": int(match[1]), "height": int(match[2])}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^{_SIZE}$", "examples": ["1024x512"]}
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

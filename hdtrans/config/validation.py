@@ -86,8 +86,8 @@ class Validate(Section):
     protocol: Annotated[
         Literal["labels", "cityscapes_512x256", "cityscapes_full"],
         Field(
-            description="Classes and size of the segmentation score: those of the label maps, or Cityscapes' 19 classes at "
-            "512x256 or at full size."
+            description="Classes and size of the segmentation score: those of the label maps, or the 19 classes of "
+            "Cityscapes at 512x256 or at full size."
         ),
     ] = "labels"
     weights: Annotated[
