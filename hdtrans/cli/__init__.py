@@ -1,4 +1,4 @@
-"""The commands: one file each; `hdtrans X`, `python -m hdtrans X` and `tools/X.py` are the same thing."""
+"""Commands, one file each. `hdtrans X`, `python -m hdtrans X` and `tools/X.py` run the same one."""
 
 import importlib
 import os
@@ -11,16 +11,16 @@ from hdtrans.common.errors import UserError, nearest
 COMMANDS = {
     "demo": "train a small model on toy street scenes and translate some, in ten minutes without a GPU",
     "prepare": "make a training folder from annotations in any usual format",
-    "check_data": "read all data of a recipe or folder and tell what is wrong with them",
+    "check_data": "check all data of a recipe or folder and report every problem",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
-    "encode_styles": "cluster what objects of the training pictures look like, for infer --style",
-    "evaluate": "score pictures, or a trained run, against the true ones",
-    "compare": "put runs side by side on one page: pictures, figures, losses, recipes",
+    "encode_styles": "cluster the styles of objects in the training pictures, for infer --style",
+    "evaluate": "score pictures, or a trained run, against true pictures",
+    "compare": "compare runs on one page: pictures, figures, losses, recipes",
     "export": "publish a model as .safetensors, .onnx or .pt2",
-    "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
-    "train_segmenter": "train the network that judges generated pictures",
-    "colorize_labels": "make label maps visible, with a legend",
+    "convert_checkpoint": "convert weights of the original pix2pixHD, pix2pix and CycleGAN to ours, or back",
+    "train_segmenter": "train a segmentation network that scores generated pictures",
+    "colorize_labels": "colour label maps, with a legend",
     "benchmark": "measure speed and memory here, against the way of the original program",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in COMMANDS:
         return run_tool(name, given[1:])
     lines = [f"  {command:<18} {what}" for command, what in COMMANDS.items()]
-    usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
+    usage = "\n".join(
+        ["usage: hdtrans COMMAND ...", "", *lines, "", "`hdtrans COMMAND --help` lists the options of one."]
+    )
     if name in ("__help", "_h", ""):
         print(usage)
         return 0 if name else 2

@@ -15,7 +15,7 @@ _WANTED = {  # where pydantic's own words are Python's
     "path_type": "is a path; put a number in quotes",
     "string_pattern_mismatch": "is made of letters, digits, _ and -, the first a letter or digit",
     "string_type": "is a word; put a number in quotes",
-    "too_short": "is empty; at least one is wanted",
+    "too_short": "is empty; at least one is required",
     "tuple_type": "is a list, as in [a, b]",
 }
 
