@@ -17,8 +17,16 @@ from pydantic.json_schema import models_json_schema
 
 from hdtrans.common.files import write_text
 from hdtrans.config.problems import fields_of, kinds_of, models_in
-from hdtrans.config.recipe import MethodSection, Recipe
-from hdtrans.config.registry import METHODS, method_kinds, method_module, package_kinds
+from hdtrans.config.recipe import Recipe
+from hdtrans.config.registry import (
+    KINDS_PACKAGE,
+    METHODS,
+    data_kinds,
+    data_module,
+    method_kinds,
+    method_module,
+    package_kinds,
+)
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Training
@@ -183,27 +191,28 @@ def _range(annotation: Any, metadata: Sequence[Any]) -> str:
     return "".join(f" {sign} {limit}" for sign, limit in limits if limit is not None)
 
 
-def data_models() -> dict[str, type[BaseModel]]:
+def data_models(kinds: Iterable[str]) -> dict[str, type[BaseModel]]:
     """Return the sections `data` by kind."""
-    return {kinds_of([model])[0]: model for model in models_in(Recipe.model_fields["data"].annotation)}
+    return {kind: data_module(kind).Section for kind in kinds}
 
 
-def method_models(kinds: Iterable[str]) -> dict[str, type[MethodSection]]:
+def method_models(kinds: Iterable[str]) -> dict[str, type[BaseModel]]:
     """Return the sections `method` by kind."""
     return {kind: method_module(kind).Config for kind in kinds}
 
 
-def recipe_keys(kinds: Sequence[str] | None = None) -> list[tuple[str, list[Key]]]:
+def recipe_keys(installed: bool = True) -> list[tuple[str, list[Key]]]:
     """Return the keys of all recipes: heading and keys of each section.
 
     Args:
-        kinds: methods to describe; None for all, those of installed packages too.
+        installed: describe the data kinds and methods of other installed packages as well.
     """
     top = [_key(name, Recipe.model_fields[name], None, False) for name in ("name", "out", "init_from")]
-    methods = method_models(method_kinds() if kinds is None else kinds)
+    data = data_models(data_kinds() if installed else package_kinds(KINDS_PACKAGE))
+    methods = method_models(method_kinds() if installed else package_kinds(METHODS))
     return [
         ("The run", top),
-        ("data", list(_merged(data_models(), "data.", "required"))),
+        ("data", list(_merged(data, "data.", "required"))),
         *((f"method, kind: {kind}", list(keys_of(model, "method."))) for kind, model in methods.items()),
         ("training", list(keys_of(Training, "training."))),
         ("stages", list(keys_of(Stage, "stages.NAME."))),
@@ -212,14 +221,13 @@ def recipe_keys(kinds: Sequence[str] | None = None) -> list[tuple[str, list[Key]
 
 
 def page() -> str:
-    """Return the page of all keys, in Markdown; methods of other packages are left out."""
+    """Return the page of all keys, in Markdown; kinds and methods of other packages are left out."""
     parts = [_PAGE]
-    for heading, keys in recipe_keys(package_kinds(METHODS)):
+    for heading, keys in recipe_keys(installed=False):
         section = heading.split(",")[0]
         rows = [_row(replace(key, name=key.name.removeprefix(f"{section}.").removeprefix("NAME."))) for key in keys]
-        parts.append(
-            "\n".join([f"## {heading}", "", "| key | values | default | meaning |", "|---|---|---|---|", *rows])
-        )
+        table = ["| key | values | default | meaning |", "|---|---|---|---|", *rows]
+        parts.append("\n".join([f"## {heading}", "", *table]))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -247,7 +255,7 @@ def key_list(recipe: Recipe | None = None) -> str:
 
 def recipe_schema() -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) of recipes, with all data kinds and methods."""
-    data, methods = data_models(), method_models(method_kinds())
+    data, methods = data_models(data_kinds()), method_models(method_kinds())
     models: list[type[BaseModel]] = [Recipe, *data.values(), *methods.values()]
     references, schema = models_json_schema([(model, "validation") for model in models])
     definitions = schema["$defs"]

@@ -14,7 +14,9 @@ METHODS = "hdtrans.methods"
 
 KINDS = "hdtrans.kinds"
 """Entry-point group of data kinds."""
-_KINDS_PACKAGE = "hdtrans.data.kinds"
+
+KINDS_PACKAGE = "hdtrans.data.kinds"
+"""Package of the data kinds that come with hdtrans."""
 
 _NO_KIND = frozenset({"base", "history", "inputs"})  # files beside the kinds of a package that hold no kind
 
@@ -67,12 +69,12 @@ def method_module(kind: str) -> ModuleType:
 
 def data_kinds() -> list[str]:
     """Return the names of all data kinds, sorted."""
-    return plugin_kinds(KINDS, _KINDS_PACKAGE)
+    return plugin_kinds(KINDS, KINDS_PACKAGE)
 
 
 def data_module(kind: str) -> ModuleType:
     """Import the one file that holds the data kind `kind`; raise ValueError for an unknown one."""
-    return plugin_module(KINDS, _KINDS_PACKAGE, kind)
+    return plugin_module(KINDS, KINDS_PACKAGE, kind)
 
 
 @functools.cache
