@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint slow test-faults wheel lock environment environment-dev clean distclean
+.PHONY: help demo test check lint slow test-faults docs wheel lock environment environment-dev clean distclean
 
 help:
 	@echo "make demo         train and try a small model on toy street scenes; ends with a page of pictures ($(DEMO)/)"
@@ -27,6 +27,7 @@ help:
 	@echo "make check        lint and types, then make test"
 	@echo "make slow         the slow tests"
 	@echo "make test-faults  the long tests that break things on purpose; ends with a table of bars"
+	@echo "make docs         renew docs/recipes.md, the page of all keys of a recipe"
 	@echo "make wheel        build dist/*.whl"
 	@echo "make lock         renew the lock files of the image and of CI (ARGS=--upgrade: newest versions); Python 3.11 on Linux"
 	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"
@@ -51,13 +52,8 @@ environment: $(VENV)/installed
 environment-dev: $(VENV)/installed-dev
 
 demo: environment
-	$(BIN)/python tools/make_toycity.py --out $(DEMO)/toycity --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE)
-	$(BIN)/python tools/train.py $(DEMO_RECIPE) data.root=$(DEMO)/toycity out=$(DEMO)/run $(DEMO_OVERRIDES)
-	$(BIN)/python tools/infer.py $(DEMO)/run --input $(DEMO)/toycity/test_label --truth $(DEMO)/toycity/test_img \
-		--out $(DEMO)/pictures
-	@echo
-	@echo "The training: $(DEMO)/run/index.html"
-	@echo "The pictures: $(DEMO)/pictures/index.html"
+	$(BIN)/python tools/demo.py --out $(DEMO) --train $(DEMO_TRAIN) --test $(DEMO_TEST) --size $(DEMO_SIZE) \
+		--recipe $(DEMO_RECIPE) $(DEMO_OVERRIDES)
 
 test: environment-dev
 	$(PYTEST) -m "not slow and not faults" $(ARGS)
@@ -75,6 +71,9 @@ slow: environment-dev
 
 test-faults: environment-dev
 	HDTRANS_REPEATS=$(REPEATS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "faults or bar" $(ARGS)
+
+docs: environment
+	$(BIN)/python -m hdtrans.config.reference docs/recipes.md
 
 wheel: environment-dev
 	rm -rf build dist

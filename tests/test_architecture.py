@@ -18,7 +18,7 @@ METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - 
 
 # A room, and the modules of the package it may import besides its own. A module includes what lies under it.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "__init__": ("inference.translator",),
+    "__init__": ("api", "inference.translator", "config", "common"),
     "__main__": ("cli",),
     "common": (),
     "config": ("common",),
@@ -50,7 +50,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "prepare": ("data", "config", "common"),
     "benchmark": ("engine", "inference", "prepare", "methods.base", "data", "toycity", "config", "common"),
+    "api": ("engine", "inference", "evaluation", "config", "common"),
     "cli": (
+        "api",
         "common",
         "config",
         "networks",
@@ -90,6 +92,7 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
     "yaml.load": ("hdtrans/common/yaml_text.py",),
     "yaml.safe_load": ("hdtrans/common/yaml_text.py",),
     "importlib.import_module": (
+        "hdtrans/__init__.py",
         "hdtrans/config/registry.py",
         "hdtrans/cli/__init__.py",
         "hdtrans/prepare/registry.py",

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from hdtrans import __version__
 from hdtrans.cli import COMMANDS
+from hdtrans.cli.demo import make_parser
 from tests.bars import Figure
 
 BAR = pytest.mark.bar("B5.8", "the image's files: no root, no rights, nothing that is not locked by its hash")
@@ -172,18 +173,23 @@ def test_the_entry_point(tmp_path: Path) -> None:
 
 
 def test_the_demo_of_the_image_is_that_of_make(tmp_path: Path) -> None:
-    said = entrypoint(tmp_path, "demo", "training.seed=1").stdout
+    """The command's defaults are those of the Makefile, and the image takes its variables."""
     makefile = (ROOT / "Makefile").read_text()
     defaults = dict(re.findall(r"^(DEMO\w*) \?= ?(.*)$", makefile, re.M)) | {"DEMO_OVERRIDES": "training.seed=1"}
     body = re.sub(r"\\\n\s*", "", makefile.split("\ndemo: environment\n")[1].split("\n\n")[0])
-    steps = [line.strip() for line in body.splitlines() if "tools/" in line]
+    (step,) = body.splitlines()
     for name, value in defaults.items():
-        steps = [step.replace(f"$({name})", value) for step in steps]
-    wanted = [re.sub(r"^\$\(BIN\)/python tools/(\w+)\.py", r"hdtrans \1", step) for step in steps]
-    wanted = [re.sub(r"options/(\w+)\.yaml", r"\1", step) for step in wanted]
-    assert said.splitlines()[:3] == wanted
-    failed = entrypoint(tmp_path, "demo", DEMO_RECIPE="fail")
-    assert (failed.returncode, len(failed.stdout.splitlines())) == (1, 2), "it ends with the step that fails"
+        step = step.replace(f"$({name})", value)
+    of_make = step.removeprefix("\t$(BIN)/python tools/demo.py ").replace("options/", "").replace(".yaml", "").split()
+    said = entrypoint(tmp_path, "demo", "training.seed=1").stdout
+    assert said == "hdtrans demo training.seed=1\n"
+    variables = {name: value for name, value in defaults.items() if name != "DEMO_OVERRIDES"}
+    of_image = entrypoint(tmp_path, "demo", "training.seed=1", **variables).stdout.replace("options/", "")
+    parser = make_parser()
+    given = vars(parser.parse_intermixed_args(["training.seed=1"]))
+    assert vars(parser.parse_intermixed_args(of_make)) == given
+    assert vars(parser.parse_intermixed_args(of_image.replace(".yaml", "").split()[2:])) == given
+    assert entrypoint(tmp_path, "demo", "--epochs", "3", DEMO="a b").stdout == "hdtrans demo --out a b --epochs 3\n"
 
 
 def test_what_the_readme_names_is_there() -> None:

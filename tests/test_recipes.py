@@ -110,7 +110,7 @@ def test_an_unknown_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str])
     name = FILES[0].stem
     assert run_tool("train", [name[:-1], "--dry-run"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"hdtrans train: {name[:-1]}: no such file, and no recipe of that name")
+    assert told.startswith(f"hdtrans train: there is no file or recipe {name[:-1]!r}; there are ")
     assert "Did you mean" in told and "Traceback" not in told
 
 

@@ -56,7 +56,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_package_and_the_recipes(wheel: Path) -> None:
     assert wheel.name == f"hdtrans-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {str(f.relative_to(ROOT)) for kind in ("*.py", "*.txt") for f in (ROOT / "hdtrans").rglob(kind)}
+    package = {
+        str(f.relative_to(ROOT)) for kind in ("*.py", "*.txt", "py.typed") for f in (ROOT / "hdtrans").rglob(kind)
+    }
     recipes = {f"hdtrans/recipes/{file.name}" for file in (ROOT / "options").glob("*.yaml")}
     info = f"hdtrans-{__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == package | recipes
@@ -83,3 +85,10 @@ def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     told = run([installed / "hdtrans", "train", "pix2pixhd_toycity", "--dry-run"], tmp_path)
     assert "pix2pixhd" in told
     assert not list(tmp_path.iterdir()), "a dry run touches nothing"
+
+
+def test_it_does_its_main_job(installed: Path, tmp_path: Path) -> None:
+    """Its own demo trains, translates, and ends with two pages, without the checkout."""
+    words = ["--out", "mine", "--train", "2", "--test", "1", "--epochs", "3"]
+    said = run([installed / "hdtrans", "demo", *words], tmp_path).splitlines()
+    assert [(tmp_path / line.split(": ")[1]).is_file() for line in said[-2:]] == [True, True]

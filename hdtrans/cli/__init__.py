@@ -1,25 +1,26 @@
-"""The commands: one file each; `hdtrans X`, `python -m hdtrans X` and `tools/X.py` are the same thing."""
+"""Commands, one file each. `hdtrans X`, `python -m hdtrans X` and `tools/X.py` run the same one."""
 
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from hdtrans.common.errors import nearest
-from hdtrans.common.versions import check_versions
+from hdtrans.cli.flags import flags
+from hdtrans.common.errors import UserError, nearest
 
 COMMANDS = {
+    "demo": "train a small model on toy street scenes and translate some, in ten minutes without a GPU",
     "prepare": "make a training folder from annotations in any usual format",
-    "check_data": "read all data of a recipe or folder and tell what is wrong with them",
+    "check_data": "check all data of a recipe or folder and report every problem",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
-    "encode_styles": "cluster what objects of the training pictures look like, for infer --style",
-    "evaluate": "score pictures, or a trained run, against the true ones",
-    "compare": "put runs side by side on one page: pictures, figures, losses, recipes",
+    "encode_styles": "cluster the styles of objects in the training pictures, for infer --style",
+    "evaluate": "score pictures, or a trained run, against true pictures",
+    "compare": "compare runs on one page: pictures, figures, losses, recipes",
     "export": "publish a model as .safetensors, .onnx or .pt2",
-    "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
-    "train_segmenter": "train the network that judges generated pictures",
-    "colorize_labels": "make label maps visible, with a legend",
+    "convert_checkpoint": "convert weights of the original pix2pixHD, pix2pix and CycleGAN to ours, or back",
+    "train_segmenter": "train a segmentation network that scores generated pictures",
+    "colorize_labels": "colour label maps, with a legend",
     "benchmark": "measure speed and memory here, against the way of the original program",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
@@ -28,19 +29,24 @@ COMMANDS = {
 def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. What a user
-    got wrong is printed without a traceback, by one process.
+    0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. One process
+    prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any.
     """
+    from hdtrans.common.versions import check_versions
+
+    spelling = flags()
     try:
         check_versions()
         module = importlib.import_module(f"hdtrans.cli.{name}")
+        spelling = getattr(module, "SPELLING", spelling)
         return int(module.main(arguments))
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        if not getattr(error, "told", os.environ.get("RANK", "0") != "0"):
-            print(f"hdtrans {name}: {error}", file=sys.stderr)
+        if not getattr(error, "reported", os.environ.get("RANK", "0") != "0"):
+            message = error.text(spelling) if isinstance(error, UserError) else str(error)
+            print(f"hdtrans {name}: {message}", file=sys.stderr)
         return int(code)
     except KeyboardInterrupt:
         return 130
@@ -53,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in COMMANDS:
         return run_tool(name, given[1:])
     lines = [f"  {command:<18} {what}" for command, what in COMMANDS.items()]
-    usage = "\n".join(["usage: hdtrans COMMAND ...", "", *lines, "", "hdtrans COMMAND --help says more of each."])
+    usage = "\n".join(
+        ["usage: hdtrans COMMAND ...", "", *lines, "", "`hdtrans COMMAND --help` lists the options of one."]
+    )
     if name in ("__help", "_h", ""):
         print(usage)
         return 0 if name else 2

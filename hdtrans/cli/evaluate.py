@@ -1,23 +1,15 @@
 """`hdtrans evaluate RUN_OR_CHECKPOINT_OR_FOLDER --truth DIR`: say with numbers how good pictures are."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from hdtrans.common.classes import ClassTable
-    from hdtrans.evaluation.pairs import Places
-
-Known = tuple["Places", "ClassTable | None", dict[str, Any], Callable[[], None]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score; return 1 if some pictures could not be scored, else 0."""
-    from hdtrans.evaluation.options import add_options, folder_places, make_metrics, read_size
-    from hdtrans.evaluation.report.scores import report, report_text, write_report
-    from hdtrans.evaluation.scoring import score
+    from hdtrans.api import evaluate_given
+    from hdtrans.evaluation.options import add_options
+    from hdtrans.evaluation.report.scores import report_text
 
     parser = argparse.ArgumentParser(
         prog="hdtrans evaluate",
@@ -34,44 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
     given = parser.parse_args(arguments)
 
-    folder = given.target if given.target.is_dir() else given.target.parent  # RUN, or RUN/best
-    is_run = given.target.is_file() or (folder / "checkpoints").is_dir()
-    places, classes, told, translate = _of_run(given) if is_run else (*folder_places(given), lambda: None)
-    places = replace(
-        places,
-        truth=given.truth or places.truth,
-        data=None if given.truth else places.data,
-        labels=given.labels or places.labels,
-        resize=read_size(given.resize),
-    )
-    places, metrics = make_metrics(given, places, classes)
-    translate()
-    scores = score(places, metrics)
-    values = report(scores, metrics, places, told)
-    write_report(given.out, values)
+    values = evaluate_given(given, print)
     print(report_text(values, given.out))
-    return 1 if scores.failed else 0
-
-
-def _of_run(given: Any) -> Known:
-    """Return what to score, the classes, what is known of the model, and what makes the pictures."""
-    from hdtrans.engine.checkpoint import find_checkpoint
-    from hdtrans.evaluation.run_files import run_files
-    from hdtrans.inference.folder.files import Folders
-    from hdtrans.inference.folder.translate import translate_folder
-    from hdtrans.inference.translator import Translator
-
-    checkpoint = find_checkpoint(given.target)
-    translator = Translator.load(checkpoint, given.device, "auto", not given.no_ema, given.direction)
-    split = given.split or translator.recipe.data.test
-    style = (given.style or "").partition("=")[0]
-    name = "_".join(part for part in (checkpoint.stem, split, translator.route, style) if part)
-    given.out = given.out or checkpoint.parent.parent / "evaluation" / f"{name}.json"
-    out = given.pictures or given.out.with_suffix("")
-    files = run_files(translator.data, translator.inputs, translator.route, split, out)
-    folders = Folders(files.inputs, files.extra, None, out, given.seed, style=given.style)
-    folders.check()
-    told = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
-    seed = given.seed if translator.noisy or style == "sample" else None
-    told |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
-    return files.places, translator.classes, told, lambda: print(translate_folder(translator, folders).text())
+    return 1 if values["left_out"]["pictures"] else 0

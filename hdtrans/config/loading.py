@@ -1,36 +1,35 @@
-"""Load a recipe: find its file, apply overrides, check it whole."""
+"""Load a recipe: find its file, apply changes, check it whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UnknownName, UnreadableFile, UserError, nearest
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.recipe import Recipe, check_recipe
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read, override and check a recipe.
+def load_recipe(recipe: str | Path | Recipe, /, overrides: Sequence[str] = (), **sections: Any) -> Recipe:
+    """Load a recipe, change it, and check it.
+
+    Example: `load_recipe("pix2pixhd_labels", data={"root": "my/folder", "labels": 20}, training={"seed": 1})`.
 
     Args:
-        name: a YAML file, or the name of a recipe that comes with the package (`pix2pixhd_toycity`).
-        overrides: `section.key=value`, values written as in YAML; a stage is named (`stages.joint.epochs=2`) or
+        recipe: YAML file, name of a recipe that comes with the package (`pix2pixhd_toycity`), or a recipe.
+        overrides: texts `section.key=value`, values written as in YAML; a stage is named (`stages.joint.epochs=2`) or
             numbered from 0.
+        sections: the same as nested values; they are merged into the recipe's before `overrides`. A list replaces a
+            list, except that stages may be a mapping by name or number; a section of another `kind` replaces a section.
 
     Raises:
-        UserError: listing everything that is wrong at once, each with file, key, value and what is allowed.
+        UserError: there is no such recipe, or a change has no place in it.
+        RecipeError: every problem at once, each with key, value and what is allowed.
     """
-    file = find_recipe(name)
-    try:
-        values = read_yaml(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as a recipe, a YAML file in UTF-8: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: a recipe is a mapping with data, method, training and stages; see options/")
+    values, where = _read(recipe)
+    _merge(values, sections, "")
     for override in overrides:
         set_value(values, override)
-    values.setdefault("name", file.stem)
-    return check_recipe(values, str(file))
+    return check_recipe(values, where)
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -42,15 +41,13 @@ def find_recipe(name: str | Path) -> Path:
     if str(name) in known:
         return known[str(name)]
     if path.is_dir():
-        raise UserError(f"{name}: is a folder; a recipe is a YAML file or one of: {', '.join(sorted(known))}")
-    raise UserError(
-        f"{name}: no such file, and no recipe of that name; there are {', '.join(sorted(known))}."
-        f"{nearest(path.stem, sorted(known))}"
-    )
+        listed = ", ".join(sorted(known))
+        raise UserError(f"is a folder; a recipe is a YAML file or one of: {listed}", path=path)
+    raise UnknownName("file or recipe", str(name), sorted(known), near=path.stem)
 
 
 def packaged_recipes() -> dict[str, Path]:
-    """Return name and file of the recipes that come with the package (in a checkout: the files of `options/`)."""
+    """Return name and file of each recipe that comes with the package; in a checkout: the files of `options/`."""
     package = Path(__file__).parent.parent
     folders = [package / "recipes", package.parent / "options"]
     folder = next((f for f in folders if f.is_dir()), None)
@@ -58,7 +55,7 @@ def packaged_recipes() -> dict[str, Path]:
 
 
 def set_value(values: dict[str, Any], override: str) -> None:
-    """Set one `section.key=value` in the nested plain values; raise UserError where it has no place."""
+    """Set one `section.key=value` in nested plain values; raise UserError if it has no place there."""
     key, sign, text = override.partition("=")
     parts = key.strip().split(".")
     if not sign or not all(parts):
@@ -73,6 +70,43 @@ def set_value(values: dict[str, Any], override: str) -> None:
         elif isinstance(section, dict) and section.get(place) is None:
             section[place] = {}
         section = section[place]
+
+
+def _read(name: str | Path | Recipe) -> tuple[dict[str, Any], str]:
+    """Return the plain values of a recipe, with its name, and the place that messages name."""
+    if isinstance(name, Recipe):
+        return name.model_dump(mode="json"), name.name
+    file = find_recipe(name)
+    try:
+        values = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableFile(file, str(error), "a recipe, a YAML file in UTF-8") from None
+    if not isinstance(values, dict):
+        raise UserError("a recipe is a mapping with data, method, training and stages; see options/", path=file)
+    return {"name": file.stem, **values}, str(file)
+
+
+def _merge(values: Any, changes: Mapping[Any, Any], key: str) -> None:
+    """Merge nested changes into plain values; `key` is their place in the recipe, '' at its top."""
+    for name, change in changes.items():
+        inside = f"{key}.{name}" if key else str(name)
+        place = _stage_index(values, str(name), inside) if isinstance(values, list) else name
+        there = values[place] if isinstance(values, list) else values.get(name)
+        if isinstance(change, Mapping) and isinstance(there, dict | list) and not _of_another_kind(there, change):
+            _merge(there, change, inside)
+        else:
+            values[place] = _copied(change)
+
+
+def _of_another_kind(there: Any, change: Mapping[Any, Any]) -> bool:
+    return isinstance(there, dict) and "kind" in there and change.get("kind", there["kind"]) != there["kind"]
+
+
+def _copied(value: Any) -> Any:
+    """Return nested values as dictionaries and lists of our own, so that a later override changes no caller's."""
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _stage_index(stages: list[Any], part: str, override: str) -> int:

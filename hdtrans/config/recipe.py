@@ -1,8 +1,8 @@
-"""The recipe: what one experiment is, read from YAML, checked whole before anything runs.
+"""The recipe: one experiment, read from YAML and checked whole before anything runs.
 
-A recipe has four sections. `data` says which files are read, `method` which networks and losses are trained (its
-model lives in the method's own file), `training` how, and `stages` in which order and at which sizes. A fifth,
-`validate`, says what is measured meanwhile.
+Sections: `data` (files and their kind), `method` (networks and losses; each method's own file has its model),
+`training` (seed, precision, optimizer, intervals), `stages` (order, sizes, lengths), and `validate` (metrics during
+training).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import RecipeError
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Inputs, read_fields
-from hdtrans.config.problems import describe
+from hdtrans.config.problems import Problem, describe
 from hdtrans.config.registry import data_kinds, data_module, method_kinds, method_module
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
@@ -64,16 +64,31 @@ class MethodSection(Section):
 
 
 class Recipe(Section):
-    """One experiment, resolved: with every default filled in."""
+    """One experiment with every default filled in."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    out: Path | None = None
-    init_from: str | None = None
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="Name of the run. Unset: that of the recipe's file.",
+        ),
+    ]
+    out: Annotated[Path | None, Field(description="Run folder. Unset: runs/NAME.")] = None
+    init_from: Annotated[
+        str | None,
+        Field(
+            description="Run folder or checkpoint whose networks a new run starts with, as far as names and shapes are "
+            "the same. Unset: random weights."
+        ),
+    ] = None
     data: SerializeAsAny[Data]
     method: SerializeAsAny[MethodSection]
     training: Training = Training()
-    validation: Annotated[Validate | None, Field(alias="validate")] = None  # pydantic's models have a validate already
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    validation: Annotated[  # pydantic's models have a validate already
+        Validate | None,
+        Field(alias="validate", description="Measurements during training. Unset: none."),
+    ] = None
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, description="Stages, trained one after the other.")]
 
     @field_serializer("out")
     def _out_text(self, out: Path | None) -> str | None:
@@ -139,10 +154,10 @@ def _model_of(section: str, value: Any) -> type[Section]:
 
 
 def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe that plain `values` describe; raise UserError with every problem found, naming `where`."""
+    """Return the recipe that plain `values` describe; raise RecipeError with every problem found."""
     values = dict(values)
-    problems: list[str] = []
-    wrong: set[str] = set()
+    problems: list[Problem] = []
+    wrong: set[str] = set()  # sections that are checked once more within Recipe, and whose problems are already listed
     for section in _BY_KIND:
         if section not in values:
             continue
@@ -153,14 +168,14 @@ def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:
             problems += describe(error, model, (section,))
         except ValueError as error:
             kind = ".kind" if isinstance(values[section], Mapping) and "kind" in values[section] else ""
-            problems.append(f"{section}{kind}: {error}")
+            problems.append(Problem(f"{section}{kind}", str(error)))
         else:
             continue
         wrong.add(section)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        problems += [p for p in describe(error, Recipe) if p.split(":")[0].split(".")[0] not in wrong]
+        problems += [problem for problem in describe(error, Recipe) if problem.key.split(".")[0] not in wrong]
     if problems:
-        raise UserError("\n  ".join([f"{where}: {len(problems)} problem(s) in this recipe:", *problems]))
+        raise RecipeError(where, problems)
     return recipe

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UnknownName, UserError
 
 METHODS = "hdtrans.methods"
 """Entry-point group of methods, and the package of those that come with hdtrans."""
 
 KINDS = "hdtrans.kinds"
 """Entry-point group of data kinds."""
-_KINDS_PACKAGE = "hdtrans.data.kinds"
+
+KINDS_PACKAGE = "hdtrans.data.kinds"
+"""Package of the data kinds that come with hdtrans."""
 
 _NO_KIND = frozenset({"base", "history", "inputs"})  # files beside the kinds of a package that hold no kind
 
@@ -25,7 +27,7 @@ def plugin_kinds(group: str, package: str) -> list[str]:
     Raises:
         UserError: two of them have the same name.
     """
-    return sorted({*_own(package), *_installed(group, package)})
+    return sorted({*package_kinds(package), *_installed(group, package)})
 
 
 def plugin_module(group: str, package: str, kind: str) -> ModuleType:
@@ -39,13 +41,13 @@ def plugin_module(group: str, package: str, kind: str) -> ModuleType:
         kind: name of a kind.
 
     Raises:
-        ValueError: there is no such kind; the message lists those there are.
+        UnknownName: there is no such kind.
         UserError: two kinds have the same name, or the module of an installed one cannot be imported.
     """
     allowed = plugin_kinds(group, package)
     if kind not in allowed:
         noun = group.rpartition(".")[2].removesuffix("s")
-        raise ValueError(f"there is no {noun} {kind!r}; there are {', '.join(allowed)}.{nearest(kind, allowed)}")
+        raise UnknownName(noun, kind, allowed)
     entry = _installed(group, package).get(kind)
     if entry is None:
         return importlib.import_module(f"{package}.{kind}")
@@ -61,25 +63,25 @@ def method_kinds() -> list[str]:
 
 
 def method_module(kind: str) -> ModuleType:
-    """Import the one file that holds the method `kind`; raise ValueError for an unknown one."""
+    """Import the one file that holds the method `kind`; raise UnknownName for another kind."""
     return plugin_module(METHODS, METHODS, kind)
 
 
 def data_kinds() -> list[str]:
     """Return the names of all data kinds, sorted."""
-    return plugin_kinds(KINDS, _KINDS_PACKAGE)
+    return plugin_kinds(KINDS, KINDS_PACKAGE)
 
 
 def data_module(kind: str) -> ModuleType:
     """Import the one file that holds the data kind `kind`; raise ValueError for an unknown one."""
-    return plugin_module(KINDS, _KINDS_PACKAGE, kind)
+    return plugin_module(KINDS, KINDS_PACKAGE, kind)
 
 
 @functools.cache
-def _own(package: str) -> frozenset[str]:
-    """Return the names of the kinds that are modules of the package."""
+def package_kinds(package: str) -> tuple[str, ...]:
+    """Return the names of the kinds that come with hdtrans: modules of the package."""
     path = importlib.import_module(package).__path__
-    return frozenset(m.name for m in pkgutil.iter_modules(path) if m.name not in _NO_KIND and m.name[0] != "_")
+    return tuple(m.name for m in pkgutil.iter_modules(path) if m.name not in _NO_KIND and m.name[0] != "_")
 
 
 @functools.cache
@@ -87,7 +89,7 @@ def _installed(group: str, package: str) -> Mapping[str, EntryPoint]:
     """Return the entry points of a group by name."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        other = f"{package}.{entry.name}" if entry.name in _own(package) else None
+        other = f"{package}.{entry.name}" if entry.name in package_kinds(package) else None
         if entry.name in found and found[entry.name].value != entry.value:
             other = _origin(found[entry.name])
         if other is not None:

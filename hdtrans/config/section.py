@@ -1,12 +1,18 @@
 """Base model of every section of a recipe."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """One section of a recipe: immutable, and unknown keys are errors."""
+    """One section of a recipe: immutable, and unknown keys are errors.
+
+    Attributes:
+        written: form of a section that is written as one text, as WIDTHxHEIGHT; '' for a mapping.
+    """
+
+    written: ClassVar[str] = ""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, serialize_by_alias=True

@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_serializer, model_validator
 
 from hdtrans.config.section import Section
 
+_SIZE = r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*"
+
 
 class Size(Section):
     """A picture size in pixels; written `WIDTHxHEIGHT`, as in `2048x1024`."""
+
+    written: ClassVar[str] = "WIDTHxHEIGHT"
 
     height: PositiveInt
     width: PositiveInt
@@ -20,10 +24,14 @@ class Size(Section):
     def _parse(cls, value: Any) -> Any:
         if isinstance(value, Size | Mapping):
             return value
-        match = re.fullmatch(r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*", str(value))
+        match = re.fullmatch(_SIZE, str(value))
         if not match:
             raise ValueError(f"a size is written WIDTHxHEIGHT in pixels, for instance 1024x512; given: {value!r}")
         return {"width": int(match[1]), "height": int(match[2])}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^{_SIZE}$", "examples": ["1024x512"]}
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -37,29 +45,70 @@ GeometryKind = Literal["resize", "scale_width", "crop", "resize_and_crop", "scal
 
 
 class Stage(Section):
-    """One leg of the schedule: fresh optimizers over the networks it trains, its own size, length and batch.
+    """One stage of training: fresh optimizers over the networks it trains, its own size, length and batch."""
 
-    `size` is what the networks see. `geometry` says how a file gets there: `resize` to it; `scale_width` to its width,
-    keeping the aspect; `crop` it at random from the file; `resize_and_crop` and `scale_width_and_crop`, the same after
-    scaling to `load`; `none`: as the file is. `batch_size` is per process.
-
-    The learning rate is constant for `epochs`, then falls to 0 linearly over `decay_epochs` (`decay: linear`). With
-    `decay: step` it is multiplied by `decay_factor` after every `decay_every` epochs.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = "train"
-    size: Size | None = None
-    geometry: GeometryKind = "resize"
-    load: Size | None = None
-    output: str | None = None
-    train: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    epochs: Annotated[float, Field(ge=0)] = 100
-    decay_epochs: Annotated[float, Field(ge=0)] = 0
-    batch_size: PositiveInt = 1
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    decay: Literal["linear", "step"] = "linear"
-    decay_every: Annotated[float, Field(gt=0)] | None = None
-    decay_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+            description="Name in messages, checkpoints and overrides (`stages.NAME.epochs=2`).",
+        ),
+    ] = "train"
+    size: Annotated[
+        Size | None,
+        Field(description="Size of the pictures that the networks are trained on, WIDTHxHEIGHT in pixels."),
+    ] = None
+    geometry: Annotated[
+        GeometryKind,
+        Field(
+            description="Way from a file to `size`: `resize` to it; `scale_width` to its width, keeping the aspect "
+            "ratio; `crop` at random; `resize_and_crop` and `scale_width_and_crop` scale to `load` before; `none` "
+            "keeps the files as they are, without a `size`."
+        ),
+    ] = "resize"
+    load: Annotated[
+        Size | None,
+        Field(description="Size before the crop, WIDTHxHEIGHT in pixels; for the two `..._and_crop` alone."),
+    ] = None
+    output: Annotated[
+        str | None,
+        Field(
+            description="Network whose picture the stage trains: `head` or `enhancer1`, ... of pix2pixhd. Unset: the "
+            "finest."
+        ),
+    ] = None
+    train: Annotated[
+        Annotated[tuple[str, ...], Field(min_length=1)] | None,
+        Field(
+            description="Networks to train; others are frozen, and only discriminators named here are used. Unset: all "
+            "that the output uses."
+        ),
+    ] = None
+    epochs: Annotated[
+        float, Field(ge=0, description="Passes over the training files at the full learning rate, fractions too.")
+    ] = 100
+    decay_epochs: Annotated[
+        float, Field(ge=0, description="Passes after them, in which the learning rate falls to 0 in a straight line.")
+    ] = 0
+    batch_size: Annotated[PositiveInt, Field(description="Pictures of one step in each process.")] = 1
+    learning_rate: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="Learning rate of this stage. Unset: `training.optimizer.learning_rate`."),
+    ] = None
+    decay: Annotated[
+        Literal["linear", "step"],
+        Field(
+            description="Decay of the learning rate: to 0 in a straight line over `decay_epochs` (`linear`), or by "
+            "`decay_factor` after every `decay_every` epochs (`step`)."
+        ),
+    ] = "linear"
+    decay_every: Annotated[
+        Annotated[float, Field(gt=0)] | None,
+        Field(description="Epochs between two steps of `decay: step`. Unset: required there, and for `linear` none."),
+    ] = None
+    decay_factor: Annotated[
+        float, Field(gt=0, le=1, description="Factor of the learning rate at each step of `decay: step`.")
+    ] = 0.5
 
     _serialize = field_serializer("size", "load")(_size_or_text)
 

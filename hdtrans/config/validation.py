@@ -50,22 +50,50 @@ _SMALLEST: Mapping[Metric, int] = {"ssim": 11, "ms_ssim": 176}  # the shortest s
 
 
 class Validate(Section):
-    """What is measured of fixed pictures every so many images, and what the figures decide.
+    """Validation on fixed pictures during training: metrics, the best checkpoint, and an early end of a stage."""
 
-    `best` names the figure by which the best checkpoint is kept; a stage ends when it was not better for `patience`
-    validations.
-    """
-
-    every: PositiveInt = 5000
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] | None = None
-    pictures: PositiveInt = 50
-    best: str | None = None
-    patience: PositiveInt | None = None
-    segmenter: Path | None = None
-    segmenter_input: Literal["imagenet", "unit", "symmetric", "bytes"] = "imagenet"
-    protocol: Literal["labels", "cityscapes_512x256", "cityscapes_full"] = "labels"
-    weights: tuple[Path, ...] = ()
-    lpips: Literal["alex", "vgg", "squeeze"] = "alex"
+    every: Annotated[PositiveInt, Field(description="Images seen between two validations.")] = 5000
+    metrics: Annotated[
+        Annotated[tuple[Metric, ...], Field(min_length=1)] | None,
+        Field(
+            description="Metrics. Unset: `l1` and `ssim`, with `segmentation` if there is a segmenter; `labels` or "
+            "`boundaries` where maps are made; unpaired data have no default."
+        ),
+    ] = None
+    pictures: Annotated[PositiveInt, Field(description="Pictures to measure, spread over the files.")] = 50
+    best: Annotated[
+        str | None,
+        Field(description="Figure by which the best checkpoint is kept. Unset: the first of the first metric."),
+    ] = None
+    patience: Annotated[
+        PositiveInt | None,
+        Field(description="Validations without a better figure after which a stage ends. Unset: it never ends early."),
+    ] = None
+    segmenter: Annotated[
+        Path | None,
+        Field(
+            description="File of the network of the metric `segmentation`: of `hdtrans train_segmenter`, of "
+            "torchvision, or ONNX."
+        ),
+    ] = None
+    segmenter_input: Annotated[
+        Literal["imagenet", "unit", "symmetric", "bytes"],
+        Field(
+            description="Pixel values that the segmenter takes, unless it is of `hdtrans train_segmenter`: ImageNet's "
+            "normalisation, [0, 1], [-1, 1] or [0, 255]."
+        ),
+    ] = "imagenet"
+    protocol: Annotated[
+        Literal["labels", "cityscapes_512x256", "cityscapes_full"],
+        Field(
+            description="Classes and size of the segmentation score: those of the label maps, or the 19 classes of "
+            "Cityscapes at 512x256 or at full size."
+        ),
+    ] = "labels"
+    weights: Annotated[
+        tuple[Path, ...], Field(description="Files or folders of published weights, which `lpips`, `fid`, `kid` need.")
+    ] = ()
+    lpips: Annotated[Literal["alex", "vgg", "squeeze"], Field(description="Network of LPIPS.")] = "alex"
 
     @field_serializer("segmenter")
     def _file_text(self, file: Path | None) -> str | None:

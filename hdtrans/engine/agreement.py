@@ -28,7 +28,7 @@ def check_agreement(state: Mapping[str, Any], processes: Processes, where: str) 
             f"{where}: the processes hold different weights: {told}. Nothing was saved and the last checkpoint is "
             "untouched; run the same command again to go on from there. If it happens again, suspect the memory or GPU "
             "of that process",
-            told=not processes.first,
+            reported=not processes.first,
         )
 
 

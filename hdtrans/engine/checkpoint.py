@@ -51,6 +51,11 @@ class Checkpoints:
         found = [(int(m[1]), f) for f in self.folder.glob("images_*.pt") if (m := _NAME.fullmatch(f.name))]
         return [file for _, file in sorted(found, reverse=True)]
 
+    def images_seen(self) -> int:
+        """Return the images seen until the latest checkpoint, 0 where there is none."""
+        latest = next(iter(self.files()), None)
+        return 0 if latest is None else int(cast(re.Match[str], _NAME.fullmatch(latest.name))[1])
+
     def save(self, state: dict[str, Any], images_seen: int, stage_end: str | None = None) -> Path:
         """Write a checkpoint, then remove those that are no longer kept; `stage_end` names a stage that ends here.
 

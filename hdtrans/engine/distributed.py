@@ -105,13 +105,14 @@ class Processes:
         try:
             result = action()
         except UserError as error:
-            refusal = str(error)
+            refusal = error
         if not self.largest(refusal is not None):
             return cast(T, result)
-        refusals: list[str | None] = [None] * self.world
+        refusals: list[UserError | None] = [None] * self.world
         dist.all_gather_object(refusals, refusal, group=self._of("step"))
-        ending = UserError("\n".join(dict.fromkeys(words for words in refusals if words is not None)))
-        ending.told = not self.first
+        different = {str(error): error for error in refusals if error is not None}
+        ending = next(iter(different.values())) if len(different) == 1 else UserError("\n".join(different))
+        ending.reported = not self.first
         raise ending
 
     def together(self, items: Iterable[T]) -> Iterator[T]:
@@ -123,7 +124,7 @@ class Processes:
     def on_first(self, action: Callable[[], Any]) -> Any:
         """Run `action` on rank 0, the others wait, and return its plain result everywhere; what it raises, all raise.
 
-        A UserError of another process than the first carries `told`, since the first one tells it.
+        A UserError of another process than the first carries `reported`, since the first one prints it.
         """
         if self.world == 1:
             return action()
@@ -133,15 +134,15 @@ class Processes:
             try:
                 outcome[0] = action()
             except UserError as error:
-                outcome[1] = str(error)
+                outcome[1] = error
             except BaseException as error:
-                outcome[1], failure = f"rank 0 failed: {error}", error
+                outcome[1], failure = UserError(f"rank 0 failed: {error}"), error
         dist.broadcast_object_list(outcome, group=self._of("pause"))
         if failure is not None:
             raise failure
         if outcome[1] is not None:
-            refusal = UserError(outcome[1])
-            refusal.told = not self.first
+            refusal: UserError = outcome[1]
+            refusal.reported = not self.first
             raise refusal
         return outcome[0]
 
@@ -242,7 +243,7 @@ class _Words:
             word = words[first]
             if word["user"]:
                 refusal = UserError(word["text"])
-                refusal.told = True
+                refusal.reported = True
                 return refusal
             return ProcessError(f"{word['where']}: {self._name(first)} failed: {word['text']}", told)
         lost = [self._name(rank) for rank in range(self.world) if rank not in words]

@@ -30,7 +30,7 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
-from hdtrans.engine.run_folder import claim
+from hdtrans.engine.run_folder import open_run_dir
 from hdtrans.engine.trainer import Trainer
 from hdtrans.engine.validation import Judge, Validation
 
@@ -169,7 +169,7 @@ def _find(recipe: Recipe) -> Found:
     files, held_back = hold_back(data, files, fields, index)
     classes = class_table(data)
     validation_files = _to_validate(recipe, fields, held_back, index)
-    folder = claim(recipe)
+    folder = open_run_dir(recipe)
     checkpoints = checkpoint.Checkpoints(folder, recipe.training.keep)
     resume = checkpoints.latest(warnings.append)
     if resume is None and checkpoints.files():

@@ -1,6 +1,6 @@
-"""The run folder: whose it is, and whether a recipe may continue what is in it."""
+"""Open a run folder: a new one, or one whose run the recipe may continue."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config.recipe import Recipe, check_recipe
 
-# What may change when a run is continued, besides a longer last stage and what is validated. A batch_size may change
-# with the number of processes: the trainer holds their product.
+# Keys that may change when a run continues, besides a longer last stage and the section validate. A batch_size may
+# change with the number of processes: the trainer holds their product.
 _MAY_CHANGE = {
     "name",
     "out",
@@ -27,33 +27,59 @@ _MAY_CHANGE = {
 }
 
 
-def claim(recipe: Recipe) -> Path:
-    """Make the run folder with its `recipe.yaml`, or check that the run in it may be continued by this recipe.
+class NoRunFolder(UserError):
+    """A folder that is not empty holds no run.
 
-    A run that stopped before its first checkpoint is begun anew, by any recipe.
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        advice = ["choose another folder (out=FOLDER)"]
+        super().__init__("is not empty and holds no run (no recipe.yaml)", path=folder, advice=advice)
+
+
+class RecipeChanged(UserError):
+    """A run folder holds the run of another recipe, which cannot continue.
+
+    Args:
+        folder: run folder.
+        changes: one line for each key that may not change.
+    """
+
+    def __init__(self, folder: Path, changes: Sequence[str]) -> None:
+        self.changes = tuple(changes)
+        super().__init__(
+            "holds a run of another recipe, which this one cannot continue:\n  "
+            + "\n  ".join(changes)
+            + "\nChoose another folder (out=FOLDER), or go back to the recipe it was started with (its recipe.yaml)",
+            path=folder,
+        )
+
+
+def open_run_dir(recipe: Recipe) -> Path:
+    """Make the run folder with its `recipe.yaml`, or check that this recipe may continue the run in it.
+
+    A run that stopped before its first checkpoint starts anew, with any recipe.
 
     Raises:
-        UserError: the folder holds something else, or a run of another recipe; the message lists the differences.
+        NoRunFolder: the folder holds something else.
+        RecipeChanged: the folder holds a run of another recipe; the message lists the differences.
     """
     folder, file = recipe.folder, recipe.folder / "recipe.yaml"
     values = recipe.model_dump(mode="json")
     if any((folder / "checkpoints").glob("images_*.pt")) and file.is_file():
         was = read_yaml(file.read_text(encoding="utf-8"), str(file))
-        changes = differences(_resolved(was, str(file)), values)
-        if changes:
-            raise UserError(
-                f"{folder}: holds a run of another recipe, which this one cannot continue:\n  "
-                + "\n  ".join(changes)
-                + "\nChoose another folder (out=FOLDER), or go back to the recipe it was started with (its recipe.yaml)"
-            )
+        if changes := differences(_resolved(was, str(file)), values):
+            raise RecipeChanged(folder, changes)
     elif folder.exists() and not file.is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is not empty and holds no run (no recipe.yaml); choose another folder (out=FOLDER)")
+        raise NoRunFolder(folder)
     write_text(file, yaml_text(values))
     return folder
 
 
 def _resolved(values: Any, where: str) -> Any:
-    """Return the values of a recipe with those keys, at their defaults, that there were none of when it was written."""
+    """Return a recipe's values with keys that were added to the schema since, at their defaults."""
     try:
         return check_recipe(values, where).model_dump(mode="json")
     except UserError:
@@ -61,7 +87,7 @@ def _resolved(values: Any, where: str) -> Any:
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each key in which `now` differs from `was` and may not."""
+    """Return one line for each key that differs and may not change between two resolved recipes."""
     before, after = _flat(was), _flat(now)
     last = len(now["stages"]) - 1
     lines = []

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Input, Inputs
+from hdtrans.config.losses import Penalty, Weight
 from hdtrans.config.networks import (
-    Norm,
+    Dropout,
+    NormKey,
     PatchSection,
     PixelSection,
     ResNetSection,
@@ -46,33 +48,32 @@ DISCRIMINATORS = {"A": "discriminator_A", "B": "discriminator_B"}
 NETWORKS = (*GENERATORS.values(), *DISCRIMINATORS.values())
 # What random numbers are for: the dropout of each of six passes, then the pools and penalties of A and B.
 FORTH, BACK, FORTH_AGAIN, BACK_AGAIN, SAME_A, SAME_B, POOL_A, POOL_B, PENALTY_A, PENALTY_B = range(10)
-Weight = Annotated[float, Field(ge=0)]
 
 
 class UNetConfig(UNetSection):
-    """A U-Net, as in pix2pix."""
+    """U-Net with skip connections (Isola et al. 2017)."""
 
-    norm: Norm = "instance"
-    dropout: bool = False
+    norm: NormKey = "instance"
+    dropout: Dropout = False
 
 
 class ResNetConfig(ResNetSection):
-    """The paper's generator."""
+    """Residual generator of the paper (Johnson et al. 2016)."""
 
-    norm: Norm = "instance"
-    dropout: bool = False
+    norm: NormKey = "instance"
+    dropout: Dropout = False
 
 
 class PatchConfig(PatchSection):
-    """The paper's discriminator of patches."""
+    """Discriminator of patches, as in the paper."""
 
-    norm: Norm = "instance"
+    norm: NormKey = "instance"
 
 
 class PixelConfig(PixelSection):
-    """A discriminator of single pixels."""
+    """Discriminator of single pixels."""
 
-    norm: Norm = "instance"
+    norm: NormKey = "instance"
 
 
 GeneratorConfig = Annotated[
@@ -84,30 +85,43 @@ DiscriminatorConfig = Annotated[
 
 
 class AdversarialConfig(Section):
-    """The adversarial loss, what it counts for the generators, and what the gradient penalty counts with `wgangp`."""
+    """Adversarial loss, the same on both sides."""
 
-    kind: CriticKind = "lsgan"
-    weight: Weight = 1.0
-    penalty: Weight = 10.0
+    kind: Annotated[CriticKind, Field(description="Adversarial loss.")] = "lsgan"
+    weight: Annotated[Weight, Field(description="Weight of the generators' adversarial losses.")] = 1.0
+    penalty: Penalty = 10.0
 
 
 class CycleConfig(Section):
-    """The distance of a picture to what becomes of it there and back: of A by way of B (`weight_a`), and of B."""
+    """Cycle consistency loss: L1(G_BA(G_AB(a)), a) and L1(G_AB(G_BA(b)), b)."""
 
-    weight_a: Weight = 10.0
-    weight_b: Weight = 10.0
+    weight_a: Annotated[Weight, Field(description="Weight of the cycle loss of A: from A to B and back.")] = 10.0
+    weight_b: Annotated[Weight, Field(description="Weight of the cycle loss of B: from B to A and back.")] = 10.0
 
 
 class IdentityConfig(Section):
-    """The distance of a picture to what the generator of its own side makes of it, as a share of the cycle weights."""
+    """Identity loss: L1(G_BA(a), a) and L1(G_AB(b), b)."""
 
-    weight: Weight = 0.5
+    weight: Annotated[
+        Weight,
+        Field(
+            description="Weight of the identity loss, relative to the cycle weights. 0 leaves it out, as A and B of "
+            "different channels need."
+        ),
+    ] = 0.5
 
 
 class PoolConfig(Section):
-    """The history of generated pictures: how many are kept for each place in the batch of all processes; 0 is none."""
+    """History of generated pictures, which the discriminators see in place of the latest."""
 
-    size: Annotated[int, Field(ge=0, le=1000)] = 50
+    size: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="Generated pictures kept for each position of the global batch; 0 shows the latest alone.",
+        ),
+    ] = 50
 
 
 class Config(MethodSection):

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Input, Inputs
+from hdtrans.config.losses import Penalty, Weight
 from hdtrans.config.networks import (
+    ConditionSection,
     PatchSection,
     PixelSection,
     ResNetSection,
@@ -34,22 +36,13 @@ from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gr
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
 from hdtrans.networks.build import build_discriminator, build_generator
-from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
+from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext, Statistics
 from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 
 NETWORKS = ("generator", "discriminator")
 DROPOUT, PENALTY = range(2)  # what random numbers are for
-Weight = Annotated[float, Field(ge=0)]
-
-
-class ConditionConfig(Section):
-    """What the networks see beside the one-hot labels or the input picture."""
-
-    boundary: Boundary = "none"
-    ignored: Ignored = "zeros"
-
 
 GeneratorConfig = Annotated[
     Annotated[UNetSection, Tag("unet")] | Annotated[ResNetSection, Tag("resnet")], kind_or("unet")
@@ -60,24 +53,24 @@ DiscriminatorConfig = Annotated[
 
 
 class AdversarialConfig(Section):
-    """The adversarial loss, what it counts for the generator, and what the gradient penalty counts with `wgangp`."""
+    """Adversarial loss."""
 
-    kind: CriticKind = "vanilla"
-    weight: Weight = 1.0
-    penalty: Weight = 10.0
+    kind: Annotated[CriticKind, Field(description="Adversarial loss.")] = "vanilla"
+    weight: Annotated[Weight, Field(description="Weight of the generator's adversarial loss.")] = 1.0
+    penalty: Penalty = 10.0
 
 
 class L1Config(Section):
-    """The distance to the true picture."""
+    """L1 distance to the true picture."""
 
-    weight: Weight = 100.0
+    weight: Annotated[Weight, Field(description="Weight of the L1 distance to the true picture.")] = 100.0
 
 
 class Config(MethodSection):
     """The section `method` of a pix2pix recipe."""
 
     kind: Literal["pix2pix"] = "pix2pix"
-    condition: ConditionConfig = ConditionConfig()
+    condition: ConditionSection = ConditionSection()
     generator: GeneratorConfig = UNetSection()
     discriminator: DiscriminatorConfig = PatchSection()
     adversarial: AdversarialConfig = AdversarialConfig()

@@ -7,16 +7,16 @@ looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `scale0` (the c
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import pydantic
 import torch
-from pydantic import PositiveInt, field_serializer, model_validator
 from torch import Tensor, nn
 
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Field, Input, Inputs, Style
+from hdtrans.config.losses import FeatureMatchingSection, PerceptualSection, Weight
+from hdtrans.config.networks import CoarseToFineSection, ConditionSection, EncoderSection, MultiscaleSection
 from hdtrans.config.recipe import MethodSection
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
@@ -25,7 +25,7 @@ from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import AdversarialKind, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss, perceptual_loss
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, check_names
-from hdtrans.networks.condition import Boundary, Condition, Ignored, crop, pad_to_stride
+from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext
 from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
 from hdtrans.networks.encoder import Encoder, pool
@@ -34,85 +34,24 @@ from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 from hdtrans.networks.perceptual import PerceptualNetwork
 
-Weight = Annotated[float, pydantic.Field(ge=0)]
-
-
-class ConditionConfig(Section):
-    """What the networks see beside the one-hot labels or the input picture."""
-
-    boundary: Boundary = "none"
-    ignored: Ignored = "zeros"
-
-
-class GeneratorConfig(Section):
-    """The trunk at the coarsest size and the enhancers above it."""
-
-    width: PositiveInt = 64
-    downsamples: Annotated[int, pydantic.Field(ge=1, le=8)] = 4
-    blocks: Annotated[int, pydantic.Field(ge=0)] = 9
-    enhancers: Annotated[int, pydantic.Field(ge=0, le=4)] = 0
-    enhancer_blocks: Annotated[int, pydantic.Field(ge=0)] = 3
-    norm: Literal["instance", "batch"] = "instance"
-    upsampling: Literal["deconv", "resize"] = "deconv"
-    recompute: bool = False
-
-    @model_validator(mode="after")
-    def _fits(self) -> "GeneratorConfig":
-        if self.width % 2**self.enhancers:
-            raise ValueError(f"width {self.width} must be a multiple of {2**self.enhancers}: each enhancer halves it")
-        if self.recompute and self.norm == "batch":
-            raise ValueError("recompute runs a layer twice, and batch norm would count the batch twice; use instance")
-        return self
-
-
-class FeaturesConfig(Section):
-    """What an encoder tells of the photo: `count` numbers for each instance, or for each class."""
-
-    count: Annotated[int, pydantic.Field(ge=1, le=256)] = 3
-    width: PositiveInt = 16
-    downsamples: Annotated[int, pydantic.Field(ge=1, le=8)] = 4
-    pool: Literal["instance", "label"] = "instance"
-
-
-class DiscriminatorConfig(Section):
-    """The discriminators, one for each scale."""
-
-    width: PositiveInt = 64
-    layers: Annotated[int, pydantic.Field(ge=1, le=6)] = 3
-    scales: Annotated[int, pydantic.Field(ge=1, le=6)] = 2
-    norm: Literal["instance", "batch", "none"] = "instance"
-
 
 class AdversarialConfig(Section):
-    """The adversarial loss, and what it counts for the generator."""
+    """Adversarial loss."""
 
-    kind: AdversarialKind = "lsgan"
-    weight: Weight = 1.0
-
-
-class FeatureMatchingConfig(Section):
-    """The loss on the discriminators' features."""
-
-    weight: Weight = 10.0
-
-
-class PerceptualConfig(Section):
-    """The loss on the features of a network trained on ImageNet; `weights` is a file, or null for torchvision's."""
-
-    kind: Literal["vgg19", "squeezenet", "none"] = "vgg19"
-    weight: Weight = 10.0
-    weights: Path | None = None
-    imagenet_normalisation: bool = False
-
-    @field_serializer("weights")
-    def _weights_text(self, weights: Path | None) -> str | None:
-        return None if weights is None else str(weights)
+    kind: Annotated[AdversarialKind, pydantic.Field(description="Adversarial loss.")] = "lsgan"
+    weight: Annotated[Weight, pydantic.Field(description="Weight of the generator's adversarial loss.")] = 1.0
 
 
 class TranslateConfig(Section):
-    """Batch norm in translating: statistics gathered in training (`running`), or those of each picture (`image`)."""
+    """Batch norm of a trained model in translating."""
 
-    norm: Literal["running", "image"] = "running"
+    norm: Annotated[
+        Literal["running", "image"],
+        pydantic.Field(
+            description="Statistics of batch norm: those gathered in training (`running`), or those of each picture "
+            "(`image`), as the original does."
+        ),
+    ] = "running"
 
     @property
     def context(self) -> ForwardContext:
@@ -124,13 +63,18 @@ class Config(MethodSection):
     """The section `method` of a pix2pixHD recipe."""
 
     kind: Literal["pix2pixhd"] = "pix2pixhd"
-    condition: ConditionConfig = ConditionConfig()
-    generator: GeneratorConfig = GeneratorConfig()
-    features: FeaturesConfig | None = None
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    condition: ConditionSection = ConditionSection()
+    generator: CoarseToFineSection = CoarseToFineSection()
+    features: Annotated[
+        EncoderSection | None,
+        pydantic.Field(
+            description="Encoder that gives the generator a style of each instance of the photo. Unset: none."
+        ),
+    ] = None
+    discriminator: MultiscaleSection = MultiscaleSection()
     adversarial: AdversarialConfig = AdversarialConfig()
-    feature_matching: FeatureMatchingConfig = FeatureMatchingConfig()
-    perceptual: PerceptualConfig = PerceptualConfig()
+    feature_matching: FeatureMatchingSection = FeatureMatchingSection()
+    perceptual: PerceptualSection = PerceptualSection()
     translate: TranslateConfig = TranslateConfig()
 
     @property

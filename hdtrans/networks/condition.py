@@ -1,14 +1,12 @@
 """Condition of generators and discriminators: one-hot labels, boundaries, or an image; and any size made to fit."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hdtrans.config.networks import Boundary, Ignored
 from hdtrans.networks.parts import Features
-
-Boundary = Literal["instance", "labels", "none"]
-Ignored = Literal["zeros", "channel"]
 
 
 def boundaries(ids: Tensor) -> Tensor:

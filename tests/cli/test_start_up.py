@@ -36,7 +36,7 @@ def seconds(script: str, *arguments: object) -> float:
 
 
 def test_help_is_there_at_once() -> None:
-    assert seconds(HELP) < 0.3
+    assert seconds(HELP) < 0.1
 
 
 def test_infer_of_one_small_picture(tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def everything_in(folder: Path) -> dict[str, int]:
     return {str(f): f.stat().st_mtime_ns for f in sorted(folder.rglob("*"))}
 
 
-def test_dry_run_tells_and_touches_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_and_touches_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = everything_in(recipe.parent)
     assert train(recipe, "--dry-run", "data.root=does/not/exist") == 0
-    told = capsys.readouterr().out
+    said = capsys.readouterr().out
     assert everything_in(recipe.parent) == before
     for wanted in (
         "root: does/not/exist",
@@ -43,7 +43,7 @@ def test_dry_run_tells_and_touches_nothing(recipe: Path, capsys: pytest.CaptureF
         "GFLOP a step",
         "activations and their gradients",
     ):
-        assert wanted in told
+        assert wanted in said
 
 
 def test_a_finished_run_is_left_alone_and_a_longer_one_goes_on(recipe: Path, tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_another_recipe_cannot_continue_a_run(recipe: Path, tmp_path: Path, caps
     assert train(recipe) == 0
     files = everything_in(tmp_path / "run")
     assert train(recipe, "method.generator.width=8", "training.seed=3", "training.workers=1") == 2
-    told = capsys.readouterr().err
-    assert "method.generator.width: was 4, is 8" in told and "training.seed: was 0, is 3" in told
-    assert "workers" not in told and "out=FOLDER" in told
+    said = capsys.readouterr().err
+    assert "method.generator.width: was 4, is 8" in said and "training.seed: was 0, is 3" in said
+    assert "workers" not in said and "out=FOLDER" in said
     assert everything_in(tmp_path / "run") == files
 
 
@@ -76,8 +76,8 @@ def test_starting_from_another_run(recipe: Path, tmp_path: Path, capsys: pytest.
     frozen = ["stages.0.train=[enhancer1, scale0]"]
     assert train(recipe, *more, *frozen) == 0
     assert everything_in(tmp_path / "run") == files
-    told = capsys.readouterr().err
-    assert "trunk" in told and "new: enhancer1" in told
+    said = capsys.readouterr().err
+    assert "trunk" in said and "new: enhancer1" in said
     old, new = last(tmp_path / "run")["networks"], last(tmp_path / "finer")["networks"]
     trunk = [key for key in new if key.startswith("trunk.")]
     assert trunk and all(torch.equal(old[key], new[key]) for key in trunk)
@@ -101,16 +101,16 @@ def test_a_run_that_never_saved_may_begin_anew(recipe: Path, tmp_path: Path) -> 
         (["{recipe}", "out={tmp}/city"], ["is not empty and holds no run"]),
         (["{recipe}", "stages.0.size=256x128", "stages.0.geometry=crop"], ["256x128", "64x32"]),
         (["{recipe}", "init_from={tmp}/nothing"], ["no such run folder or checkpoint"]),
-        (["nonsense"], ["no recipe of that name", "pix2pixhd_toycity"]),
+        (["nonsense"], ["no file or recipe 'nonsense'", "pix2pixhd_toycity"]),
     ],
 )
-def test_mistakes_are_told_and_leave_nothing(
+def test_mistakes_are_reported_and_leave_nothing(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], messages: list[str]
 ) -> None:
     assert train(*(a.format(recipe=recipe, tmp=tmp_path) for a in arguments)) == 2
-    told = capsys.readouterr().err
-    assert all(message in told for message in messages), told
-    assert "Traceback" not in told
+    said = capsys.readouterr().err
+    assert all(message in said for message in messages), said
+    assert "Traceback" not in said
     assert not list(tmp_path.rglob("*.pt"))
 
 
@@ -136,7 +136,7 @@ def test_files_that_came_or_went_stop_a_resume(
     assert "4 training files" in capsys.readouterr().err
 
 
-def test_broken_test_files_are_told_and_training_files_shown(
+def test_broken_test_files_are_reported_and_training_files_shown(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "city/test_label/00000.png").write_bytes(b"nonsense")

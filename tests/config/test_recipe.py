@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def problems(file: Path, *overrides: str) -> list[str]:
-    """Return the lines that are told about a recipe, without the first, which counts them."""
+    """Return the lines of the message about a recipe, without the first, which counts them."""
     with pytest.raises(UserError) as caught:
         load_recipe(file, overrides)
     first, *lines = str(caught.value).splitlines()
@@ -92,7 +92,7 @@ def test_stage(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({}, "geometry: resize needs a size"),
         ({"geometry": "crop"}, "geometry: crop needs a size"),
@@ -120,10 +120,10 @@ def test_stage(given: dict[str, Any]) -> None:
         ({"size": "64x32", "train": []}, "at least 1"),
     ],
 )
-def test_no_stage(given: dict[str, Any], told: str) -> None:
+def test_no_stage(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Stage.model_validate(given)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_stage_cannot_be_changed() -> None:
@@ -152,7 +152,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         # keys that there are not, with the nearest that there is, of the very section
         (["trainin.seed=3"], "trainin: there is no such key; allowed here: data, init_from, method, name, out, stages"),
@@ -236,7 +236,7 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         (["stages.0.load=64x32"], "stages.0: load is not used by geometry: resize"),
         (["stages.0.name=a b"], "stages.0.name: is made of letters, digits, _ and -"),
         (["stages.0.name=1"], "stages.0.name: is a word; put a number in quotes; given: 1"),
-        (["stages=[]"], "stages: is empty; at least one is wanted"),
+        (["stages=[]"], "stages: is empty; at least one is required"),
         (["stages={a: 1}"], "stages: is a list"),
         (["stages.0=3"], "stages.0: is a section"),
         (["name=../up"], "name: is made of letters, digits"),
@@ -250,9 +250,9 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
         (["method.generator.width=3"], "method.generator: width 3 must be a multiple of 2"),
     ],
 )
-def test_one_problem(file: Path, overrides: list[str], told: str) -> None:
+def test_one_problem(file: Path, overrides: list[str], message: str) -> None:
     found = problems(file, *overrides)
-    assert len(found) == 1 and found[0].startswith(told), found
+    assert len(found) == 1 and found[0].startswith(message), found
 
 
 def test_all_problems_at_once(file: Path) -> None:
@@ -355,7 +355,7 @@ def test_the_last_override_counts(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("training.seed", "'training.seed': an override is written section.key=value"),
         ("=3", "'=3': an override is written section.key=value"),
@@ -371,10 +371,10 @@ def test_the_last_override_counts(file: Path) -> None:
         ("training.seed={a: 1, a: 2}", "training.seed={a: 1, a: 2}: line 1: the key 'a' stands twice"),
     ],
 )
-def test_no_override(file: Path, override: str, told: str) -> None:
+def test_no_override(file: Path, override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe(file, [override])
-    assert str(caught.value).startswith(told), caught.value
+    assert str(caught.value).startswith(message), caught.value
 
 
 # Methods
@@ -401,7 +401,7 @@ def test_a_recipe_cannot_be_changed(file: Path) -> None:
 
 
 def test_config_is_imported_without_torch() -> None:
-    """Until a recipe names its method, so that mistakes in the command line are told at once."""
+    """Until a recipe names its method, so that mistakes in the command line are reported at once."""
     code = "import sys, hdtrans.config.recipe; sys.exit('torch' in sys.modules)"
     root = str(Path(__file__).resolve().parents[2])
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root}, check=True)

@@ -39,7 +39,7 @@ def test_what_is_not_said_follows_from_the_data(
 
 
 @pytest.mark.parametrize(
-    ("data", "given", "told"),
+    ("data", "given", "message"),
     [
         (UNPAIRED, {}, "validate.metrics: say which, of fid, kid, squeezenet_distance"),
         (UNPAIRED, {"metrics": ["l1"]}, "validate.metrics: l1 does not fit data of kind unpaired; what fits: fid"),
@@ -51,10 +51,10 @@ def test_what_is_not_said_follows_from_the_data(
         (LABELS, {"best": "psnr"}, "validate.best: there is no figure 'psnr'; these metrics give l1, ssim"),
     ],
 )
-def test_what_cannot_be_is_refused(data: Data, given: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_is_refused(data: Data, given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="^validate") as refused:
         Validate(**given).complete(data, 128)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_both_ways_to_be_better() -> None:

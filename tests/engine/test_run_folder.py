@@ -7,7 +7,7 @@ import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.recipe import Recipe, check_recipe
-from hdtrans.engine.run_folder import claim, differences
+from hdtrans.engine.run_folder import differences, open_run_dir
 from tests.small_runs import small_recipe
 
 
@@ -36,7 +36,7 @@ def changed(plain: dict[str, Any], key: str, value: Any) -> Recipe:
 
 def begun(out: Path) -> None:
     """Claim a folder and put a checkpoint there."""
-    claim(check_recipe(values(out), "test"))
+    open_run_dir(check_recipe(values(out), "test"))
     (out / "checkpoints").mkdir()
     (out / "checkpoints" / "images_000000010.pt").write_bytes(b"")
 
@@ -64,8 +64,8 @@ def test_what_may_change(key: str, value: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     begun(out)
     recipe = changed(values(out), key, value)
-    assert claim(recipe) == out
-    assert claim(recipe) == out
+    assert open_run_dir(recipe) == out
+    assert open_run_dir(recipe) == out
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_may_not_change_is_named(key: str, value: Any, words: str, tmp_path
     begun(out)
     kept = (out / "recipe.yaml").read_bytes()
     with pytest.raises(UserError, match=words) as raised:
-        claim(changed(values(out), key, value))
+        open_run_dir(changed(values(out), key, value))
     assert str(raised.value).startswith(f"{out}: ")
     assert "out=FOLDER" in str(raised.value)
     assert (out / "recipe.yaml").read_bytes() == kept
@@ -124,7 +124,7 @@ def test_a_foreign_folder_is_refused_and_left_as_it_is(kind: str, tmp_path: Path
         (out / "checkpoints" / "images_000000010.pt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match="is not empty and holds no run"):
-        claim(check_recipe(values(out), "test"))
+        open_run_dir(check_recipe(values(out), "test"))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -132,12 +132,12 @@ def test_an_empty_or_a_new_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "empty", tmp_path / "new" / "deep"):
         recipe = check_recipe(values(out), "test")
-        assert claim(recipe) == out
+        assert open_run_dir(recipe) == out
         assert (out / "recipe.yaml").is_file()
 
 
 def test_a_run_that_never_saved_is_begun_anew_by_any_recipe(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    claim(check_recipe(values(out), "test"))
-    claim(changed(values(out), "training.seed", 8))
+    open_run_dir(check_recipe(values(out), "test"))
+    open_run_dir(changed(values(out), "training.seed", 8))
     assert "seed: 8" in (out / "recipe.yaml").read_text()

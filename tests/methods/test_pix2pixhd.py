@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hdtrans.config.networks import CoarseToFineSection, MultiscaleSection
 from hdtrans.config.recipe import check_recipe
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, collate
@@ -445,8 +446,8 @@ def test_sizes_are_those_of_the_originals() -> None:
         local = pix2pixhd.build_networks(
             whole.model_copy(
                 update={
-                    "generator": pix2pixhd.GeneratorConfig(enhancers=1),
-                    "discriminator": pix2pixhd.DiscriminatorConfig(scales=3),
+                    "generator": CoarseToFineSection(enhancers=1),
+                    "discriminator": MultiscaleSection(scales=3),
                 }
             ),
             data,

@@ -7,10 +7,11 @@ between kinds is answered here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from hdtrans.common.errors import UserError, shown
 from hdtrans.config import inputs
@@ -244,7 +245,7 @@ class DataKind(DataSection):
 class PictureKind(DataKind):
     """Data whose input is a picture: batches have `source`, the input, and `photo`, the target."""
 
-    source_channels: Channels = 3
+    source_channels: Annotated[Channels, Field(description="Channels of the input pictures.")] = 3
 
     @property
     def fields(self) -> Mapping[str, inputs.Field]:
