@@ -20,7 +20,7 @@ COMMANDS = {
     "convert_checkpoint": "bring in weights of pix2pixHD, pix2pix and CycleGAN, or write ours as theirs",
     "train_segmenter": "train the network that judges generated pictures",
     "colorize_labels": "make label maps visible, with a legend",
-    "benchmark": "measure speed and memory here, against the way of the original program",
+    "benchmark": "measure speed and memory on this machine",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
 
