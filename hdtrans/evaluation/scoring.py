@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import SampleFiles
-from hdtrans.evaluation.metrics.folder_metrics import Metric, Summary
+from hdtrans.evaluation.metrics.base import Metric, Summary
 from hdtrans.evaluation.pairs import Item, Places
 
 _THREADS = 2  # that read and measure

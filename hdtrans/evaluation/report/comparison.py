@@ -18,10 +18,11 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml
+from hdtrans.config.metrics import BETTER
 from hdtrans.data import derived
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.pairing import natural, pair
-from hdtrans.evaluation.report.scores import BETTER, read_report
+from hdtrans.evaluation.report.scores import read_report
 
 _SIDE = 256  # of a picture, in pixels
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]

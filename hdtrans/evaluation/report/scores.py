@@ -14,16 +14,13 @@ import torch
 import hdtrans
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
-from hdtrans.config.validation import FIGURES
-from hdtrans.evaluation.metrics.folder_metrics import Metric
+from hdtrans.config.metrics import BETTER
+from hdtrans.evaluation.metrics.base import Metric
 from hdtrans.evaluation.pairs import Place, Places
 from hdtrans.evaluation.scoring import Scores
 
 FORMAT = 1
 _MOST_SHOWN = 10
-
-BETTER: Mapping[str, str] = {name: better for figures in FIGURES.values() for name, better in figures.items()}
-"""Which way figures are better."""
 
 
 def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Mapping[str, Any]) -> dict[str, Any]:

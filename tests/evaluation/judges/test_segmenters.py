@@ -59,7 +59,7 @@ def test_weights_of_torchvision(name: str, tmp_path: Path, capsys: pytest.Captur
     auxiliary = {"aux_classifier.0.weight": torch.zeros(1)}
     torch.save({"model": network.state_dict() | auxiliary, "epoch": 3}, file)  # as torchvision's own training saves it
     segmenter = load_segmenter(file, CPU)
-    assert segmenter.told["kind"] == f"torchvision {name}"
+    assert segmenter.provenance["kind"] == f"torchvision {name}"
     picture = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     ids, count = segmenter(picture, (64, 96))
     mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -67,7 +67,7 @@ def test_weights_of_torchvision(name: str, tmp_path: Path, capsys: pytest.Captur
         expected = network((picture / 255 - mean) / deviation)["out"].argmax(1)
     assert count == 5 and torch.equal(ids, expected) and len(ids.unique()) > 1
     torch.save({"model": dict(list(network.state_dict().items())[1:])}, file)
-    with pytest.raises(UserError, match="no segmentation network of torchvision"):
+    with pytest.raises(UserError, match="nor weights of a segmentation network of torchvision"):
         load_segmenter(file, CPU)
 
 
@@ -105,10 +105,10 @@ def _save(folder: Path, kind: str) -> Path:
 def test_networks_of_the_user(kind: str, tmp_path: Path) -> None:
     file = _save(tmp_path, kind)
     if kind != "ONNX":
-        with pytest.raises(UserError, match=f"is a {kind} file, which can run code .* give --trust"):
+        with pytest.raises(UserError, match=f"a {kind} file can run code when it is loaded; export"):
             load_segmenter(file, CPU, "unit")
     segmenter = load_segmenter(file, CPU, "unit", trust=True)
-    assert segmenter.told["kind"] == kind and len(segmenter.told["sha256"]) == 64
+    assert segmenter.provenance["kind"] == kind and len(segmenter.provenance["sha256"]) == 64
     picture = torch.zeros(1, 3, 4, 6, dtype=torch.uint8)
     picture[..., 3:] = 255
     ids, count = segmenter(picture, (4, 6))
@@ -121,7 +121,7 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=words):
             load_segmenter(tmp_path / name, CPU)
     torch.save({"weights": torch.zeros(1)}, tmp_path / "b.pt")
-    with pytest.raises(UserError, match="was not made by hdtrans train_segmenter"):
+    with pytest.raises(UserError, match="neither a file of hdtrans train_segmenter nor"):
         load_segmenter(tmp_path / "b.pt", CPU)
     with pytest.raises(UserError, match=r"no such file. Did you mean 'b.pt'"):
         load_segmenter(tmp_path / "bb.pt", CPU)
@@ -164,7 +164,7 @@ def test_cityscapes_as_the_benchmark(protocol: str) -> None:
 
 def test_classes_must_agree() -> None:
     label = np.zeros((8, 8), np.uint8)
-    with pytest.raises(UserError, match="knows 3 classes, the label maps have 2"):
+    with pytest.raises(UserError, match="finds 3 classes, the label maps have 2"):
         _score(SegmentationMetric(_answers(label, 3), "labels", ClassTable.generic(2)), label, (8, 8))
     with pytest.raises(UserError, match="have 2 classes; Cityscapes has 34, 35 or 19"):
         SegmentationMetric(_answers(label, 19), "cityscapes_full", ClassTable.generic(2))
