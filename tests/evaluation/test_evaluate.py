@@ -125,7 +125,7 @@ def test_label_maps_of_unequal_size_are_no_crash(tmp_path: Path, capsys: pytest.
 
 
 def test_sets_without_pairs_keep_their_real_features(tmp_path: Path) -> None:
-    """The distance of two sets with an extractor put in; the second time the real features are read."""
+    """Distance of two sets with a replaced extractor; the second time, real features come from the cache."""
     import torch
 
     truth, found = _write(tmp_path / "truth", "x y z u v"), _write(tmp_path / "found", "a b c d", 20)
@@ -155,7 +155,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run translates its test files, and is scored against their photos; again, nothing is translated again."""
+    """A run's test files are translated and scored against their photos; the second time, no file is translated."""
     network = tmp_path / "network.pt"
     given = [str(run.parent / "city"), "--out", str(network), "--steps", "2", "--workers", "0"]
     assert run_tool("train_segmenter", given) == 0

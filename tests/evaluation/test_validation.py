@@ -83,7 +83,7 @@ def test_kinds(tmp_path: Path, kind: str, given: dict[str, Any], figures: set[st
 
 
 def test_pixels_of_no_class_are_not_counted() -> None:
-    """Of wanted classes a batch holds one channel each; where none is set, the file had the ignored id."""
+    """A batch has one channel per class; a pixel with none set had the ignored id in the file."""
     data = PhotosToMaps(kind="photos_to_maps", root=".", target="labels", labels=3)
     label = np.array([[0, 1, 255, 2]], np.uint8)
     made = make_fields(data, {"source": np.zeros((1, 4, 3), np.uint8), "label": label}, {"source", "photo"})

@@ -1,4 +1,4 @@
-"""The feature networks, with random weights, against torch-fidelity and torchmetrics; where weights come from."""
+"""Feature networks with random weights against torch-fidelity and torchmetrics; sources of weights."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "weights"
 
 
 def _random(network: nn.Module, prefix: str = "") -> Weights:
-    """Return weights of a network, with norms that do something."""
+    """Return random weights of a network, with norms other than the identity."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -56,7 +56,7 @@ def test_weights_of_another_network_are_refused() -> None:
 
 
 def test_only_published_bytes_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the right name and keys, but random, is no Inception: no number comes of it."""
+    """A file with the right name and keys but random weights is refused."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     name = weights.PUBLISHED["inception"].name
     torch.save(features._inception().state_dict(), tmp_path / name)

@@ -1,4 +1,4 @@
-"""Segmentation networks: our own, trained in seconds; the user's, in files that may not be trusted; their protocols."""
+"""Segmentation networks: trained here in seconds, of torchvision, untrusted files of users; protocols of the score."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 class _Brightness(nn.Module):
-    """Class 1 where a picture is bright: a network whose answer is known."""
+    """Network with a known answer: class 1 for bright pixels."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         bright = pictures.mean(1, keepdim=True) - 0.5
@@ -75,9 +75,9 @@ def test_mistakes_of_training(trained: tuple[Path, Path], tmp_path: Path, capsys
     data, file = trained
     with pytest.raises(SystemExit):
         run_tool("train_segmenter", [str(data), "--out", str(file)])
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(tmp_path), "--out", str(tmp_path / "x.pt")]) == 2
-    assert "has no dataset.json" in capsys.readouterr().err
+    assert "no dataset.json; give the number of classes" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(data), "--size", "12", "--out", str(tmp_path / "x.pt")]) == 2
     assert "--size 12: write WIDTHxHEIGHT" in capsys.readouterr().err
     given = [str(data), "--labels", "2", "--out", str(tmp_path / "x.pt")]
@@ -102,7 +102,7 @@ def _save(folder: Path, kind: str) -> Path:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["ONNX", "TorchScript", "torch.export"])
-def test_networks_of_the_user(kind: str, tmp_path: Path) -> None:
+def test_files_of_users(kind: str, tmp_path: Path) -> None:
     file = _save(tmp_path, kind)
     if kind != "ONNX":
         with pytest.raises(UserError, match=f"a {kind} file can run code when it is loaded; export"):
@@ -115,7 +115,7 @@ def test_networks_of_the_user(kind: str, tmp_path: Path) -> None:
     assert count == 2 and ids[0, 0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_files_that_are_no_networks(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     for name, words in {"a.pt": "cannot be read", "a.onnx": "cannot be read as ONNX|needs onnxruntime"}.items():
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(UserError, match=words):
@@ -128,7 +128,7 @@ def test_files_that_are_no_networks(tmp_path: Path) -> None:
 
 
 def _answers(labels: np.ndarray, classes: int) -> Segmenter:
-    """Return a network that finds these ids whatever it sees, at the size of what it sees."""
+    """Return a network that finds these ids in every picture, at the picture's size."""
 
     def run(pictures: Tensor) -> Tensor:
         size = (pictures.shape[3], pictures.shape[2])
@@ -145,7 +145,7 @@ def _score(metric: SegmentationMetric, label: np.ndarray, size: tuple[int, int])
 
 @pytest.mark.parametrize("protocol", ["cityscapes_512x256", "cityscapes_full"])
 def test_cityscapes_as_the_benchmark(protocol: str) -> None:
-    """Ids without a class in the benchmark count for nothing where they are true, and as wrong where they are found."""
+    """Ids outside the benchmark are ignored where they are true, and wrong where they are found."""
     label = np.full((512, 1024), 7, np.uint8)  # road
     label[:, 512:] = 26  # car
     label[256:] = 6  # ground: ignored
@@ -174,3 +174,11 @@ def test_an_ignored_class_inside_the_table_counts_for_nothing() -> None:
     label = np.array([[0, 1]], np.uint8)
     metric = SegmentationMetric(_answers(np.zeros((1, 2), np.uint8), 2), "labels", ClassTable.generic(2, ignore=1))
     assert _score(metric, label, (1, 2))["segmentation_pixel_accuracy"] == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_offers_to_trust_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _save(tmp_path, "TorchScript")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    assert run_tool("evaluate", [str(tmp_path), "--segmenter", str(file)]) == 2
+    assert "export the network as ONNX, or give --trust" in capsys.readouterr().err
