@@ -90,7 +90,7 @@ lock:
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find hdtrans tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks hdtrans tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV) $(DEMO)

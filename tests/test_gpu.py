@@ -218,8 +218,7 @@ def test_the_benchmark_measures_it(tmp_path: Path) -> None:
     size = Size(width=64, height=32)
     found = benchmark(Plan(("inference", "training"), size, rounds=2, device="cuda", data=city, width=4))
     for subject_found in found["subjects"]:
-        took = subject_found["times"]["hdtrans"]
-        assert took["seconds"] > 0 and took["memory"] > 0
+        assert subject_found["seconds"] > 0 and subject_found["memory"] > 0
     assert found["machine"]["device"] == torch.cuda.get_device_name(GPU)
 
 

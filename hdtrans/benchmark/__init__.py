@@ -1,1 +1,1 @@
-"""Measures speed and memory in pairs: hdtrans, the way of the original programs, and what the machine can do."""
+"""Speed and memory of inference, training, reading and preparing on this machine."""

@@ -1,8 +1,6 @@
-"""What is measured of files: reading and preparing, each with its rivals, in one process."""
+"""Reading and preparing of (label map, instance map, photo) triples, each beside the codecs alone."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hdtrans.benchmark.plan import ALONE, ORIGINAL, OURS, Plan
+from hdtrans.benchmark.plan import ALONE, OURS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError, shown
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry
@@ -23,65 +22,65 @@ from hdtrans.prepare.writing.making import MapsMaker
 
 
 @dataclass(frozen=True)
-class Files:
-    """Something to measure of files.
+class FileCalls:
+    """One subject that reads files.
 
     Attributes:
-        name: what it is.
-        rivals: who takes turns, ours first.
-        each: how many triples one call makes.
+        name: name of the subject.
+        calls: calls by name: `OURS`, then the codecs alone.
+        each: triples per call.
     """
 
     name: str
-    rivals: dict[str, Work]
+    calls: dict[str, Work]
     each: int
 
 
-def reading(plan: Plan, original: Any, files: list[SampleFiles], root: Path, resize: bool) -> Files:
-    """Return triples from the disk to the tensors of a batch, as they are or scaled, against decoding them alone."""
+def reading(plan: Plan, files: Sequence[SampleFiles], root: Path, resize: bool) -> FileCalls:
+    """Return reading from disk to batch tensors, at the files' size or scaled to the plan's, beside decoding alone."""
     data = LabelMaps(root=root, labels=255)
     geometry = Geometry("resize", plan.size) if resize else Geometry()
     samples = TrainingSamples(files, sorted(files[0].paths), data, geometry, 0, 0)
-    paths = [{k: Path(v) for k, v in f.paths.items()} for f in files]
-    size = (plan.size.width, plan.size.height) if resize else None
-    rivals: dict[str, Work] = {
+    calls: dict[str, Work] = {
         OURS: lambda: [samples[place] for place in range(len(files))],
-        ALONE: lambda: [_decode(path) for each in paths for path in each.values()],
+        ALONE: lambda: [_decode(path) for each in files for path in each.paths.values()],
     }
-    if original is not None:
-        rivals[ORIGINAL] = lambda: [original.read(each, size) for each in paths]
-    return Files(f"reading, to {plan.size}" if resize else "reading", rivals, len(files))
+    return FileCalls(f"reading, to {plan.size}" if resize else "reading", calls, len(files))
 
 
-@contextmanager
-def preparing(plan: Plan, original: Any, files: list[SampleFiles], root: Path) -> Iterator[Files]:
-    """Yield triples from the disk to scaled files in memory, against decoding and encoding alone."""
-    split, suffix = Path(files[0].paths["label"]).parent.name, ("label", "img", "inst")
-    folders = [split.replace("label", part) for part in suffix]
+def preparing(plan: Plan, files: Sequence[SampleFiles], root: Path) -> FileCalls:
+    """Return preparing from disk to scaled files in memory, beside decoding and encoding alone."""
+    split = Path(files[0].paths["label"]).parent.name
+    folders = [split.replace("label", part) for part in ("label", "img", "inst")]
     source = FolderSource(root, folders[0], folders[1], folders[2], ClassTable.generic(255))
-    options = Options(size=(plan.size.height, plan.size.width))
-    items, maker = source.items()[: len(files)], MapsMaker(source, root, options)
-    paths = [{k: Path(v) for k, v in f.paths.items()} for f in files]
+    items = source.items()[: len(files)]
+    maker = MapsMaker(source, root, Options(size=(plan.size.height, plan.size.width)))
     made = [content for item in items for content in maker.make(item, "train").files.values()]
     small: list[Any] = [cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) for content in made]
 
     def codecs() -> None:
-        for each in paths:
-            for path in each.values():
+        for each in files:
+            for path in each.paths.values():
                 _decode(path)
         for picture in small:
             cv2.imencode(".png", picture)
 
-    rivals: dict[str, Work] = {
+    calls: dict[str, Work] = {
         OURS: lambda: [maker.make(item, "train") for item in items],
         "decoding and encoding alone": codecs,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        if original is not None:
-            size = (plan.size.width, plan.size.height)
-            rivals[ORIGINAL] = lambda: [original.prepare(each, size, Path(folder)) for each in paths]
-        yield Files(f"preparing, to {plan.size}", rivals, len(files))
+    return FileCalls(f"preparing, to {plan.size}", calls, len(files))
 
 
-def _decode(path: Path) -> object:
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+def check_encoded(files: Sequence[SampleFiles]) -> None:
+    """Raise UserError unless OpenCV decodes all files: reading is compared with decoding alone."""
+    for path in (str(path) for each in files for path in each.paths.values()):
+        if not cv2.haveImageReader(path):
+            raise UserError(
+                f"--data: {shown(path)}: not an encoded picture in a file of its own; give a folder of PNG or JPEG "
+                "files, or measure inference and training alone"
+            )
+
+
+def _decode(path: str) -> object:
+    return cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)

@@ -1,4 +1,4 @@
-"""Time and memory of rivals that take turns, so that what else the machine does falls on all of them alike."""
+"""Time and peak memory of calls that take turns, so that other load on the machine affects all of them alike."""
 
 import itertools
 import statistics
@@ -14,111 +14,108 @@ Work = Callable[[], object]
 
 
 @dataclass
-class Took:
-    """What one rival took, call by call.
+class Timings:
+    """Measurements of one call, round by round.
 
     Attributes:
-        seconds: of the clock.
-        cpu: seconds of all cores.
-        machine: what was looked at right after each call, where something was.
-        memory: bytes of tensors beyond those that were there before one more call, at most.
+        seconds: wall-clock seconds.
+        cpu_seconds: processor seconds, summed over all cores.
+        ceiling: result of the probe right after each call; empty without a probe.
+        memory: peak bytes of tensors in one more call, beyond those allocated before it.
     """
 
     seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    machine: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    ceiling: list[float] = field(default_factory=list)
     memory: int = 0
 
     @property
     def median(self) -> float:
-        """Return the median of the seconds."""
+        """Median of the wall-clock seconds."""
         return statistics.median(self.seconds)
 
 
-class Rival(Protocol):
-    """Who takes turns with others: here, or in a process of its own."""
+class Timed(Protocol):
+    """A call that can be timed: in this process or in another one."""
 
-    def turn(self) -> tuple[float, float]:
-        """Make one call; return the seconds it took by the clock, and of all cores."""
+    def timed(self) -> tuple[float, float]:
+        """Make one call; return its wall-clock seconds and its processor seconds."""
 
     def peak(self) -> int:
-        """Make one call; return the bytes of tensors that it took at most."""
+        """Make one call; return its peak bytes of tensors."""
 
 
 @dataclass(frozen=True)
-class Here:
-    """A rival in this process."""
+class LocalCall:
+    """A call in this process."""
 
     work: Work
     device: torch.device
 
-    def turn(self) -> tuple[float, float]:
-        """Make one call; return the seconds it took by the clock, and of all cores."""
-        wait(self.device)
+    def timed(self) -> tuple[float, float]:
+        """Make one call; return its wall-clock seconds and its processor seconds."""
+        synchronise(self.device)
         start, start_cpu = time.perf_counter(), time.process_time()
         self.work()
-        wait(self.device)
+        synchronise(self.device)
         return time.perf_counter() - start, time.process_time() - start_cpu
 
     def peak(self) -> int:
-        """Make one call; return the bytes of tensors that it took at most."""
-        return _peak_of_tensors(self.work, self.device)
+        """Make one call; return its peak bytes of tensors."""
+        if self.device.type == "cuda":
+            before = torch.cuda.memory_allocated(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.work()
+            return torch.cuda.max_memory_allocated(self.device) - before
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            self.work()
+        results: Any = profiler.profiler
+        changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+        sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
+        return max(0, *itertools.accumulate(sizes)) if sizes else 0
 
 
-def take_turns(rivals: Mapping[str, Rival], rounds: int, look: Callable[[], float] | None = None) -> dict[str, Took]:
-    """Call all rivals once without looking, and then in `rounds` rounds one after the other.
+def time_in_turns(
+    calls: Mapping[str, Timed], rounds: int, probe: Callable[[], float] | None = None
+) -> dict[str, Timings]:
+    """Time all calls in turn, after one untimed call of each.
 
     Args:
-        rivals: by their names.
-        rounds: at least 1.
-        look: what is asked of the machine after every call that counts.
+        calls: calls by name.
+        rounds: number of rounds, >= 1.
+        probe: measurement of the machine, made after each timed call.
     """
-    took = {name: Took() for name in rivals}
-    for rival in rivals.values():
-        rival.turn()
+    found = {name: Timings() for name in calls}
+    for call in calls.values():
+        call.timed()
     for _ in range(rounds):
-        for name, rival in rivals.items():
-            seconds, cpu = rival.turn()
-            took[name].seconds.append(seconds)
-            took[name].cpu.append(cpu)
-            if look is not None:
-                took[name].machine.append(look())
-    return took
+        for name, call in calls.items():
+            seconds, cpu_seconds = call.timed()
+            found[name].seconds.append(seconds)
+            found[name].cpu_seconds.append(cpu_seconds)
+            if probe is not None:
+                found[name].ceiling.append(probe())
+    return found
 
 
-def take_memory(rivals: Mapping[str, Rival], took: Mapping[str, Took]) -> None:
-    """Call all rivals once more, for their memory."""
-    for name, rival in rivals.items():
-        took[name].memory = rival.peak()
+def add_memory(calls: Mapping[str, Timed], timings: Mapping[str, Timings]) -> None:
+    """Make each call once more and record its peak memory."""
+    for name, call in calls.items():
+        timings[name].memory = call.peak()
 
 
-def ratios(slower: Took, faster: Took, cpu: bool = False) -> list[float]:
-    """Return how many times as long the first took, round by round, by the clock or by the time of all cores."""
-    pairs = zip(slower.cpu, faster.cpu, strict=True) if cpu else zip(slower.seconds, faster.seconds, strict=True)
-    return [a / b for a, b in pairs]
+def ratios(a: Timings, b: Timings, cpu: bool = False) -> list[float]:
+    """Return time of `a` / time of `b` in each round, by the wall clock or by processor time."""
+    pairs = zip(a.cpu_seconds, b.cpu_seconds, strict=True) if cpu else zip(a.seconds, b.seconds, strict=True)
+    return [x / y for x, y in pairs]
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Return the median, the least and the most of what was seen round by round."""
+    """Return median, minimum and maximum as `median`, `least` and `most`."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def wait(device: torch.device) -> None:
-    """Wait for a GPU to finish what it was given."""
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has finished all work given to it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _peak_of_tensors(work: Work, device: torch.device) -> int:
-    """Return the bytes of tensors that one call takes at most, counted as they come and go."""
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        work()
-        return torch.cuda.max_memory_allocated(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    results: Any = profiler.profiler
-    changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
-    sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
-    return max(0, *itertools.accumulate(sizes)) if sizes else 0

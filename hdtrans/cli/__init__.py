@@ -21,7 +21,7 @@ COMMANDS = {
     "convert_checkpoint": "convert weights of the original pix2pixHD, pix2pix and CycleGAN to ours, or back",
     "train_segmenter": "train a segmentation network that scores generated pictures",
     "colorize_labels": "colour label maps, with a legend",
-    "benchmark": "measure speed and memory here, against the way of the original program",
+    "benchmark": "measure speed and memory on this machine",
     "make_toycity": "render toy street scenes with label and instance maps",
 }
 

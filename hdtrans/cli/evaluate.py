@@ -1,4 +1,4 @@
-"""`hdtrans evaluate RUN_OR_CHECKPOINT_OR_FOLDER --truth DIR`: say with numbers how good pictures are."""
+"""`hdtrans evaluate RUN_OR_CHECKPOINT_OR_FOLDER --truth DIR`: score pictures with metrics."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="hdtrans evaluate",
-        description="Score pictures against the true ones. Of a run, its test files are translated first.",
+        description="Score pictures against the true ones. For a run, its test files are translated first.",
     )
-    parser.add_argument("target", type=Path, help="a folder of pictures; or a run, RUN/best or a checkpoint file")
+    parser.add_argument("target", type=Path, help="folder of pictures, run, RUN/best or checkpoint file")
     add_options(parser)
-    model = parser.add_argument_group("of a run or checkpoint")
-    model.add_argument("--split", help="the files to translate: test, train, validation, ... (the recipe's data.test)")
-    model.add_argument("--pictures", type=Path, metavar="DIR", help="where its pictures go (beside --out)")
-    model.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both")
-    model.add_argument("--style", help="of a model with features, as of hdtrans infer (mean)")
-    model.add_argument("--seed", type=int, default=0, help="of noise and of --style sample (0)")
-    model.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    model = parser.add_argument_group("for a run or checkpoint")
+    model.add_argument("--split", help="files to translate: test, train, validation, ... (the recipe's data.test)")
+    model.add_argument("--pictures", type=Path, metavar="DIR", help="folder of the results (beside --out)")
+    model.add_argument("--direction", default="", help="AtoB or BtoA, for a model with both")
+    model.add_argument("--style", help="style features, as in hdtrans infer (mean)")
+    model.add_argument("--seed", type=int, default=0, help="seed of noise and of --style sample (0)")
+    model.add_argument("--no-ema", action="store_true", help="use the last weights, not their average")
     given = parser.parse_args(arguments)
 
     values = evaluate_given(given, print)

@@ -1,1 +1,1 @@
-"""What every room needs and no room owns: errors, files that appear whole, the class table, HTML pages."""
+"""Shared by all rooms: errors, atomic file writes, the class table, HTML pages."""

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, for pages without scripts: axes, ticks, legend, light and dark."""
+"""Line charts as inline SVG for pages without scripts, in light and dark."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["CHART_STYLE", "escape", "line_chart", "number"]
 Floats = npt.NDArray[np.float64]
 
 _WIDTH, _HEIGHT = 640, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 44  # the margins around the plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 44  # margins around the plot
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
-_PLAIN_POINTS = 300  # up to here every point is drawn; beyond, one mean and one range for each slice of the x axis
+_PLAIN_POINTS = 300  # longest series drawn point by point; longer ones as mean and range of slices of the x axis
 _SLICES = 200
 
 _LIGHT = ("#2f6db3", "#c9591b", "#2c8a5b", "#a63d8b", "#8f7410", "#6255c7", "#14879a", "#b3354a")
@@ -44,7 +44,7 @@ CHART_STYLE = (
 
 @dataclass(frozen=True)
 class _Curve:
-    """One series, ready to draw: (N,) arrays, NaN in `middle` where the line is broken."""
+    """One series, ready to draw: (N,) arrays, NaN in `middle` at gaps of the line."""
 
     name: str
     x: Floats
@@ -56,12 +56,12 @@ class _Curve:
 
 
 def escape(text: str) -> str:
-    """Return plain text as HTML, safe in elements and in quoted attributes; bytes that are not UTF-8 become `?`."""
+    """Escape plain text for HTML elements and quoted attributes; bytes that are not UTF-8 become `?`."""
     return html.escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def number(value: float) -> str:
-    """Return a number for people: whole and large numbers with commas, others with four significant digits."""
+    """Format a number: integers and large numbers with commas, others with four significant digits."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
@@ -77,17 +77,17 @@ def line_chart(
 ) -> str:
     """Return a card with a line chart and its legend, as HTML with inline SVG.
 
-    A value that is not finite breaks the line and is counted in the legend. A series of more than 300 points is drawn
-    as the means of 200 slices of the x axis, with the range of each slice as a pale band; the y axis fits the lines
-    and most of the bands, so the rare peak of a band can leave the plot.
+    A non-finite value breaks the line and is counted in the legend. A series of more than 300 points is drawn as the
+    means of 200 slices of the x axis, with the range of each slice as a pale band. The y axis fits the lines and most
+    of the bands, so rare peaks of a band can leave the plot.
 
     Args:
-        title: the heading, plain text.
-        series: the points (x, y) by the name of the series, in any order of x.
-        x_label: the name of the x axis.
-        y_label: the name of the y axis.
-        marks: places on the x axis where a thin line with a name stands (the start of a stage).
-        from_zero: let the y axis hold zero too, so that heights can be compared.
+        title: heading, plain text.
+        series: points (x, y) by name, in any order of x.
+        x_label: name of the x axis.
+        y_label: name of the y axis.
+        marks: x and name of thin vertical lines (starts of stages).
+        from_zero: include zero in the y axis, so that heights are proportional.
     """
     curves = [_curve(name, points) for name, points in series.items()]
     left, right = _limits([curve.x for curve in curves], pad=0.0)
@@ -98,7 +98,7 @@ def line_chart(
         f'<figure class="card">\n<h3>{heading}</h3>',
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{heading}">',
         _axes((left, right), (low, high), x_label, y_label),
-        # The inner svg clips what leaves the plot.
+        # The inner svg clips to the plot.
         f'<svg x="{_LEFT}" y="{_TOP}" width="{_PLOT_WIDTH}" height="{_PLOT_HEIGHT}">',
         *(_mark(place, name, left, right) for place, name in marks if left <= place <= right),
         *(_drawing(curve, place, (left, right), (low, high)) for place, curve in enumerate(curves)),
@@ -112,7 +112,7 @@ def line_chart(
 
 
 def _curve(name: str, points: Sequence[tuple[float, float]]) -> _Curve:
-    """Sort the points of a series, and thin them where there are many."""
+    """Sort the points of a series, and thin a long one."""
     pairs = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     pairs = pairs[np.isfinite(pairs[:, 0])]
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
@@ -136,7 +136,7 @@ def _curve(name: str, points: Sequence[tuple[float, float]]) -> _Curve:
 
 
 def _usual_range(curve: _Curve) -> Floats:
-    """Return the height of nine in ten of the bands: a single peak must not flatten the lines."""
+    """Return the 10 % quantile of lows and the 90 % quantile of highs, so that one peak does not flatten the lines."""
     low, high = curve.low[np.isfinite(curve.low)], curve.high[np.isfinite(curve.high)]
     if curve.low is curve.middle or not low.size:
         return np.zeros(0)
@@ -144,12 +144,12 @@ def _usual_range(curve: _Curve) -> Floats:
 
 
 def _limits(values: Sequence[Floats], pad: float) -> tuple[float, float]:
-    """Return the range of all finite values, never empty, widened on both sides by a share of itself."""
+    """Return the nonempty range of all finite values, widened on both sides by `pad` times its length."""
     joined = np.concatenate([np.zeros(0), *values])
     joined = joined[np.isfinite(joined)]
     if not joined.size:
         return 0.0, 1.0
-    # Beyond this no float is left for the margins.
+    # Larger values would overflow with the margins.
     low, high = float(np.clip(joined.min(), -1e300, 1e300)), float(np.clip(joined.max(), -1e300, 1e300))
     if high - low <= 1e-12 * max(abs(low), abs(high)):
         margin = 0.1 * abs(low) or 1.0
@@ -158,7 +158,7 @@ def _limits(values: Sequence[Floats], pad: float) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
-    """Return round values between two limits with their names: steps of 1, 2 or 5 times a power of ten."""
+    """Return round values between two limits with their labels, in steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next((size * power for size in (1.0, 2.0, 5.0) if span / (size * power) <= count), 10.0 * power)
@@ -173,7 +173,7 @@ def _ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
 
 
 def _axes(across: tuple[float, float], upward: tuple[float, float], x_label: str, y_label: str) -> str:
-    """Return the grid, the ticks and the names of both axes."""
+    """Return grid, ticks and names of both axes."""
     bottom = _TOP + _PLOT_HEIGHT
     parts = []
     for place, name in _ticks(*upward, 5):
@@ -190,24 +190,24 @@ def _axes(across: tuple[float, float], upward: tuple[float, float], x_label: str
 
 
 def _mark(place: float, name: str, left: float, right: float) -> str:
-    """Return a thin upright line with its name, in the coordinates of the plot."""
+    """Return a thin vertical line with its name, in plot coordinates."""
     x = (place - left) / (right - left) * _PLOT_WIDTH
     line = f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_PLOT_HEIGHT}"/>'
     return f'{line}<text x="{x + 5:.1f}" y="11">{escape(name)}</text>'
 
 
 def _stroke(place: int) -> str:
-    """Return the style of a series: eight colours, then the same again dashed."""
+    """Return the style of a series: eight solid colours, then the same dashed."""
     colour, dash = place % len(_LIGHT), _DASHES[place // len(_LIGHT) % len(_DASHES)]
     return f"stroke: var(--line{colour})" + ("" if dash == "none" else f"; stroke-dasharray: {dash}")
 
 
 def _drawing(curve: _Curve, place: int, across: tuple[float, float], upward: tuple[float, float]) -> str:
-    """Return the band and the line of a series, in the coordinates of the plot."""
+    """Return band and line of a series, in plot coordinates."""
     x = (curve.x - across[0]) / (across[1] - across[0]) * _PLOT_WIDTH
 
     def height(values: Floats) -> Floats:
-        # Far outside is far enough: viewers do not agree on coordinates beyond some thousands.
+        # Clipped: viewers disagree on coordinates beyond some thousands.
         share = np.clip((values - upward[0]) / (upward[1] - upward[0]), -2.0, 3.0)
         return np.asarray((1.0 - share) * _PLOT_HEIGHT, dtype=np.float64)
 
@@ -226,7 +226,7 @@ def _drawing(curve: _Curve, place: int, across: tuple[float, float], upward: tup
 
 
 def _unbroken(values: Floats) -> list[range]:
-    """Return the runs of places without NaN."""
+    """Return the index ranges without NaN."""
     edges: npt.NDArray[Any] = np.flatnonzero(np.diff(np.concatenate([[0], np.isfinite(values), [0]]).astype(np.int8)))
     return [range(start, stop) for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
 

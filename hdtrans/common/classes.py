@@ -1,4 +1,4 @@
-"""The class table of a data set: names, colours and the ignored id, as a file (dataset.json) and as plain values."""
+"""Class table of a data set: names, colours and ignored id; read from and written to dataset.json."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ from hdtrans.common.files import write_text
 __all__ = ["CITYSCAPES", "ClassTable", "Colour"]
 
 Colour = tuple[int, int, int]
-"""Red, green and blue in [0, 255]."""
+"""(red, green, blue) in [0, 255]."""
 
 _FORMAT = 1
 _GOLDEN_RATIO = 0.6180339887498949
-_DESCRIPTION = "the class table"  # how errors call a table that was not read from a file
+_DESCRIPTION = "the class table"  # place in messages about a table without a file
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a data set, where the id of a class is its place.
+    """Classes of a data set; the id of a class is its index.
 
     Args:
-        names: one name for each class.
-        colours: one (red, green, blue) in [0, 255] for each class.
-        ignore: the id that marks pixels without a class, or None where every pixel has one. It may also be the id of
-            a class.
+        names: one name per class.
+        colours: one (red, green, blue) in [0, 255] per class.
+        ignore: id of pixels without a class, which may also be the id of a class; None if every pixel has a class.
 
     Raises:
-        UserError: no class at all, another number of colours than of names, or a value of a wrong type or range.
+        UserError: no class, unequal numbers of names and colours, or a value of a wrong type or range.
     """
 
     names: tuple[str, ...]
@@ -46,10 +45,10 @@ class ClassTable:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise UserError(f"{_DESCRIPTION}: it has no class; give one name and one colour for each class")
+            raise UserError(f"{_DESCRIPTION}: no class; give one name and one colour per class")
         if len(self.names) != len(self.colours):
             raise UserError(
-                f"{_DESCRIPTION}: {len(self.names)} names but {len(self.colours)} colours; give one of each for a class"
+                f"{_DESCRIPTION}: {len(self.names)} names but {len(self.colours)} colours; give one of each per class"
             )
         for place, (name, colour) in enumerate(zip(self.names, self.colours, strict=True)):
             _check_name(name, f"{_DESCRIPTION}: names[{place}]")
@@ -71,21 +70,19 @@ class ClassTable:
         Example: `CITYSCAPES.colourise(np.array([[7, 255]]))` gives `[[[128, 64, 128], [0, 0, 0]]]`.
         """
         if label.ndim != 2 or label.dtype.kind not in "iu":
-            raise UserError(
-                f"a label map is an array of integers of shape (H, W), got {label.dtype} of shape {label.shape}"
-            )
+            raise UserError(f"a label map must be integers of shape (H, W), got {label.dtype} of shape {label.shape}")
         black = len(self)
         table = np.zeros((max(black + 1, 256), 3), dtype=np.uint8)
         table[:black] = self.colours
         if self.ignore is not None and 0 <= self.ignore < black:
             table[self.ignore] = 0
-        if label.dtype != np.uint8:  # whose every value has a place
+        if label.dtype != np.uint8:  # all uint8 values are in the table
             label = np.where((label < 0) | (label > black), black, label).astype(np.intp)
         return np.take(table, label, axis=0)
 
     @classmethod
     def generic(cls, count: int, ignore: int | None = 255) -> ClassTable:
-        """Return a table of `count` numbered classes in colours that are easy to tell apart, the same ones every time.
+        """Return a table of `count` numbered classes in distinct colours, equal on every call.
 
         Raises:
             UserError: `count` is below 1.
@@ -108,12 +105,12 @@ class ClassTable:
 
     @classmethod
     def from_dict(cls, values: object, where: str = _DESCRIPTION) -> ClassTable:
-        """Return the table held by plain values in the layout of dataset.json; further keys are passed over.
+        """Return the table in plain values with the layout of dataset.json; other keys are skipped.
 
-        `labels` and `ignore` may be missing: they are then the number of classes and 255.
+        Missing `labels` and `ignore` are the number of classes and 255.
 
         Raises:
-            UserError: naming `where` and the key that is missing or wrong.
+            UserError: a key is missing or wrong; the message starts with `where`.
         """
         if not isinstance(values, Mapping):
             raise UserError(f"{where}: expected an object with the key 'classes', got {_shown(values)}")
@@ -136,7 +133,7 @@ class ClassTable:
         )
 
     def write(self, path: str | os.PathLike[str], extra: Mapping[str, object] | None = None) -> None:
-        """Write the table as dataset.json, whole or not at all, with the keys of `extra` after its own.
+        """Write the table as dataset.json, whole or not at all, followed by the keys of `extra`.
 
         Raises:
             UserError: the file cannot be written.
@@ -148,10 +145,10 @@ class ClassTable:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ClassTable:
-        """Read a dataset.json; keys that other tools added to it are passed over.
+        """Read a dataset.json; keys of other tools are skipped.
 
         Raises:
-            UserError: naming the file, and the key where one is missing or wrong.
+            UserError: the file cannot be read, or a key is missing or wrong.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -163,7 +160,7 @@ class ClassTable:
 
 
 def _spread_colour(place: int) -> Colour:
-    """Turn the hue by the golden angle, and go through three brightnesses and two saturations while it comes round."""
+    """Return the colour of an index: hue by the golden angle, three values and two saturations in turn."""
     hue = (place * _GOLDEN_RATIO) % 1.0
     value = (0.95, 0.75, 0.55)[place % 3]
     saturation = (0.85, 0.55)[place // 3 % 2]
@@ -172,7 +169,7 @@ def _spread_colour(place: int) -> Colour:
 
 
 def _shown(value: object) -> str:
-    """Return a short picture of a wrong value; None stands for a missing key."""
+    """Return a short text of a wrong value; None stands for a missing key."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -196,7 +193,7 @@ def _read_colour(value: object, where: str) -> Colour:
 
 def _read_ignore(value: object, where: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise UserError(f"{where}: expected an integer, or null where every pixel has a class, got {_shown(value)}")
+        raise UserError(f"{where}: expected an integer, or null if every pixel has a class, got {_shown(value)}")
     return value
 
 
@@ -254,4 +251,4 @@ CITYSCAPES = ClassTable(
     names=tuple(name for name, _ in _CITYSCAPES_CLASSES),
     colours=tuple(colour for _, colour in _CITYSCAPES_CLASSES),
 )
-"""The 35 ids of the Cityscapes `labels` (0 to 34) in the published colours, as the original pix2pixHD counts them."""
+"""The 35 ids of the Cityscapes `labels` (0 to 34) in the published colours, numbered as in pix2pixHD."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside under another name, flushed to the disk, then renamed."""
+"""Atomic file writes: a hidden file beside the target, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["PART_SUFFIX", "append_line", "whole_file", "write_bytes", "write_text"]
 
 PART_SUFFIX = ".part"
-"""How the name of an unfinished file ends; it starts with a dot. A killed process leaves such a file behind."""
+"""Suffix of an unfinished file, whose name starts with a dot; a killed process leaves one behind."""
 
 _BUFFER_BYTES = 1 << 20
 
 
 class _RecordedFile(io.FileIO):
-    """A raw file that remembers why a write failed: torch.save hides the reason behind an error of its own."""
+    """Raw file that keeps the error of a failed write, which torch.save replaces by its own."""
 
     failure: OSError | None = None
     accepted = 0  # bytes
     refused = 0  # bytes of the write that failed
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write like io.FileIO, counting the bytes and keeping the error."""
+        """Write as io.FileIO does; count the bytes and keep the error."""
         try:
             written = super().write(data)
         except OSError as error:
@@ -44,12 +44,13 @@ class _RecordedFile(io.FileIO):
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a binary file for writing that appears under `path` when the block ends without an error, and not before.
+    """Open a binary file for writing that appears as `path` only when the block ends without an error.
 
-    Until then the bytes go to a hidden file beside `path`; an error in the block removes that file and leaves what
-    was under `path` as it was. Missing parent folders are made. The file object can seek.
+    Until then the bytes go to a hidden file beside `path`; an error in the block removes that file and leaves an old
+    `path` unchanged. Missing parent folders are created. The file object can seek.
 
-    Raises UserError with the path and the bytes needed and free where the disk refuses (full, read-only, not there).
+    Raises:
+        UserError: the disk refuses (full, read-only, missing); the message has the path, bytes needed and free.
 
     Example: `with whole_file(run / "latest.pt") as file: torch.save(state, file)`.
     """
@@ -65,7 +66,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, buffered)
         _finish(buffered, raw, target, part)
     except BaseException as error:
-        # FileIO.close gives the descriptor back even where the buffer can no longer be flushed.
+        # FileIO.close releases the descriptor even if the buffer can no longer be flushed.
         with contextlib.suppress(OSError):
             raw.close()
         with contextlib.suppress(OSError):
@@ -76,8 +77,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _finish(buffered: io.BufferedWriter[_RecordedFile], raw: _RecordedFile, target: Path, part: Path) -> None:
-    """Bring the bytes to the disk and give the file its name."""
-    if raw.failure is not None:  # the block went on after a write that failed
+    """Flush the bytes to disk and rename the file."""
+    if raw.failure is not None:  # the block continued after a failed write
         raise raw.failure
     try:
         buffered.flush()
@@ -91,7 +92,7 @@ def _finish(buffered: io.BufferedWriter[_RecordedFile], raw: _RecordedFile, targ
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk, where the file system can do that for folders."""
+    """Flush a rename to disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -101,7 +102,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _refusal(target: Path, error: OSError, needed: int | None) -> UserError:
-    """Say in one sentence why a file could not be written."""
+    """Return an error with path, reason, needed and free bytes, and advice."""
     reason = error.strerror or str(error) or type(error).__name__
     place = target.parent
     while not place.exists() and place != place.parent:
@@ -118,20 +119,25 @@ def _refusal(target: Path, error: OSError, needed: int | None) -> UserError:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` as the file `path`, whole or not at all; raises UserError where the disk refuses."""
+    """Write bytes to a file, whole or not at all; raise UserError if the disk refuses."""
     with whole_file(path) as file:
         file.write(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` in UTF-8 as the file `path`, whole or not at all; raises UserError where the disk refuses."""
+    """Write text to a file in UTF-8, whole or not at all; raise UserError if the disk refuses."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def append_line(path: str | os.PathLike[str], text: str) -> None:
-    """Append one line to a file, which is made where it is missing; a line that does not fit is taken back.
+    """Append one line to a file, created if missing; a line that does not fit is removed again.
 
-    `text` carries no line break. Raises UserError where the disk refuses.
+    Args:
+        path: file to extend.
+        text: line without a line break.
+
+    Raises:
+        UserError: the disk refuses.
     """
     assert "\n" not in text and "\r" not in text, "append_line takes a single line"
     target = Path(path)

@@ -1,7 +1,7 @@
-"""HTML pages that open from the disk: one file with its own style, no script, nothing from the network.
+"""HTML pages for opening from disk: one file with inline style, no script, no network access.
 
-The functions return HTML text. Every name that comes from outside (titles, classes, file names) goes through `escape`
-or `link`, so a page shows it as it is and never runs it. Charts are in `hdtrans.common.charts`.
+The functions return HTML text. Every external name (titles, classes, file names) goes through `escape` or `link`, so
+that a page shows it unchanged and never runs it. `hdtrans.common.charts` has the charts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 THUMBNAIL_SIDE = 384
-"""The longest side of a thumbnail, in pixels."""
+"""Longest side of a thumbnail in pixels."""
 
 _POLICY = "default-src 'none'; img-src 'self' data: file:; style-src 'unsafe-inline'"
 
@@ -87,12 +87,12 @@ a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file as a page shows it: a thumbnail that leads to the full size.
+    """A picture on a page: a thumbnail that links to the full size.
 
     Args:
-        path: the file, relative to the page.
-        thumbnail: a small version, relative to the page; None shows the file itself.
-        size: (height, width) in pixels, of either; keeps the page still while pictures load.
+        path: picture file, relative to the page.
+        thumbnail: small version, relative to the page; None shows the picture itself.
+        size: (height, width) in pixels of either, so that the layout is fixed while pictures load.
     """
 
     path: str | Path
@@ -102,7 +102,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One row of a gallery: a name, one picture for each column (None where there is none), and a quiet remark."""
+    """One row of a gallery: name, one picture or None per column, and a remark."""
 
     name: str
     pictures: Sequence[Picture | None]
@@ -110,9 +110,9 @@ class GalleryRow:
 
 
 def link(path: str | Path) -> str:
-    """Return the URL of a file, relative where the path is, safe inside a quoted attribute.
+    """Return the URL of a file, safe inside a quoted attribute.
 
-    Names that are not UTF-8 keep their bytes. An absolute path becomes a file: URL.
+    Relative paths stay relative, absolute ones become file: URLs. Names that are not UTF-8 keep their bytes.
     """
     raw = os.fsencode(path)
     quoted = urllib.parse.quote(raw.lstrip(b"/") if raw.startswith(b"/") else raw)
@@ -120,7 +120,7 @@ def link(path: str | Path) -> str:
 
 
 def page(title: str, *sections: str) -> str:
-    """Return a whole HTML page: `title` (plain text) as its heading, then the sections (HTML) in their order."""
+    """Return an HTML page: `title` (plain text) as heading, then the sections (HTML) in order."""
     head = (
         '<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -132,16 +132,17 @@ def page(title: str, *sections: str) -> str:
 
 
 def section(heading: str, *contents: str) -> str:
-    """Return a part of a page under a heading (plain text); the contents are HTML."""
+    """Return a section of a page: heading (plain text), then contents (HTML)."""
     inside = "\n".join(contents)
     return f"<section>\n<h2>{escape(heading)}</h2>\n{inside}\n</section>"
 
 
 def table(rows: Sequence[Sequence[object]], header: bool = True) -> str:
-    """Return an HTML table; cells are plain text or numbers, and numbers stand on the right.
+    """Return an HTML table; cells are plain text or numbers, numbers right-aligned.
 
     Args:
-        rows: the cells, row by row; the first row is the heading where `header` is true.
+        rows: cells by row.
+        header: the first row is a heading.
     """
     lines = []
     numeric = {place for row in rows[int(header) :] for place, cell in enumerate(row) if _is_number(cell)}
@@ -161,16 +162,15 @@ def _is_number(cell: object) -> bool:
 
 
 def gallery(rows: Sequence[GalleryRow], columns: Sequence[str], card_width: int | None = None) -> str:
-    """Return the pictures as HTML: a card for each row, its pictures beside each other, each leading to its full size.
+    """Return a gallery as HTML: one card per row, pictures side by side, each linked to its full size.
 
     Args:
-        rows: the rows, in their order.
-        columns: the names of the columns.
-        card_width: how wide a card is at least, in CSS pixels, where the window allows; as many as fit stand beside
-            each other. Unset, it is 260 for each column.
+        rows: rows in order.
+        columns: names of the columns.
+        card_width: minimum width of a card in CSS pixels, if the window allows; None is 260 per column.
 
     Raises:
-        ValueError: a row has another number of pictures than there are columns.
+        ValueError: a row whose number of pictures differs from that of the columns.
     """
     cards = []
     for row in rows:
@@ -191,7 +191,7 @@ def gallery(rows: Sequence[GalleryRow], columns: Sequence[str], card_width: int 
 
 
 def _figure(picture: Picture | None, column: str, name: str) -> str:
-    """Return one picture with its link and the name of its column."""
+    """Return one picture with its link and column name."""
     caption = f"<figcaption>{escape(column)}</figcaption>" if column else ""
     if picture is None:
         return f'<figure><div class="none">no picture</div>{caption}</figure>'
@@ -204,11 +204,11 @@ def _figure(picture: Picture | None, column: str, name: str) -> str:
 
 
 def shrink(picture: npt.NDArray[np.uint8], side: int = THUMBNAIL_SIDE) -> npt.NDArray[np.uint8]:
-    """Return a picture no longer than `side` pixels, averaged over areas; a smaller one is returned as it is.
+    """Shrink a picture to at most `side` pixels by area averages; a smaller one is returned unchanged.
 
     Args:
         picture: (H, W, 3) or (H, W) uint8 in [0, 255].
-        side: the longest side in pixels.
+        side: longest side in pixels, >= 1.
     """
     height, width = picture.shape[:2]
     scale = side / max(height, width)
@@ -222,9 +222,9 @@ def write_thumbnail(path: Path, picture: npt.NDArray[np.uint8], side: int = THUM
     """Write a small JPEG of a picture and return its (height, width).
 
     Args:
-        path: the file to write, whole or not at all.
+        path: file to write, whole or not at all.
         picture: (H, W, 3) uint8 RGB or (H, W) uint8 grey in [0, 255].
-        side: the longest side in pixels; a smaller picture keeps its size.
+        side: longest side in pixels, >= 1; a smaller picture keeps its size.
 
     Raises:
         UserError: the file cannot be written.
@@ -238,18 +238,18 @@ def write_thumbnail(path: Path, picture: npt.NDArray[np.uint8], side: int = THUM
 
 
 def write_gallery(folder: Path, title: str, columns: Sequence[str], rows: Sequence[GalleryRow]) -> Path:
-    """Write `index.html` with all the pictures, and a thumbnail for each that has none, and return the page's path.
+    """Write `index.html` with all pictures and the missing thumbnails; return the page's path.
 
     Args:
-        folder: where the page goes; thumbnails go to `thumbnails/` in it.
-        title: the heading.
-        columns: the names of the columns.
-        rows: pictures with a path relative to `folder`, or absolute; they become relative, so that the whole folder can
-            be moved. A picture that already has a thumbnail keeps it.
+        folder: folder of the page; thumbnails go to its `thumbnails/`.
+        title: heading.
+        columns: names of the columns.
+        rows: rows whose paths are relative to `folder` or absolute; all become relative, so that the folder can be
+            moved. Existing thumbnails are kept.
 
     Raises:
         UserError: a file cannot be written, or a picture cannot be read.
-        ValueError: a row has another number of pictures than there are columns.
+        ValueError: a row whose number of pictures differs from that of the columns.
     """
     ready = []
     for place, row in enumerate(rows):
@@ -265,7 +265,7 @@ def write_gallery(folder: Path, title: str, columns: Sequence[str], rows: Sequen
 
 
 def _with_thumbnail(folder: Path, picture: Picture | None, name: str) -> Picture | None:
-    """Write the thumbnail of a picture that lacks one; both paths become relative to the folder."""
+    """Write a missing thumbnail; return the picture with both paths relative to the folder."""
     if picture is None:
         return None
     path = _relative(folder, picture.path)
@@ -277,12 +277,12 @@ def _with_thumbnail(folder: Path, picture: Picture | None, name: str) -> Picture
         raise UserError(f"{folder / path}: cannot be read: {error.strerror or error}") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if image is None:
-        raise UserError(f"{folder / path}: not a picture that can be decoded")
+        raise UserError(f"{folder / path}: cannot be decoded as a picture")
     small = Path("thumbnails") / name
     size = write_thumbnail(folder / small, image.astype(np.uint8, copy=False))
     return Picture(path, small, size)
 
 
 def _relative(folder: Path, path: str | Path) -> Path:
-    """Return a path relative to the folder, whether it was absolute or relative already."""
+    """Return a path, absolute or relative to the folder, as relative to the folder."""
     return Path(os.path.relpath(folder / path, folder))

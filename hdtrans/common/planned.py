@@ -1,4 +1,4 @@
-"""Whether what runs are shapes alone, on a CPU, that stand for what a GPU would do: for what is only counted."""
+"""Flag for counting the cost of a GPU on a CPU with shapes alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ _AS_ON_GPU = ContextVar("as_on_gpu", default=False)
 
 
 def planned_for_gpu() -> bool:
-    """Return whether operators should be chosen that a GPU would be given, which need not work here."""
+    """Return True if operators should be those of a GPU, even ones that cannot run here."""
     return _AS_ON_GPU.get()
 
 
 @contextmanager
 def as_on_gpu(wanted: bool) -> Iterator[None]:
-    """Choose operators as on a GPU if `wanted`; only what allocates nothing (`FakeTensorMode`) may run inside."""
+    """Choose operators as on a GPU if `wanted`; only code without allocations (`FakeTensorMode`) may run inside."""
     token = _AS_ON_GPU.set(wanted)
     try:
         yield

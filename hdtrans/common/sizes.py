@@ -1,4 +1,4 @@
-"""Sizes of files and of memory as people write them."""
+"""Parse sizes in bytes, such as 4G."""
 
 import re
 
@@ -6,11 +6,11 @@ from hdtrans.common.errors import UserError
 
 
 def read_bytes(text: str, option: str) -> int:
-    """Return the bytes of a text such as 4G, 512M or 1.5GB (units of 1024); raise UserError where it is none.
+    """Parse a size such as 4G, 512M or 1.5GB (units of 1024) to bytes; raise UserError for another text.
 
     Example: `read_bytes("1.5k", "--size")` gives 1536.
     """
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(?:I?B)?", text.strip().upper())
     if found is None or not float(found[1]):
-        raise UserError(f"{option} {text}: is no size; give one as 4G or 512M")
+        raise UserError(f"{option} {text}: not a size; give one such as 4G or 512M")
     return int(float(found[1]) * 1024 ** (1 + "KMGT".index(found[2])))

@@ -1,4 +1,4 @@
-"""The oldest versions of what reads files of strangers: older ones have known holes."""
+"""Minimum versions of packages that read untrusted files: older ones have known vulnerabilities."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -6,14 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 from hdtrans.common.errors import UserError
 
 OLDEST = {"torch": "2.11", "pillow": "12.3"}
-"""As `setup.cfg` asks for; an environment may have been changed since."""
+"""Minimum versions, equal to those in `setup.cfg`; an environment may have changed since the installation."""
 
 
 def check_versions() -> None:
-    """Refuse to start with a version that is too old; what is not installed as a package is passed over.
+    """Raise an error for an installed version that is too old; packages without metadata are skipped.
 
     Raises:
-        UserError: with both versions, and how to get a newer one.
+        UserError: a version is too old; the message has both versions and the command to update.
     """
     for name, oldest in OLDEST.items():
         try:
@@ -22,8 +22,8 @@ def check_versions() -> None:
             continue
         if _numbers(found) < _numbers(oldest):
             raise UserError(
-                f"{name} {found} is installed, and hdtrans needs {oldest} or newer: files can do harm through older "
-                f"ones. python -m pip install --upgrade '{name}>={oldest}'"
+                f"{name} {found} is installed; hdtrans needs {oldest} or newer, since files can do harm through older "
+                f"versions. Run python -m pip install --upgrade '{name}>={oldest}'"
             )
 
 

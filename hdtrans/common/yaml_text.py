@@ -1,4 +1,4 @@
-"""YAML as people write recipes: `2e-4` is a number, `no` and `1:30` are words, no key stands twice, no aliases."""
+"""YAML dialect of recipes: `2e-4` is a number, `no` and `1:30` are words, no duplicate keys, no aliases."""
 
 import re
 from typing import Any
@@ -7,8 +7,8 @@ import yaml
 
 from hdtrans.common.errors import UserError
 
-LARGEST_TEXT = 1_000_000  # characters; a recipe is a page
-# Larger whole numbers can be chosen so that they all have one hash: looking them up would take quadratic time.
+LARGEST_TEXT = 1_000_000  # characters; a recipe has a few thousand
+# Larger integers can be chosen to share one hash, so that looking them up takes quadratic time.
 _LARGEST_KEY = 2**63 - 1
 
 _OWN_RULES = {f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp", "value")}
@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             line = self.peek_event().start_mark.line + 1
-            raise UserError(f"line {line}: aliases (*name) are not used here; write the value out")
+            raise UserError(f"line {line}: aliases (*name) are not allowed; repeat the value")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -31,12 +31,12 @@ class _Loader(yaml.SafeLoader):
         for name, _ in node.value:
             line = name.start_mark.line + 1
             if not isinstance(name, yaml.ScalarNode):
-                raise UserError(f"line {line}: a key is a word, not a list or a section")
+                raise UserError(f"line {line}: a key must be a word, not a list or a section")
             key = self.construct_object(name)
             if isinstance(key, int) and abs(key) > _LARGEST_KEY:
-                raise UserError(f"line {line}: the key {key} is too large a number")
+                raise UserError(f"line {line}: the key {key} is too large a number; use a word")
             if key in seen:
-                raise UserError(f"line {line}: the key {key!r} stands twice in its section; keep one of them")
+                raise UserError(f"line {line}: the key {key!r} stands twice in its section; keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -53,7 +53,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the words that our loader, and not only PyYAML's, would read as something else."""
+    """Quote words that our loader would read as another type."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
@@ -62,14 +62,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def yaml_text(values: Any) -> str:
-    """Return plain values as YAML that `read_yaml` reads back the same."""
+    """Return plain values as YAML; `read_yaml` returns equal values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """Return the plain values that `text` holds; raise UserError naming `where` (a file or option) and the line."""
+    """Parse YAML to plain values; raise UserError with `where` (a file or option) and the line."""
     if len(text) > LARGEST_TEXT:
-        raise UserError(f"{where}: {len(text)} characters; a recipe has at most {LARGEST_TEXT}")
+        raise UserError(f"{where}: {len(text)} characters; at most {LARGEST_TEXT} are allowed")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - derives from SafeLoader
     except UserError as error:

@@ -16,11 +16,6 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 Labels = Annotated[int, Field(ge=1, le=65535)]
 Direction = Literal["AtoB", "BtoA"]
 
-PAIRED_METRICS = ("l1", "psnr", "ssim", "ms_ssim", "lpips")
-"""Metrics that compare a picture with its own truth."""
-SET_METRICS = ("fid", "kid", "squeezenet_distance")
-"""Distances between two sets of pictures, which need not be pairs."""
-
 
 class DataSection(Section):
     """Keys that every kind of training data has, and the facts about its batches that a recipe is checked against.
@@ -73,11 +68,6 @@ class DataSection(Section):
     def results(self) -> Literal["pictures", "labels", "boundaries"]:
         """The kind of result, which decides what metrics fit."""
         return "pictures"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names of the metrics that fit the results."""
-        return (*PAIRED_METRICS, *SET_METRICS) if self.paired else SET_METRICS
 
 
 Data = DataSection

@@ -1,52 +1,13 @@
-"""The section `validate` of a recipe: how good pictures are while training goes on, and what follows from it."""
+"""Section `validate` of a recipe: metrics during training, the best checkpoint, early stopping."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_serializer
 
 from hdtrans.config.data import Data
+from hdtrans.config.metrics import BETTER, METRICS, Better, MetricName, fitting
 from hdtrans.config.section import Section
-
-Better = Literal["lower", "higher"]
-Metric = Literal[
-    "l1",
-    "psnr",
-    "ssim",
-    "ms_ssim",
-    "lpips",
-    "segmentation",
-    "fid",
-    "kid",
-    "squeezenet_distance",
-    "labels",
-    "boundaries",
-]
-
-FIGURES: Mapping[Metric, Mapping[str, Better]] = {
-    "l1": {"l1": "lower"},
-    "psnr": {"psnr": "higher"},
-    "ssim": {"ssim": "higher"},
-    "ms_ssim": {"ms_ssim": "higher"},
-    "lpips": {"lpips": "lower"},
-    "segmentation": {
-        "segmentation_mean_iou": "higher",
-        "segmentation_pixel_accuracy": "higher",
-        "segmentation_mean_class_accuracy": "higher",
-    },
-    "fid": {"fid": "lower"},
-    "kid": {"kid": "lower"},
-    "squeezenet_distance": {"squeezenet_distance": "lower"},
-    "labels": {"mean_iou": "higher", "pixel_accuracy": "higher", "mean_class_accuracy": "higher"},
-    "boundaries": {"boundary_f_measure": "higher", "boundary_precision": "higher", "boundary_recall": "higher"},
-}
-"""The metrics there are, and which way the figures of each are better; the first tells most."""
-
-SET_METRICS: tuple[Metric, ...] = ("fid", "kid", "squeezenet_distance")
-"""Distances between two sets of pictures, which need not be pairs."""
-
-_SMALLEST: Mapping[Metric, int] = {"ssim": 11, "ms_ssim": 176}  # the shortest side in pixels
 
 
 class Validate(Section):
@@ -54,7 +15,7 @@ class Validate(Section):
 
     every: Annotated[PositiveInt, Field(description="Images seen between two validations.")] = 5000
     metrics: Annotated[
-        Annotated[tuple[Metric, ...], Field(min_length=1)] | None,
+        Annotated[tuple[MetricName, ...], Field(min_length=1)] | None,
         Field(
             description="Metrics. Unset: `l1` and `ssim`, with `segmentation` if there is a segmenter; `labels` or "
             "`boundaries` where maps are made; unpaired data have no default."
@@ -107,59 +68,64 @@ class Validate(Section):
         """Return the section with `metrics` and `best` filled in.
 
         Args:
-            data: what is trained on.
-            shortest_side: in pixels, of the smallest stage; None where files decide.
+            data: data of the recipe.
+            shortest_side: shortest side of the smallest stage in pixels; None for the files' own sizes.
 
         Raises:
-            ValueError: a line for each thing that cannot be: a metric that does not fit the data or lacks what it
-                needs, or a figure that none of them gives.
+            ValueError: a line for each problem: a metric that does not fit the data or lacks what it needs, or a figure
+                of none of the metrics.
         """
         allowed = metrics_for(data)
-        metrics = self.metrics or self._fitting(allowed)
+        metrics = self.metrics or self._defaults(allowed)
         problems = [
             f"validate.metrics: {name} does not fit data of kind {data.kind}; what fits: {', '.join(allowed)}"
             for name in metrics
             if name not in allowed
         ]
         if not metrics:
-            problems.append(f"validate.metrics: say which, of {', '.join(allowed)}; data of this kind has no default")
-        if ("segmentation" in metrics) != (self.segmenter is not None):
             problems.append(
-                "validate: the metric segmentation and the key segmenter belong together: a file of hdtrans "
-                "train_segmenter, weights of torchvision, or ONNX"
+                f"validate.metrics: no default for data of kind {data.kind}; give some of {', '.join(allowed)}"
+            )
+        judged = [name for name in metrics if "segmenter" in METRICS[name].needs]
+        if bool(judged) != (self.segmenter is not None):
+            problems.append(
+                "validate: the metric segmentation and the key segmenter belong together; segmenter is a file of "
+                "hdtrans train_segmenter, weights of torchvision, or ONNX"
             )
         problems += [
-            f"validate.metrics: {name} needs sides of {_SMALLEST[name]} pixels, and a stage has {shortest_side}"
+            f"validate.metrics: {name} needs sides of {METRICS[name].smallest} pixels, and a stage has {shortest_side}"
             for name in metrics
-            if shortest_side is not None and shortest_side < _SMALLEST.get(name, 0)
+            if shortest_side is not None and shortest_side < METRICS[name].smallest
         ]
-        figures = [figure for name in metrics for figure in FIGURES[name]]
+        figures = [figure for name in metrics for figure in METRICS[name].figures]
         if self.best is not None and self.best not in figures:
-            problems.append(f"validate.best: there is no figure {self.best!r}; these metrics give {', '.join(figures)}")
+            problems.append(
+                f"validate.best: no figure {self.best!r}; the figures of these metrics are {', '.join(figures)}"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self.model_copy(update={"metrics": metrics, "best": self.best or figures[0]})
 
-    def _fitting(self, allowed: Sequence[Metric]) -> tuple[Metric, ...]:
-        """Return what needs no weights and no long time, of the metrics that fit the data."""
-        wanted: list[Metric] = ["l1", "ssim", "labels", "boundaries"]
-        if self.segmenter is not None:
-            wanted.insert(0, "segmentation")
-        return tuple(name for name in wanted if name in allowed)
+    def _defaults(self, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the default metrics that fit the data: fast ones without weights, after those of a given segmenter."""
+        wanted = [METRICS[name] for name in allowed if METRICS[name].validates]
+        judged = tuple(info.name for info in wanted if "segmenter" in info.needs)
+        others = tuple(info.name for info in wanted if "segmenter" not in info.needs)
+        return (*judged, *others) if self.segmenter is not None else others
 
     @property
     def better(self) -> Better:
-        """Which way the figure `best` is better, of a completed section."""
-        return next(
-            figures[self.best] for figures in FIGURES.values() if self.best is not None and self.best in figures
-        )
+        """Direction of the figure `best` of a completed section."""
+        assert self.best is not None, "the section is completed"
+        return BETTER[self.best]
 
     @property
     def needs_truth(self) -> bool:
-        """Whether a metric of a completed section compares with true pictures."""
-        return any(name != "segmentation" for name in self.metrics or ())
+        """True if a metric of a completed section compares with true pictures."""
+        return any(METRICS[name].needs_truth for name in self.metrics or ())
 
 
-def metrics_for(data: Data) -> tuple[Metric, ...]:
+def metrics_for(data: Data) -> tuple[str, ...]:
     """Return the metrics that fit the results of such data."""
-    return cast(tuple[Metric, ...], data.metrics)
+    labels = any(spec.values == "classes" for spec in data.fields.values())
+    return fitting(data.results, paired=data.paired, labels=labels)

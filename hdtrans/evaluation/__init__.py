@@ -1,1 +1,1 @@
-"""How good pictures are: functions from images and references to numbers, and the commands that apply them."""
+"""Evaluation: metrics of pictures and maps, networks that score, and reports."""

@@ -1,4 +1,4 @@
-"""Score a folder: pictures are read and measured beside each other, networks see them in batches."""
+"""Score a folder: read and measure pictures in threads, run networks on batches."""
 
 import os
 import time
@@ -15,24 +15,24 @@ from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import SampleFiles
-from hdtrans.evaluation.metrics.folder_metrics import Metric, Summary
+from hdtrans.evaluation.metrics.base import Metric, Summary
 from hdtrans.evaluation.pairs import Item, Places
 
-_THREADS = 2  # that read and measure
+_THREADS = 2  # threads that read and measure
 _FAILURES = (UserError, OSError, MemoryError)
 
 
 @dataclass
 class Scores:
-    """What was found.
+    """Scores of a folder.
 
     Attributes:
-        summary: of all metrics.
-        pictures: for each name what single numbers were measured of it.
-        sizes: how many pictures have which size, `WIDTHxHEIGHT`.
-        failed: names of pictures that could not be scored, and why.
-        seconds: by metric, for a picture: of the processor for what is measured where files are read, of the clock for
-            networks; `reading` and, of the clock for all together, `total`.
+        summary: figures of all metrics together.
+        pictures: single numbers of each picture, by name and metric.
+        sizes: number of pictures by size, `WIDTHxHEIGHT`.
+        failed: reasons of pictures that could not be scored, by name.
+        seconds: seconds per picture by metric: processor time in reading threads, wall-clock time for networks; also
+            `reading`, and `total` by the wall clock.
     """
 
     summary: Summary
@@ -46,12 +46,12 @@ def score(places: Places, metrics: Sequence[Metric], batch_size: int = 4) -> Sco
     """Measure every picture and sum up.
 
     Args:
-        places: what is scored against what.
-        metrics: what is measured.
-        batch_size: pictures of one size that networks see at once.
+        places: pictures, truth and label maps.
+        metrics: metrics to measure.
+        batch_size: pictures of one size per batch of a network, >= 1.
 
     Raises:
-        UserError: something has no partner, or no picture at all can be scored; the reason of the first is given.
+        UserError: a file has no partner, or no picture can be scored; the message has the first reason.
     """
     samples = places.samples()
     job = _Job(places, metrics, batch_size)
@@ -66,7 +66,7 @@ def score(places: Places, metrics: Sequence[Metric], batch_size: int = 4) -> Sco
 
 
 class _Job:
-    """What has been measured so far."""
+    """Measurements so far, and the way to the next ones."""
 
     def __init__(self, places: Places, metrics: Sequence[Metric], batch_size: int) -> None:
         self.places, self.batch_size, self.done = places, batch_size, 0
@@ -78,11 +78,11 @@ class _Job:
         self.scores = Scores(Summary())
 
     def run(self, samples: Sequence[SampleFiles]) -> None:
-        """Read ahead and measure in threads; hand batches of one size to the networks here."""
+        """Read ahead and measure in threads; run networks on batches of one size here."""
         batch: list[Item] = []
         with tqdm(total=len(samples), unit=" pictures", disable=None) as bar:
             for item in self._items(samples, bar):
-                if batch and (len(batch) == self.batch_size or _kind(item) != _kind(batch[0])):
+                if batch and (len(batch) == self.batch_size or _shapes(item) != _shapes(batch[0])):
                     self._measure(batch)
                     batch = []
                 batch.append(item)
@@ -90,7 +90,7 @@ class _Job:
                 self._measure(batch)
 
     def _items(self, samples: Sequence[SampleFiles], bar: "tqdm[Any]") -> Iterator[Item]:
-        """Yield what was read and lightly measured; failures are noted."""
+        """Yield items that are read and measured without networks; record failures."""
         pending = iter(samples)
         ahead: deque[tuple[SampleFiles, Future[tuple[Item, dict[str, Any], dict[str, float]]]]] = deque()
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -114,7 +114,7 @@ class _Job:
                     future.cancel()
 
     def _read(self, sample: SampleFiles) -> tuple[Item, dict[str, Any], dict[str, float]]:
-        """Read one sample and measure what needs no network; return also the processor's time that each took."""
+        """Read one sample and measure without networks; return the processor time of each step too."""
         clock = time.thread_time()
         item = self.places.read(sample)
         spent = {"reading": time.thread_time() - clock}
@@ -149,7 +149,7 @@ class _Job:
                     self.scores.pictures.setdefault(item.name, {})[metric.name] = value
 
     def sum_up(self, seconds: float) -> None:
-        """Bring the figures of all metrics together."""
+        """Combine the figures of all metrics."""
         whole = self.scores.summary
         for metric in self.metrics:
             one = metric.summary(self.measured[metric.name])
@@ -161,17 +161,17 @@ class _Job:
         self.scores.seconds["total"] = seconds / self.done
 
 
-def _kind(item: Item) -> Any:
-    """Return what the items of a batch have in common."""
+def _shapes(item: Item) -> Any:
+    """Return the shapes that the items of a batch have in common."""
     return [None if array is None else array.shape for array in (item.found, item.truth, item.label)]
 
 
 @contextmanager
 def _shared_cores(beside: bool) -> Iterator[None]:
-    """Keep OpenCV to the threads that call it, and networks to all cores but one where much is measured beside them."""
+    """Give OpenCV one thread per caller, and networks all cores, or all but one beside the threads that measure."""
     before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
-    if beside:  # where threads outnumber the cores, those of torch wait for each other
+    if beside:  # more threads than cores make those of torch wait for each other
         torch.set_num_threads(max(1, min(before[1], (os.cpu_count() or 1) - 1)))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Metrics as what judges pictures during training: see `hdtrans.engine.validation`, which knows none."""
+"""Metrics during training, for `hdtrans.engine.validation`, which imports none."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,30 +15,19 @@ from hdtrans.data.fields import as_floats
 from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.evaluation.judges.segmenters import load_segmenter
 from hdtrans.evaluation.judges.weights import WeightFiles
-from hdtrans.evaluation.metrics.folder_metrics import PIXEL_METRICS, BoundaryMetric, LabelMetric, Metric, PixelMetric
-from hdtrans.evaluation.metrics.network_metrics import lpips_metric, set_distances
-from hdtrans.evaluation.metrics.segmentation import SegmentationMetric
+from hdtrans.evaluation.metrics.base import Metric, Settings
+from hdtrans.evaluation.metrics.build import build_metrics
 from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
 
-_TOLERANCE = 2.0  # pixels, of boundaries
-_RECIPE_WORDS = {
-    "give --trust if you know where it comes from, or export": "no recipe loads these; export",
-    "give it with --weights FILE, or put it there as": "give it as validate.weights, or put it there as",
-    ", or give --download": "",
-    "--segmenter": "validate.segmenter",
-    "--weights": "validate.weights",
-}
-"""What commands call by their options, and a recipe by its keys."""
-
 
 class PictureJudge:
-    """Measures pictures as they come out of the networks.
+    """Measure pictures as they come out of the networks.
 
     Args:
-        data: what the model is trained on.
-        metrics: what is measured.
+        data: data of the recipe.
+        metrics: metrics to measure.
     """
 
     def __init__(self, data: DataKind, metrics: Sequence[Metric]) -> None:
@@ -46,7 +35,7 @@ class PictureJudge:
         self.metrics = metrics
 
     def measure(self, batch: Batch, picture: Tensor) -> list[Any]:
-        """Return what each metric measured of one picture, (1, C, H, W) in [-1, 1], made from a batch of one.
+        """Return the measurement of each metric for one picture, (1, C, H, W) in [-1, 1], made from a batch of one.
 
         Raises:
             UserError: a metric lacks what it needs, or does not fit the picture.
@@ -55,54 +44,36 @@ class PictureJudge:
         try:
             return [metric.measure([item])[0] for metric in self.metrics]
         except UserError as error:
-            raise _said_of_the_recipe(error) from None
+            raise UserError(f"validate: {error}") from None
 
     def figures(self, measured: Sequence[list[Any]]) -> dict[str, float]:
-        """Return the figures of all pictures; one that has no value is left out."""
+        """Return the figures of all pictures; figures without a value are left out."""
         by_metric = zip(self.metrics, zip(*measured, strict=True), strict=True)
         summaries = [metric.summary(values) for metric, values in by_metric]
         return {name: value for one in summaries for name, value in one.figures.items() if value is not None}
 
 
 def make_judge(given: Validate, data: DataKind, classes: ClassTable | None, device: torch.device) -> PictureJudge:
-    """Return what measures the metrics of a completed section.
+    """Return a judge with the metrics of a completed section.
 
     Args:
-        given: the section.
-        data: what the model is trained on.
-        classes: of its label maps.
-        device: where networks judge.
+        given: section `validate`.
+        data: data of the recipe.
+        classes: class table of the label maps, or None.
+        device: device of the networks of metrics.
 
     Raises:
-        UserError: the segmenter or weights are not there or cannot be used.
+        UserError: the segmenter or weights are missing or cannot be used.
     """
     names = given.metrics or ()
     try:
-        weights = WeightFiles(given.weights)
-        metrics: list[Metric] = [PixelMetric(name) for name in names if name in PIXEL_METRICS]
-        if "boundaries" in names:
-            metrics.append(BoundaryMetric(_TOLERANCE))
-        if "labels" in names:
-            assert classes is not None, "label maps have classes"
-            metrics.append(LabelMetric(classes))
-        if "segmentation" in names:
-            assert classes is not None and given.segmenter is not None, "the recipe was checked"
+        segmenter = None
+        if given.segmenter is not None:
             segmenter = load_segmenter(given.segmenter, device, given.segmenter_input)
-            metrics.append(SegmentationMetric(segmenter, given.protocol, classes))
-        if "lpips" in names:
-            metrics.append(lpips_metric(given.lpips, weights, device))
-        metrics += set_distances(names, weights, device)
+        settings = Settings(device, WeightFiles(given.weights), classes, segmenter, given.protocol, lpips=given.lpips)
+        return PictureJudge(data, build_metrics(names, settings))
     except UserError as error:
-        raise _said_of_the_recipe(error) from None
-    return PictureJudge(data, metrics)
-
-
-def _said_of_the_recipe(error: UserError) -> UserError:
-    """Return an error with a recipe's keys for a command's options."""
-    words = str(error)
-    for option, key in _RECIPE_WORDS.items():
-        words = words.replace(option, key)
-    return UserError(words if words.startswith("validate") else f"validate: {words}")
+        raise UserError(f"validate: {error}") from None
 
 
 def _item(data: DataKind, batch: Batch, picture: Tensor) -> Item:

@@ -9,7 +9,7 @@ Point = tuple[float, ...]
 
 
 def paths(text: str, kind: str = "line") -> list[list[list[Point]]]:
-    """Return the runs of points of every path of a kind."""
+    """Return the points of every path of a class, by unbroken run."""
     drawn = re.findall(rf'<path class="{kind}"[^>]* d="([^"]*)"', text)
     runs = [[run for run in path.replace("Z", "").split("M") if run] for path in drawn]
     return [[[point(pair) for pair in run.removesuffix("h0").split("L")] for run in path] for path in runs]
@@ -19,7 +19,7 @@ def point(pair: str) -> Point:
     return tuple(float(part) for part in pair.split())
 
 
-def test_points_land_where_they_belong() -> None:
+def test_points_have_the_right_coordinates() -> None:
     (path,) = paths(line_chart("t", {"a": [(0, 0.0), (10, 1.0), (5, 0.5)]}))
     ((first, middle, last),) = path
     assert first[0] == 0
@@ -68,7 +68,7 @@ def test_odd_series_still_make_a_chart(points: list[tuple[float, float]]) -> Non
     assert not re.search(r'(?:d|x|y|x1|y1)="[^"]*(?:nan|inf)', text)
 
 
-def test_an_empty_chart_says_so() -> None:
+def test_an_empty_chart_has_a_note() -> None:
     assert "no values yet" in line_chart("t", {})
     assert "no values yet" not in line_chart("t", {"a": [(0, 1.0)]})
 
@@ -101,6 +101,6 @@ def test_ticks_are_round_numbers(top: float, shown: str) -> None:
     assert f">{shown}</text>" in text
 
 
-def test_numbers_for_people() -> None:
+def test_numbers_are_short() -> None:
     values = (1234567, 0.25, 1234567.8, 2e-4, 0)
     assert [number(value) for value in values] == ["1,234,567", "0.25", "1,234,568", "0.0002", "0"]

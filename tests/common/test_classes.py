@@ -27,7 +27,7 @@ def test_colourise_paints_unknown_and_ignored_ids_black() -> None:
     assert ClassTable.generic(400).colourise(np.array([[255]], dtype=np.uint8)).tolist() == [[[0, 0, 0]]]
 
 
-def test_colourise_refuses_what_is_no_label_map() -> None:
+def test_colourise_refuses_other_arrays() -> None:
     for wrong in (np.zeros((2, 2)), np.zeros((2, 2, 3), dtype=np.uint8), np.zeros((2, 2), dtype=bool)):
         with pytest.raises(UserError, match=r"\(H, W\)"):
             TABLE.colourise(wrong)  # type: ignore[arg-type]

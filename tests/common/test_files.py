@@ -16,7 +16,7 @@ from hdtrans.common.files import PART_SUFFIX, append_line, whole_file, write_byt
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let the kernel refuse bytes beyond `size`, as a full disk does."""
+    """Make the kernel refuse bytes beyond `size`, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -65,7 +65,7 @@ def test_streams_can_seek(tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == b"hello"
 
 
-def test_a_full_disk_is_told_with_the_bytes(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_bytes(tmp_path: Path) -> None:
     target = tmp_path / "state.pt"
     target.write_bytes(b"old")
     with largest_file(3_000_000), pytest.raises(UserError) as caught:
@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_with_the_bytes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state.pt"]
 
 
-def test_a_full_disk_is_told_when_the_block_hides_it(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_even_if_the_block_hides_it(tmp_path: Path) -> None:
     def swallow() -> None:
         with whole_file(tmp_path / "x") as file:
             for _ in range(5):

@@ -1,4 +1,4 @@
-"""Freed memory that is kept: counted in pages that the system had to give."""
+"""Kept freed memory, counted in page faults."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def pages(how: str) -> int:
-    """Return how many pages ten tensors of 64 MiB, one after the other, took from the system."""
+    """Return the page faults of ten tensors of 64 MiB, one after the other."""
     done = subprocess.run([sys.executable, "-c", SCRIPT, how], check=True, capture_output=True, text=True)
     able, count = done.stdout.split()
     if able != "True":

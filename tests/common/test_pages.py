@@ -62,7 +62,7 @@ def test_hostile_names_are_shown_and_never_run() -> None:
     assert reader.values["src"] == reader.values["href"]
 
 
-def test_pages_ask_nothing_of_the_network() -> None:
+def test_pages_load_nothing_from_the_network() -> None:
     reader = Reader(page("title", gallery([GalleryRow("a", [Picture("a.png")])], ["x"]), line_chart("c", {})))
     assert not {"link", "script", "iframe", "object", "base"} & set(reader.tags)
     assert any(content.startswith("default-src 'none'") for content in reader.values["content"])

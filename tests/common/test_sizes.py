@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes in bytes, parsed from text."""
 
 import pytest
 
@@ -14,6 +14,6 @@ def test_sizes(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "4", "0G", "-1G", "1e3M", "G"])
-def test_no_sizes(text: str) -> None:
-    with pytest.raises(UserError, match="is no size; give one as 4G or 512M"):
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a size; give one such as 4G or 512M"):
         read_bytes(text, "--size")

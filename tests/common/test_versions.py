@@ -1,4 +1,4 @@
-"""Versions with known holes are refused."""
+"""Versions with known vulnerabilities are refused."""
 
 import sys
 from configparser import ConfigParser
@@ -50,13 +50,13 @@ STARTED = "no such run folder or checkpoint"
 
 
 def start(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run a command that looks for a run and finds none; return its exit code and what it said."""
+    """Run a command on a missing run; return its exit code and its output."""
     code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "out"])
     return code, capsys.readouterr().err
 
 
 @bar
-def test_mutant_that_tells_and_starts_is_seen(
+def test_mutant_that_warns_and_starts_is_seen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
     check = versions.check_versions

@@ -1,4 +1,4 @@
-"""YAML as people write recipes."""
+"""YAML dialect of recipes."""
 
 import contextlib
 import gc
@@ -73,22 +73,22 @@ def test_not_a_number() -> None:
 
 
 @pytest.mark.parametrize("value", [2e-4, 1e-8, 3.0, 7, "010", "1:30", "no", "true", "", "=", None, True, [1, "a"]])
-def test_what_is_written_with_safe_dump_reads_the_same(value: Any) -> None:
+def test_values_of_safe_dump_read_the_same(value: Any) -> None:
     found = read_yaml(yaml.safe_dump({"key": value}), "here")["key"]
     assert found == value and type(found) is type(value)
 
 
 @pytest.mark.bar("B5.4", "YAML: bombs, tags and large files are refused within their time")
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "here: line 3: the key 'a' stands twice"),
         ("a:\n  b: 1\n  c: 2\n  b: 3", "here: line 4: the key 'b' stands twice"),
         ("{a: 1, a: 1}", "here: line 1: the key 'a' stands twice"),
-        ("a: &x 1\nb: *x", "here: line 2: aliases (*name) are not used"),
-        ("a: &x [*x]", "here: line 1: aliases (*name) are not used"),
+        ("a: &x 1\nb: *x", "here: line 2: aliases (*name) are not allowed"),
+        ("a: &x [*x]", "here: line 1: aliases (*name) are not allowed"),
         ("<<: {a: 1}", "here: this is not YAML"),
-        ("[a, b]: 1", "here: line 1: a key is a word"),
+        ("[a, b]: 1", "here: line 1: a key must be a word"),
         ("a: [1", "here: this is not YAML"),
         ("a: b: c", "here: this is not YAML"),
         ("a: 1\n---\nb: 2", "here: this is not YAML"),
@@ -101,17 +101,17 @@ def test_what_is_written_with_safe_dump_reads_the_same(value: Any) -> None:
         ("a" * (LARGEST_TEXT + 1), f"here: {LARGEST_TEXT + 1} characters"),
     ],
 )
-def test_error(text: str, told: str) -> None:
+def test_error(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         read_yaml(text, "here")
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 BOMB = "a0: &a0 [x, x]\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 12))
 
 
 def leaves(value: Any) -> int:
-    """Return how many words there are in nested lists."""
+    """Return the number of words in nested lists."""
     return sum(map(leaves, value)) if isinstance(value, list) else 1
 
 
@@ -143,7 +143,7 @@ def test_mutant_without_the_guard_it_is_read(
 
 
 def growth(text: Callable[[int], str]) -> float:
-    """Return how many times the processor time of 500 keys is taken by 16 times as many: 16, where it is linear."""
+    """Return processor time of 16 x 500 keys relative to that of 500: 16 for linear time."""
 
     def seconds(count: int) -> float:
         start = time.process_time()
@@ -159,17 +159,17 @@ def growth(text: Callable[[int], str]) -> float:
 
 
 def words(count: int) -> str:
-    """Return a section of keys that differ."""
+    """Return a section of different keys."""
     return "{" + ", ".join(f"k{n}: 1" for n in range(count)) + "}"
 
 
 def numbers_of_one_hash(count: int) -> str:
-    """Return a section of keys that differ, of which Python's dictionaries know only one apart from the others."""
+    """Return a section of different keys that all have one hash."""
     return "{" + ", ".join(f"{n * (2**61 - 1)}: 1" for n in range(count)) + "}"
 
 
 class Comparing(list[Any]):
-    """What a set does, by looking at one element after the other."""
+    """A set by linear search."""
 
     add = list.append
 
@@ -209,11 +209,11 @@ def test_mutant_of_quadratic_time_is_seen(
 
 
 class TooLate(Exception):
-    """The second is over."""
+    """The second of processor time is over."""
 
 
 def refused_within_a_second(file: Path) -> bool:
-    """Say whether a recipe is refused before this process has computed for a second."""
+    """Return True if a recipe is refused within one second of processor time."""
 
     def end(*_: object) -> None:
         raise TooLate

@@ -1,4 +1,4 @@
-"""`hdtrans evaluate`: folders and runs, what is refused, and what stands in the JSON."""
+"""`hdtrans evaluate`: folders and runs, refusals, and the JSON report."""
 
 import json
 from pathlib import Path
@@ -76,13 +76,17 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
         (["found", "--truth", "truth", "--metrics", "segmentation"], "--labels DIR"),
         (["found", "--truth", "truth", "--metrics", "ssim", "--unpaired"], "with --unpaired there is none"),
         (["found", "--truth", "truth", "--resize", "8"], "--resize 8: write WIDTHxHEIGHT"),
-        (["found", "--truth", "truth", "--results", "labels"], "how many classes are there?"),
+        (["found", "--truth", "truth", "--results", "labels"], "labels: the number of classes is unknown"),
+        (["found", "--labels", "truth", "--metrics", "segmentation"], "segmentation: needs --segmenter FILE"),
+        (["found", "--labels", "truth", "--metrics", "l1"], "l1: needs the true pictures: --truth DIR"),
+        (["found", "--truth", "truth", "--metrics", "fid"], "or give --download"),
     ],
 )
 def test_mistakes(
     given: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     _write(Path("truth"), "a b"), _write(Path("found"), "a b"), _write(Path("more"), "a b c")
     assert run_tool("evaluate", given) == 2
     assert words in capsys.readouterr().err
@@ -110,8 +114,18 @@ def test_label_maps_and_boundaries(tmp_path: Path) -> None:
     assert _evaluate(tmp_path / "found_lines", *given, 0, out=tmp_path / "f.json")["figures"]["boundary_f_measure"] == 0
 
 
+def test_label_maps_of_unequal_size_are_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, height in {"truth": 8, "found": 6}.items():
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), np.zeros((height, 8), np.uint8))
+    ClassTable.generic(2).write(tmp_path / "dataset.json")
+    given = [str(tmp_path / "found"), "--results", "labels", "--truth", str(tmp_path / "truth")]
+    assert run_tool("evaluate", given) == 2
+    assert "found 8x6" in (message := capsys.readouterr().err) and "--resize WIDTHxHEIGHT" in message
+
+
 def test_sets_without_pairs_keep_their_real_features(tmp_path: Path) -> None:
-    """The distance of two sets with an extractor put in; the second time the real features are read."""
+    """Distance of two sets with a replaced extractor; the second time, real features come from the cache."""
     import torch
 
     truth, found = _write(tmp_path / "truth", "x y z u v"), _write(tmp_path / "found", "a b c d", 20)
@@ -141,7 +155,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run translates its test files, and is scored against their photos; again, nothing is translated again."""
+    """A run's test files are translated and scored against their photos; the second time, no file is translated."""
     network = tmp_path / "network.pt"
     given = [str(run.parent / "city"), "--out", str(network), "--steps", "2", "--workers", "0"]
     assert run_tool("train_segmenter", given) == 0

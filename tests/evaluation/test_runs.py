@@ -1,4 +1,4 @@
-"""Runs of every kind of data are translated and scored against what their files hold."""
+"""Runs with every kind of data are translated and scored."""
 
 import json
 from pathlib import Path

@@ -13,7 +13,7 @@ import torch
 from hdtrans.cli import run_tool
 from hdtrans.data.batch import Batch
 from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
-from hdtrans.evaluation.metrics.folder_metrics import LabelMetric
+from hdtrans.evaluation.metrics.labels import LabelMetric
 from hdtrans.evaluation.validation import PictureJudge
 from tests.inference.test_kinds import folders, recipe
 from tests.small_runs import small_recipe, toy_data, write_recipe
@@ -82,7 +82,7 @@ def test_kinds(tmp_path: Path, kind: str, given: dict[str, Any], figures: set[st
 
 
 def test_pixels_of_no_class_are_not_counted() -> None:
-    """Of wanted classes a batch holds one channel each; where none is set, the file had the ignored id."""
+    """A batch has one channel per class; a pixel with none set had the ignored id in the file."""
     data = PhotosToMaps(kind="photos_to_maps", root=".", target="labels", labels=3)
     label = np.array([[0, 1, 255, 2]], np.uint8)
     made = data.make({"source": np.zeros((1, 4, 3), np.uint8), "label": label}, {"source", "photo"}, None)
@@ -112,17 +112,17 @@ def test_unpaired_pictures_are_judged_as_sets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "message"),
     [
-        ({"segmenter": "nowhere.pt"}, "validate.segmenter nowhere.pt: there is no such file"),
-        ({"metrics": ["fid"]}, "give it as validate.weights, or put it there as"),
-        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate.weights nowhere: there is no such file or folder"),
+        ({"segmenter": "nowhere.pt"}, "validate: segmenter nowhere.pt: no such file"),
+        ({"metrics": ["fid"]}, "and list the file in weights, or save it as"),
+        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate: weights nowhere: no such file or folder"),
     ],
 )
-def test_what_is_lacking_is_told_before_the_first_step(
+def test_missing_files_are_reported_before_the_first_step(
     segmenter: tuple[Path, Path],
     section: dict[str, Any],
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -130,7 +130,7 @@ def test_what_is_lacking_is_told_before_the_first_step(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert _train(tmp_path, small_recipe(segmenter[0], tmp_path / "run"), **section) == 2
     error = capsys.readouterr().err
-    assert told in error and "--" not in error
+    assert message in error and "--" not in error
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 

@@ -199,7 +199,7 @@ def test_too_little_memory_is_told(
     assert "the program and the model take" in told and "give at least" in told
     assert not (tmp_path / "out").exists()
     assert run_tool("infer", [*command, "--max-memory", "many"]) == 2
-    assert "is no size" in capsys.readouterr().err
+    assert "not a size" in capsys.readouterr().err
     assert run_tool("infer", [*command, "--max-memory", "64G"]) == 0
     shutil.rmtree(tmp_path / "out")
     monkeypatch.setattr("hdtrans.inference.memory.LEAST", float("-inf"))

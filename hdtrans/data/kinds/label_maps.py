@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hdtrans.config import inputs
-from hdtrans.config.data import PAIRED_METRICS, SET_METRICS, Labels, ignore_no_class
+from hdtrans.config.data import Labels, ignore_no_class
 from hdtrans.data import derived
 from hdtrans.data.kinds.base import PHOTO, Array, Arrays, DataKind
 
@@ -54,11 +54,6 @@ class Section(DataKind):
     def classes(self) -> int | None:
         """The number of classes."""
         return self.labels
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Those of pictures, and the segmentation score."""
-        return (*PAIRED_METRICS, "segmentation", *SET_METRICS)
 
     @property
     def files(self) -> Mapping[str, inputs.Field]:

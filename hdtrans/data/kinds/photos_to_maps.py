@@ -85,11 +85,6 @@ class Section(PictureKind):
         """Label maps or boundaries."""
         return "labels" if self._wants_labels else "boundaries"
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The one of label maps, or of boundaries."""
-        return (self.results,)
-
     def made_from(self, field: str) -> tuple[str, ...]:
         return (self._map,) if field == PHOTO else (field,)
 

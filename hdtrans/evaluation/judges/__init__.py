@@ -1,1 +1,1 @@
-"""Networks that score pictures."""
+"""Networks of metrics: feature networks, segmentation networks, and their published weights."""

@@ -1,6 +1,6 @@
-"""Networks whose features pictures are compared by: Inception (FID, KID), SqueezeNet 1.0, those of LPIPS; and judges.
+"""Feature networks: Inception (FID, KID), SqueezeNet 1.0, LPIPS; and the segmentation networks of torchvision.
 
-Beside `hdtrans.networks.perceptual`, which this room may not import, the one module that imports torchvision.
+The only importer of torchvision besides `hdtrans.networks.perceptual`, which this room may not import.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from hdtrans.evaluation.judges.weights import Weights
 _INCEPTION_SIDE = 299
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LPIPS_SHIFT, _LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-# After which layers LPIPS looks: behind every stage's last ReLU (SqueezeNet: also behind each late fire module).
+# Number of layers before each feature map of LPIPS: after the last ReLU of a stage (SqueezeNet: and late fire modules).
 _LPIPS_CUTS = {
     "alex": (2, 5, 8, 10, 12),
     "vgg": (4, 9, 16, 23, 30),
@@ -33,16 +33,16 @@ _SEGMENTERS = (
 
 
 class InceptionFeatures(nn.Module):
-    """The 2048 features of FID (Heusel et al., 2017): (B, 3, H, W) uint8 in [0, 255] -> (B, 2048).
+    """Features of FID (Heusel et al. 2017): (B, 3, H, W) uint8 in [0, 255] -> (B, 2048).
 
-    Inception v3 as converted by pytorch-fid, which departs from torchvision's in its poolings. As there, pictures are
-    scaled to 299x299, bilinear and not antialiased, and to [-1, 1].
+    Inception v3 as converted by pytorch-fid, which pools differently from torchvision's. As there, pictures are
+    resized to 299x299, bilinear without antialiasing, and scaled to [-1, 1].
 
     Args:
-        weights: those that pytorch-fid published.
+        weights: weights published by pytorch-fid.
 
     Raises:
-        UserError: they are not this network's.
+        UserError: weights of another network.
     """
 
     width = 2048
@@ -60,15 +60,15 @@ class InceptionFeatures(nn.Module):
 
 
 class SqueezeNetFeatures(nn.Module):
-    """The 512 averaged last features of SqueezeNet 1.0: (B, 3, H, W) uint8 in [0, 255] -> (B, 512).
+    """Spatial means of the last features of SqueezeNet 1.0: (B, 3, H, W) uint8 in [0, 255] -> (B, 512).
 
-    For a distance of our own, which is not FID. Pictures keep their size and are normalised as ImageNet's.
+    For `squeezenet_distance`, which is ours and not FID. Pictures keep their size; ImageNet normalisation.
 
     Args:
-        weights: with torchvision's keys.
+        weights: ImageNet weights with torchvision's keys.
 
     Raises:
-        UserError: they are not this network's.
+        UserError: weights of another network.
     """
 
     width = 512
@@ -87,17 +87,17 @@ class SqueezeNetFeatures(nn.Module):
 
 
 class Lpips(nn.Module):
-    """The learned perceptual distance (Zhang et al., 2018, equation 1), version 0.1.
+    """LPIPS version 0.1: d(x, x0) of Zhang et al. 2018, eq. 1.
 
-    Two (B, 3, H, W) uint8 in [0, 255] -> (B,) at least 0.
+    Two (B, 3, H, W) uint8 in [0, 255] -> (B,), >= 0; lower is more similar.
 
     Args:
         kind: `alex`, `vgg` or `squeeze`.
-        backbone: ImageNet weights of the network, with torchvision's keys.
-        heads: the linear layers.
+        backbone: ImageNet weights with torchvision's keys.
+        heads: weights w_l of the linear layers.
 
     Raises:
-        UserError: they are not this network's.
+        UserError: weights of another network.
     """
 
     def __init__(self, kind: str, backbone: Weights, heads: Weights) -> None:
@@ -111,7 +111,7 @@ class Lpips(nn.Module):
         self.cuts = _LPIPS_CUTS[kind]
         names = [f"lin{place}.model.1.weight" for place in range(len(self.cuts))]
         if set(heads.state) != set(names):
-            raise UserError(f"{heads.file}: these are not the LPIPS heads of {kind}")
+            raise UserError(f"{heads.file}: not the LPIPS heads of {kind}")
         self.heads = [heads.state[name].flatten() for name in names]
         for module in self.network:
             if isinstance(module, nn.ReLU):
@@ -125,6 +125,7 @@ class Lpips(nn.Module):
             sides = [module(x) for x in sides]
             if place in self.cuts:
                 a, b = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in sides)
+                # w_l * (y_l - y0_l)^2, summed over channels, mean over positions: (B, C_l, H_l, W_l) -> (B,)
                 head = self.heads[self.cuts.index(place)].to(total)
                 total += ((a - b).square() * head.view(1, -1, 1, 1)).sum(1).mean((1, 2))
         return total
@@ -136,26 +137,26 @@ def _normalised(x: Tensor, mean: Sequence[float], deviation: Sequence[float]) ->
 
 
 def _load(network: nn.Module, weights: Weights, prefix: str = "") -> None:
-    """Load all of a network's weights; raise UserError if one is missing or of another shape."""
+    """Load all weights of a network; raise UserError if one is missing or has another shape."""
     own = network.state_dict()
     given = {key.removeprefix(prefix): value for key, value in weights.state.items() if key.startswith(prefix)}
-    counted = "num_batches_tracked"  # a counter that is no weight, and that older files lack
+    counted = "num_batches_tracked"  # a counter that older files lack
     wrong = [k for k, v in own.items() if counted not in k and (k not in given or given[k].shape != v.shape)]
     if wrong:
         raise UserError(
-            f"{weights.file}: these are not the weights of this network (missing or of another shape: "
+            f"{weights.file}: not the weights of this network (missing or of another shape: "
             f"{', '.join(prefix + key for key in wrong[:3])}...)"
         )
     network.load_state_dict({key: given.get(key, value) for key, value in own.items()})
 
 
 def _inception() -> nn.Module:
-    """Return the Inception v3 of FID, up to its averaged features; random until it is loaded."""
+    """Return the Inception v3 of FID up to its pooled features, with random weights."""
     import torchvision
     from torchvision.models import inception as blocks
 
     def branch_pool(block: Any, x: Tensor) -> Tensor:
-        # TensorFlow leaves the padding out of the average.
+        # TensorFlow excludes the padding from the average.
         return block.branch_pool(F.avg_pool2d(x, 3, 1, 1, count_include_pad=False))
 
     class A(blocks.InceptionA):  # type: ignore[misc]
@@ -200,10 +201,10 @@ def _inception() -> nn.Module:
 
 
 def torchvision_segmenter(weights: Mapping[str, Any]) -> tuple[str, nn.Module] | None:
-    """Return the segmentation network of torchvision that has such weights, with its name; None where none has.
+    """Return name and segmentation network of torchvision with these weights; None if no network fits.
 
-    (B, 3, H, W), normalised as ImageNet -> {"out": scores (B, classes, H, W)}. The auxiliary classifier of training
-    is left out.
+    (B, 3, H, W), ImageNet normalisation -> {"out": scores (B, classes, H, W)}. The auxiliary classifier, for training
+    alone, is dropped.
     """
     import torchvision
 

@@ -1,4 +1,4 @@
-"""Segmentation networks that judge pictures: of `train_segmenter`, of torchvision, one's own as ONNX or a program."""
+"""Load segmentation networks: from `train_segmenter`, torchvision, ONNX, TorchScript or torch.export."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -27,7 +27,11 @@ INPUTS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "symmetric": lambda x: x / 127.5 - 1,
     "bytes": lambda x: x,
 }
-"""What a user's network takes, made from RGB in [0, 255]: normalised as ImageNet, in [0, 1], in [-1, 1], as it is."""
+"""Input normalisations of RGB in [0, 255]: ImageNet mean and deviation, [0, 1], [-1, 1], unchanged."""
+
+
+class UntrustedFile(UserError):
+    """A file that can run code when it is loaded."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,21 @@ class Segmenter:
 
     Attributes:
         run: (B, 3, H, W) float32 RGB in [0, 255] -> (B, C, H', W') scores, or (B, H', W') ids.
-        told: what it is, for the protocol.
-        size: (height, width) that it sees pictures at; None for their own.
-        classes: of its ids, where that is known.
+        provenance: file and kind, for the protocol.
+        size: (height, width) of its input; None for the pictures' own.
+        classes: class table of its ids, or None if unknown.
     """
 
     run: Callable[[Tensor], Tensor]
-    told: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     size: tuple[int, int] | None = None
     classes: ClassTable | None = None
 
     def __call__(self, pictures: Tensor, size: tuple[int, int]) -> tuple[Tensor, int | None]:
-        """Return the class of each pixel, (B, H, W) int64 on the CPU, and how many classes there are.
+        """Return the class of each pixel, (B, H, W) int64 on the CPU, and the number of classes.
 
-        Pictures are brought to the network's size (bicubic, antialiased), scores to `size` (bilinear) before the best
-        class is taken; ids are brought there by their nearest neighbours. The number is None where ids come out.
+        Pictures are resized to the network's input (bicubic, antialiased); scores to `size` (bilinear) before the
+        argmax; ids to `size` by nearest neighbour. The number of classes is None for a network that returns ids.
 
         Args:
             pictures: (B, 3, H, W) uint8 RGB in [0, 255].
@@ -64,7 +68,7 @@ class Segmenter:
             found = found[:, 0]
         if found.ndim not in (3, 4) or len(found) != len(pictures):
             raise UserError(
-                f"--segmenter {self.told['file']}: gives {tuple(found.shape)} for {tuple(seen.shape)}; wanted are "
+                f"segmenter {self.provenance['file']}: returns {tuple(found.shape)} for {tuple(seen.shape)}; expected "
                 "scores (B, classes, H, W) or ids (B, H, W)"
             )
         if found.ndim == 3:
@@ -81,28 +85,28 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
     """Load a segmentation network.
 
     Args:
-        file: of `hdtrans train_segmenter`, weights of a segmentation network of torchvision, an ONNX file, a
-            TorchScript archive, or a file of `torch.export`.
-        device: where it computes; ONNX computes on the CPU.
-        takes: a key of `INPUTS`; what a network of one's own takes.
-        trust: load TorchScript and torch.export, which can run code that stands in the file.
+        file: file of `hdtrans train_segmenter`, weights of a segmentation network of torchvision, ONNX, TorchScript, or
+            `torch.export`.
+        device: device of the network; ONNX runs on the CPU.
+        takes: key of `INPUTS`, for networks other than those of `train_segmenter`.
+        trust: allow TorchScript and torch.export, which can run code from the file.
 
     Raises:
-        UserError: there is no such file, it cannot be used, or it is not trusted.
+        UntrustedFile: a program without `trust`.
+        UserError: the file does not exist or cannot be used.
     """
     if not file.is_file():
-        there = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise UserError(f"--segmenter {shown(file)}: there is no such file.{nearest(file.name, there)}")
-    told = {"file": str(file), "sha256": digest(file)}
+        siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise UserError(f"segmenter {shown(file)}: no such file.{nearest(file.name, siblings)}")
+    provenance = {"file": str(file), "sha256": digest(file)}
     if file.suffix == ".onnx":
-        return _onnx(file, takes, told)
+        return _onnx(file, takes, provenance)
     program = _program(file)
     if not program:
-        return _weights(file, device, takes, told)
+        return _weights(file, device, takes, provenance)
     if not trust:
-        raise UserError(
-            f"--segmenter {shown(file)}: is a {program} file, which can run code when it is loaded; give --trust "
-            "if you know where it comes from, or export the network as ONNX"
+        raise UntrustedFile(
+            f"segmenter {shown(file)}: a {program} file can run code when it is loaded; export the network as ONNX"
         )
     try:
         if program == "torch.export":
@@ -110,12 +114,12 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
         else:
             module = torch.jit.load(file, map_location=device).eval()
     except Exception as error:  # torch raises many kinds for a file that it cannot use
-        raise UserError(f"--segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
-    return Segmenter(_runner(module, device, takes), {**told, "kind": program, "takes": takes})
+        raise UserError(f"segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
+    return Segmenter(_runner(module, device, takes), {**provenance, "kind": program, "takes": takes})
 
 
 def _runner(module: Callable[[Tensor], Any], device: torch.device, takes: str) -> Callable[[Tensor], Tensor]:
-    """Return what hands pictures to a network of torch as it takes them."""
+    """Return a call that normalises pictures and runs a network of torch."""
 
     def run(pictures: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -126,7 +130,7 @@ def _runner(module: Callable[[Tensor], Any], device: torch.device, takes: str) -
 
 
 def _program(file: Path) -> str:
-    """Return `torch.export` or `TorchScript` for a file that holds a program, else ''."""
+    """Return `torch.export` or `TorchScript` for a program file, else ''."""
     if not zipfile.is_zipfile(file):
         return ""
     with zipfile.ZipFile(file) as archive:
@@ -136,29 +140,31 @@ def _program(file: Path) -> str:
     return "TorchScript" if any("/code/" in name for name in names) else ""
 
 
-def _weights(file: Path, device: torch.device, takes: str, told: Mapping[str, Any]) -> Segmenter:
-    """Load a network that is known here, from a file with its weights."""
+def _weights(file: Path, device: torch.device, takes: str, provenance: Mapping[str, Any]) -> Segmenter:
+    """Load a network of `train_segmenter` or torchvision from its weights."""
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise UserError(f"--segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
+        raise UserError(f"segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
     if isinstance(state, Mapping) and "hdtrans_segmenter" in state:
-        return _own(file, state, device, told)
-    weights = state.get("model", state) if isinstance(state, Mapping) else None  # "model": of torchvision's training
+        return _own(file, state, device, provenance)
+    weights = (
+        state.get("model", state) if isinstance(state, Mapping) else None
+    )  # torchvision's training scripts save them under "model"
     found = torchvision_segmenter(weights) if isinstance(weights, Mapping) else None
     if found is None:
         raise UserError(
-            f"--segmenter {shown(file)}: was not made by hdtrans train_segmenter, and holds the weights of no "
-            "segmentation network of torchvision; other networks are given as ONNX"
+            f"segmenter {shown(file)}: neither a file of hdtrans train_segmenter nor weights of a "
+            "segmentation network of torchvision; export other networks as ONNX"
         )
     name, network = found
     module = network.requires_grad_(False).eval().to(device)
-    return Segmenter(_runner(module, device, takes), {**told, "kind": f"torchvision {name}", "takes": takes})
+    return Segmenter(_runner(module, device, takes), {**provenance, "kind": f"torchvision {name}", "takes": takes})
 
 
-def _own(file: Path, state: Mapping[str, Any], device: torch.device, told: Mapping[str, Any]) -> Segmenter:
+def _own(file: Path, state: Mapping[str, Any], device: torch.device, provenance: Mapping[str, Any]) -> Segmenter:
     if state["hdtrans_segmenter"] > FORMAT:
-        raise UserError(f"--segmenter {shown(file)}: was written by a later hdtrans ({state['version']})")
+        raise UserError(f"segmenter {shown(file)}: was written by a later hdtrans ({state['version']})")
     classes = ClassTable.from_dict(state["classes"], str(file))
     network = SegmentationNetwork(len(classes), state["width"])
     network.load_state_dict(state["weights"])
@@ -170,25 +176,25 @@ def _own(file: Path, state: Mapping[str, Any], device: torch.device, told: Mappi
 
     height, width = state["size"]
     more = {"training": state["training"], "held_back": state["held_back"]}
-    return Segmenter(run, {**told, "kind": "hdtrans", "size": f"{width}x{height}", **more}, (height, width), classes)
+    return Segmenter(
+        run, {**provenance, "kind": "hdtrans", "size": f"{width}x{height}", **more}, (height, width), classes
+    )
 
 
-def _onnx(file: Path, takes: str, told: Mapping[str, Any]) -> Segmenter:
+def _onnx(file: Path, takes: str, provenance: Mapping[str, Any]) -> Segmenter:
     try:
         import onnxruntime
     except ImportError:
-        raise UserError(f"--segmenter {shown(file)}: needs onnxruntime: pip install hdtrans[export]") from None
+        raise UserError(f"segmenter {shown(file)}: needs onnxruntime: pip install hdtrans[export]") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no public base
-        raise UserError(f"--segmenter {shown(file)}: cannot be read as ONNX: {reading_failure(error)}") from None
+        raise UserError(f"segmenter {shown(file)}: cannot be read as ONNX: {reading_failure(error)}") from None
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        raise UserError(
-            f"--segmenter {shown(file)}: has inputs {[x.shape for x in inputs]}; wanted is one (B, 3, H, W)"
-        )
+        raise UserError(f"segmenter {shown(file)}: has inputs {[x.shape for x in inputs]}; expected one (B, 3, H, W)")
     height, width = inputs[0].shape[2:]
     fixed = isinstance(height, int) and isinstance(width, int)
     one_by_one = inputs[0].shape[0] == 1
@@ -200,4 +206,4 @@ def _onnx(file: Path, takes: str, told: Mapping[str, Any]) -> Segmenter:
         return torch.from_numpy(np.concatenate(found))
 
     size = (height, width) if fixed else None
-    return Segmenter(run, {**told, "kind": "ONNX", "takes": takes, "onnxruntime": onnxruntime.__version__}, size)
+    return Segmenter(run, {**provenance, "kind": "ONNX", "takes": takes, "onnxruntime": onnxruntime.__version__}, size)

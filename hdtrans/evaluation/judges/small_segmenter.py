@@ -1,4 +1,4 @@
-"""A small U-Net that learns to name the class of each pixel in minutes on a CPU."""
+"""Small U-Net for semantic segmentation, trained in minutes on a CPU."""
 
 import itertools
 
@@ -10,13 +10,13 @@ _MEAN, _DEVIATION = 127.5, 64.0
 
 
 class SegmentationNetwork(nn.Module):
-    """Class scores of photos: (B, 3, H, W) uint8 RGB in [0, 255] -> (B, labels, H, W) logits, for any H and W.
+    """U-Net (Ronneberger et al. 2015) with batch norm: (B, 3, H, W) RGB in [0, 255] -> (B, labels, H, W) logits.
 
-    A U-Net (Ronneberger et al., 2015) with batch norm whose finest features have half the size of the photo.
+    H and W are arbitrary. The finest feature maps have half the size of the photo.
 
     Args:
-        labels: the number of classes.
-        width: channels at half the size; they double with each of three further halvings.
+        labels: number of classes, >= 1.
+        width: channels at half the size, doubled at each of three further halvings.
     """
 
     def __init__(self, labels: int, width: int = 32) -> None:
@@ -40,7 +40,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def _layers(channels: int, width: int, stride: int = 1) -> nn.Sequential:
-    """Return two 3x3 convolutions, the first of which may halve the size."""
+    """Return two 3x3 convolutions; `stride` is that of the first."""
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, stride, 1, bias=False),
         nn.BatchNorm2d(width),

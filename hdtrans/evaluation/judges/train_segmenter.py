@@ -1,4 +1,4 @@
-"""Train a small segmentation network on a data set's own real pairs, to judge generated pictures with."""
+"""Train a small segmentation network on real pairs of label map and photo, for the segmentation score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,27 +31,27 @@ from hdtrans.evaluation.metrics.labels import confusion, label_scores
 
 FORMAT = 1
 _FIELDS = ("label", "photo")
-_LONGEST = 256  # side in pixels, unless a size is given
-_MARGIN = 1.125  # what is scaled to before the crop
+_LONGEST = 256  # default of the longer side in pixels
+_MARGIN = 1.125  # size before the crop, relative to the size after it
 _WARM_UP = 0.05
-_NO_CLASS = -100  # what cross_entropy passes over
+_NO_CLASS = -100  # ignore_index of cross_entropy
 
 
 @dataclass(frozen=True)
 class SegmenterTraining:
-    """How to train a segmentation network.
+    """Settings for training a segmentation network.
 
     Attributes:
-        data: the section of a recipe of label maps; the share of `validation` is held back and scored in the end.
-        out: the file to write.
-        size: what the network sees; None for the first photo's aspect with 256 pixels on its longer side.
-        steps: how many batches.
-        batch_size: photos in each.
-        learning_rate: of AdamW, at its height; it rises over the first twentieth and falls as a cosine.
-        width: of the network.
-        seed: of weights, order, crops and mirroring.
-        device: `auto`, `cpu`, `cuda`.
-        workers: processes that read.
+        data: data section with label maps; the share `validation` is held back and scored at the end.
+        out: file to write.
+        size: input size; None for the first photo's aspect with 256 pixels on its longer side.
+        steps: number of batches, >= 1.
+        batch_size: photos per batch, >= 1.
+        learning_rate: peak of AdamW's learning rate; linear warm-up over the first 5 %, then cosine decay to 0.
+        width: channels of the network at half the size.
+        seed: seed of weights, order, crops and mirroring, >= 0.
+        device: `auto`, `cpu` or `cuda`.
+        workers: processes that read, >= 0.
     """
 
     data: LabelMaps
@@ -70,14 +70,14 @@ Progress = Callable[[int, int, float], None]
 
 
 def train_segmenter(given: SegmenterTraining, progress: Progress = lambda step, steps, loss: None) -> dict[str, Any]:
-    """Train, write the file, and return the scores on the photos that were held back.
+    """Train, write the file, and return the scores on the held-back photos.
 
     Args:
-        given: what to train on, and how.
+        given: settings.
         progress: called after each step with its number from 1, the number of steps and the loss.
 
     Raises:
-        UserError: the data cannot be used, or the file cannot be written.
+        UserError: unusable data, a non-finite loss, or an unwritable file.
     """
     data = given.data
     everything = find_samples(data, data.train, _FIELDS)
@@ -115,7 +115,7 @@ def train_segmenter(given: SegmenterTraining, progress: Progress = lambda step, 
 
 
 def _size_for(sample: SampleFiles) -> Size:
-    """Return a size of the first photo's aspect, in steps of 16 pixels."""
+    """Return a size with the first photo's aspect, in multiples of 16 pixels."""
     header = probe(sample.paths["photo"])
     scale = min(1.0, _LONGEST / max(header.height, header.width))
     height, width = (max(16, 16 * round(side * scale / 16)) for side in (header.height, header.width))
@@ -137,7 +137,7 @@ def _fit(network: SegmentationNetwork, batches: Any, given: SegmenterTraining, p
         loss = F.cross_entropy(scores.float(), target.to(device), ignore_index=_NO_CLASS)
         if not torch.isfinite(loss):
             where = ", ".join(batch.names[:3])
-            raise UserError(f"the loss is not finite at step {step} (photos {where}): lower --learning-rate")
+            raise UserError(f"the loss is not finite at step {step} (photos {where}); give a smaller learning_rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -145,7 +145,7 @@ def _fit(network: SegmentationNetwork, batches: Any, given: SegmenterTraining, p
 
 
 def _tensors(batch: Batch, labels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return photos as the network takes them, and classes as the loss does."""
+    """Return photos in [0, 255], and classes with `_NO_CLASS` where ignored: (B, 3, H, W), (B, H, W)."""
     photos = (as_floats(batch["photo"], torch.float32) + 1) * 127.5
     target = batch["label"].long()
     return photos, torch.where(target < labels, target, _NO_CLASS)
@@ -154,7 +154,7 @@ def _tensors(batch: Batch, labels: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _score(
     network: SegmentationNetwork, held: Sequence[SampleFiles], data: LabelMaps, size: Size, classes: ClassTable
 ) -> dict[str, Any]:
-    """Return the scores on the photos held back, at the size of the training."""
+    """Return the scores on the held-back photos at the training size."""
     counts = np.zeros((data.labels, data.labels + 1), np.int64)
     network.eval()
     device = next(network.parameters()).device
@@ -169,7 +169,7 @@ def _score(
 
 
 def describe(scores: dict[str, Any], out: Path, held: str) -> str:
-    """Return a few lines for people."""
+    """Return the scores and the written file as text."""
     named = ("pixel_accuracy", "mean_class_accuracy", "mean_iou")
-    told = ", ".join(f"{name.replace('_', ' ')} {scores[name]:.3f}" for name in named if scores[name] is not None)
-    return f"{held}: {told or 'no photo was held back'}\nwritten: {shown(out)}"
+    values = ", ".join(f"{name.replace('_', ' ')} {scores[name]:.3f}" for name in named if scores[name] is not None)
+    return f"{held}: {values or 'no photo was held back'}\nwritten: {shown(out)}"

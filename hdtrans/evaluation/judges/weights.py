@@ -1,4 +1,4 @@
-"""Published weights of feature networks: known by their SHA-256, found or fetched, never guessed and never random."""
+"""Published weights of feature networks, verified by SHA-256: given files, torch's cache, or a download."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from hdtrans.engine.checkpoint import digest
 
 @dataclass(frozen=True)
 class Published:
-    """One published file.
+    """A published file.
 
     Attributes:
-        what: for people.
-        url: where it is published.
-        sha256: of its bytes, or what that starts with where no more is published.
+        what: description for messages.
+        url: address of the file.
+        sha256: SHA-256 in hex, or its published first digits.
     """
 
     what: str
@@ -29,7 +29,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        """The name of the file."""
+        """Name of the file."""
         return self.url.rsplit("/", 1)[1] if "lpips" not in self.url.lower() else f"lpips_{self.url.rsplit('/', 1)[1]}"
 
 
@@ -62,33 +62,37 @@ PUBLISHED: Mapping[str, Published] = {
     ),
     "squeezenet1_0": Published("SqueezeNet 1.0", f"{_TORCHVISION}/squeezenet1_0-b66bff10.pth", "b66bff10"),
 }
-"""What figures need, by a short name. Only these bytes are taken, but for SqueezeNet 1.0, whose figure is our own."""
+"""Published files by short name. Only these bytes are accepted, except for SqueezeNet 1.0, whose figure is ours."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights as read from a file."""
+    """State dict of a network, with its file and SHA-256."""
 
     file: Path
     sha256: str
     state: Mapping[str, Tensor]
 
 
+class MissingWeights(UserError):
+    """Published weights that are neither among the given files nor in torch's cache."""
+
+
 class WeightFiles:
-    """The files that weights may come from: those given, then torch's own folder of fetched ones.
+    """Sources of published weights: given files first, then torch's cache.
 
     Args:
-        given: files, and folders whose `.pth` files are looked at.
-        download: fetch what is missing into torch's folder.
+        given: files, and folders of `.pth` files.
+        download: fetch missing files into torch's cache.
 
     Raises:
-        UserError: a path is not there.
+        UserError: a path does not exist.
     """
 
     def __init__(self, given: Sequence[Path] = (), download: bool = False) -> None:
         for path in given:
             if not path.exists():
-                raise UserError(f"--weights {shown(path)}: there is no such file or folder")
+                raise UserError(f"weights {shown(path)}: no such file or folder")
         files = [file for path in given for file in (sorted(path.glob("*.pth")) if path.is_dir() else [path])]
         self._given = {file: digest(file) for file in files}
         self._download = download
@@ -97,10 +101,11 @@ class WeightFiles:
         """Return published weights.
 
         Args:
-            name: a key of `PUBLISHED`.
+            name: key of `PUBLISHED`.
 
         Raises:
-            UserError: they are nowhere; the message says what to fetch and where to put it. Or the file is damaged.
+            MissingWeights: no file has them; the message has the address and the place for it.
+            UserError: the file is damaged.
         """
         wanted = PUBLISHED[name]
         for file, sha256 in self._given.items():
@@ -110,24 +115,26 @@ class WeightFiles:
         if not file.is_file() and self._download:
             _fetch(wanted, file)
         if not file.is_file():
-            raise UserError(
-                f"{wanted.what} is needed, and its weights are not here: fetch {wanted.url} and give it with --weights "
-                f"FILE, or put it there as {file}, or give --download{self._unfit()}"
+            raise MissingWeights(
+                f"weights of {wanted.what} are missing{self._others(wanted)}; fetch {wanted.url} and list the file in "
+                f"weights, or save it as {file}"
             )
         sha256 = digest(file)
         if not sha256.startswith(wanted.sha256):
-            raise UserError(f"{file}: is not {wanted.what} as published (SHA-256 {wanted.sha256}...); remove it")
+            raise UserError(
+                f"{file}: SHA-256 {sha256[:16]}..., expected {wanted.sha256}... of {wanted.what}; remove the file"
+            )
         return Weights(file, sha256, _read(file))
 
-    def _unfit(self) -> str:
+    def _others(self, wanted: Published) -> str:
         if not self._given:
             return ""
-        told = ", ".join(f"{file.name} {sha256[:8]}" for file, sha256 in list(self._given.items())[:5])
-        return f". None of the files given has its SHA-256: {told}"
+        others = ", ".join(f"{file.name} {sha256[:8]}" for file, sha256 in list(self._given.items())[:5])
+        return f" (no given file has SHA-256 {wanted.sha256[:8]}...: {others})"
 
 
 def fetched_folder() -> Path:
-    """Return where torch keeps what it fetched."""
+    """Return torch's cache of fetched files."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -137,7 +144,7 @@ def _fetch(wanted: Published, file: Path) -> None:
         torch.hub.download_url_to_file(wanted.url, str(file), hash_prefix=wanted.sha256, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
-            f"--download: {wanted.url} cannot be fetched ({error}); fetch it elsewhere and give it with --weights FILE"
+            f"{wanted.url}: cannot be fetched ({error}); fetch it on another machine and list the file in weights"
         ) from None
 
 
@@ -148,10 +155,10 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         reason = reading_failure(error)
         raise UserError(f"{shown(file)}: cannot be read as weights ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{shown(file)}: holds no state dict")
+        raise UserError(f"{shown(file)}: not a state dict (tensors by name)")
     return state
 
 
 def content_key(*parts: str) -> str:
-    """Return a short name for what follows from all the parts."""
+    """Return a hash of all the parts, 32 hex digits."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

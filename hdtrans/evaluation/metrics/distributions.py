@@ -1,6 +1,6 @@
-"""Distances between two sets of pictures by their features: Fréchet distance and kernel distance, in float64.
+"""Fréchet and kernel distance between two sets of features, in float64.
 
-Features are (N, D) numbers, one row a picture. Where they come from is in `hdtrans.evaluation.judges.features`.
+Features are (N, D) arrays, one row per picture; `hdtrans.evaluation.judges.features` has the networks.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,17 @@ SUBSETS, SUBSET_SIZE = 100, 1000
 
 
 def frechet_distance(real: Array, found: Array) -> float:
-    """Return the Fréchet distance of the normal distributions of two sets (Heusel et al., 2017, equation 6).
+    """Return the Fréchet distance d^2 of two sets, >= 0, lower is better (FID: Heusel et al. 2017, eq. 6).
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), with covariances over N - 1. With C1 = A^T A and C2 = B^T B the last
-    trace is the sum of the singular values of A B^T, which needs no root of a product that is not symmetric.
+    d^2 = |m - m_w|^2 + tr(C + C_w - 2 (C C_w)^(1/2)), with covariances over N - 1. With C = A^T A and C_w = B^T B the
+    last trace is the sum of the singular values of A B^T, so no root of an asymmetric product is needed.
+
+    Args:
+        real: (N, D) features, N >= 2.
+        found: (M, D) features, M >= 2.
 
     Raises:
-        ValueError: a set has fewer than 2 rows, or they differ in width.
+        ValueError: a set has fewer than 2 rows, or D differs.
     """
     _check(real, found)
     (mean_a, root_a), (mean_b, root_b) = _moments(real), _moments(found)
@@ -32,7 +36,7 @@ def frechet_distance(real: Array, found: Array) -> float:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The mean of the squared MMD over subsets, its standard deviation over them, and the size of a subset."""
+    """Kernel distance: mean and standard deviation of the squared MMD over subsets, and rows per subset."""
 
     mean: float
     deviation: float
@@ -40,13 +44,18 @@ class KernelDistance:
 
 
 def kernel_distance(real: Array, found: Array, seed: int = 0) -> KernelDistance:
-    """Return the kernel distance of two sets (Binkowski et al., 2018, section 3).
+    """Return the kernel distance of two sets, lower is better (KID: Binkowski et al. 2018, sec. 4).
 
-    The unbiased squared MMD with the kernel (x y / D + 1)^3, over 100 random subsets of 1000 rows of each set without
-    replacement; of half the smaller set where that has fewer than 2000. It can be a little below 0.
+    Mean of the unbiased squared MMD with the kernel (x y / D + 1)^3 over 100 random subsets of 1000 rows of each set,
+    drawn without replacement, or of half the smaller set if it has fewer than 2000. It can be slightly below 0.
+
+    Args:
+        real: (N, D) features, N >= 4.
+        found: (M, D) features, M >= 4.
+        seed: seed of the subsets, >= 0.
 
     Raises:
-        ValueError: a set has fewer than 4 rows, or they differ in width.
+        ValueError: a set has fewer than 4 rows, or D differs.
     """
     _check(real, found, 4)
     size = min(SUBSET_SIZE, len(real) // 2, len(found) // 2)
@@ -63,7 +72,7 @@ def kernel_distance(real: Array, found: Array, seed: int = 0) -> KernelDistance:
 
 
 def squared_mmd(a: Floats, b: Floats) -> float:
-    """Return the unbiased squared maximum mean discrepancy of two sets with the kernel (x y / D + 1)^3."""
+    """Return the unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3), kernel (x y / D + 1)^3."""
     within = [(kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)) for x in (a, b) for kernel in [_kernel(x, x)]]
     return float(sum(within) - 2 * _kernel(a, b).mean())
 
@@ -73,7 +82,7 @@ def _kernel(a: Floats, b: Floats) -> Floats:
 
 
 def _moments(features: Array) -> tuple[Floats, Floats]:
-    """Return the mean, and a matrix R with R^T R the covariance: (N, D), or (D, D) by `eigh` where that is smaller."""
+    """Return the mean, and R with R^T R the covariance: (N, D), or (D, D) by `eigh` if that is smaller."""
     features = features.astype(np.float64)
     mean = features.mean(0)
     centred = (features - mean) / np.sqrt(len(features) - 1)
@@ -85,6 +94,6 @@ def _moments(features: Array) -> tuple[Floats, Floats]:
 
 def _check(real: Array, found: Array, fewest: int = 2) -> None:
     if real.ndim != 2 or found.ndim != 2 or real.shape[1] != found.shape[1]:
-        raise ValueError(f"features of shape {real.shape} and {found.shape}: both are (N, D) with one D")
+        raise ValueError(f"features of shape {real.shape} and {found.shape}: both must be (N, D) with one D")
     if min(len(real), len(found)) < fewest:
-        raise ValueError(f"{len(real)} and {len(found)} pictures: {fewest} or more of each are needed")
+        raise ValueError(f"{len(real)} and {len(found)} pictures; {fewest} or more of each are needed")

@@ -1,4 +1,4 @@
-"""The segmentation score of the pix2pixHD paper (section 4): does a network find in a picture what it was made from?"""
+"""Segmentation score (Wang et al. 2018, sec. 4): a network segments generated pictures; its maps are scored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from hdtrans.common.errors import UserError
 from hdtrans.data.geometry import Plan
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.evaluation.judges.segmenters import Segmenter
-from hdtrans.evaluation.metrics.folder_metrics import Summary, stacked, without_ignored
-from hdtrans.evaluation.metrics.labels import CITYSCAPES_19, confusion, label_scores
+from hdtrans.evaluation.metrics.base import Metric, Settings, Summary, stacked, without_ignored
+from hdtrans.evaluation.metrics.labels import CITYSCAPES_19, confusion, known_classes, label_scores
 from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
@@ -24,16 +24,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Protocol:
-    """At which size, and over which classes, a segmentation is judged.
+    """Size and classes of a segmentation score.
 
     Attributes:
-        told: for people.
-        size: (height, width) that label maps are brought to, by nearest neighbours; None leaves them as they are.
-        scale_pictures: pictures are brought to the size of the label map before the network sees them.
-        cityscapes: count the 19 classes of the Cityscapes benchmark.
+        description: text for reports.
+        size: (height, width) of the label maps, resized by nearest neighbour; None keeps their own size.
+        scale_pictures: resize pictures to the label map before segmentation.
+        cityscapes: score the 19 classes of the Cityscapes benchmark.
     """
 
-    told: str
+    description: str
     size: tuple[int, int] | None = None
     scale_pictures: bool = False
     cityscapes: bool = False
@@ -63,12 +63,15 @@ _TRAIN_IDS[list(CITYSCAPES_19)] = np.arange(len(CITYSCAPES_19))
 
 
 class SegmentationMetric:
-    """Label maps found by a network in generated pictures, and in the real ones, against the true label maps.
+    """Segmentation of generated pictures, and of real ones for comparison, against the true label maps.
 
     Args:
-        segmenter: the network.
-        protocol: a key of `PROTOCOLS`.
-        classes: of the label maps.
+        segmenter: segmentation network.
+        protocol: key of `PROTOCOLS`.
+        classes: class table of the label maps.
+
+    Raises:
+        UserError: a Cityscapes protocol with another number of classes.
     """
 
     name, batched = "segmentation", True
@@ -80,7 +83,7 @@ class SegmentationMetric:
         if self._protocol.cityscapes and len(classes) != len(CITYSCAPES_19):
             if len(classes) not in (34, 35):
                 raise UserError(
-                    f"--protocol {protocol}: the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19"
+                    f"protocol {protocol}: the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19"
                 )
             names, colours = zip(*((CITYSCAPES.names[i], CITYSCAPES.colours[i]) for i in CITYSCAPES_19), strict=True)
             self._classes = ClassTable(names, colours)
@@ -90,15 +93,15 @@ class SegmentationMetric:
         return {
             "implementation": "hdtrans.evaluation.metrics.labels.label_scores",
             "protocol": self._name,
-            "means": self._protocol.told,
+            "means": self._protocol.description,
             "classes": len(self._classes),
             "ignored": self._given.ignore,
-            "network": dict(self._segmenter.told),
+            "network": dict(self._segmenter.provenance),
             "over": "all pixels of all pictures together",
         }
 
     def measure(self, items: Sequence[Item]) -> list[tuple[Any, Any]]:
-        """Return the confusion matrices of each generated and each real picture (None where there is none)."""
+        """Return the confusion matrices of each generated and each real picture, None without a real one."""
         labels = [self._truth(item) for item in items]
         sides = []
         for side in ("found", "truth"):
@@ -108,7 +111,7 @@ class SegmentationMetric:
 
     def _truth(self, item: Item) -> Array:
         if item.label is None:
-            raise UserError("segmentation: needs --labels")
+            raise UserError("segmentation: needs the label maps of the pictures")
         check_label_ids(item.label, len(self._given), self._given.ignore, "label map")
         label = without_ignored(item.label, self._given)
         if self._classes is not self._given:
@@ -116,7 +119,7 @@ class SegmentationMetric:
         return Plan(resize=self._protocol.size).map(label) if self._protocol.size else label
 
     def _judge(self, pictures: Tensor, labels: Sequence[Array]) -> list[Any]:
-        """Return the confusion matrix of each picture."""
+        """Segment pictures and return their confusion matrices."""
         height, width = labels[0].shape
         if self._protocol.scale_pictures and tuple(pictures.shape[2:]) != (height, width):
             pictures = F.interpolate(pictures, (height, width), mode="bicubic", antialias=True)
@@ -127,18 +130,18 @@ class SegmentationMetric:
         ]
 
     def _ids(self, found: Tensor, count: int | None) -> Array:
-        """Return found ids as those that are judged."""
+        """Convert found ids to the scored classes."""
         if self._classes is not self._given and (count in (34, 35) or (count is None and int(found.max()) > 18)):
             found = torch.from_numpy(_TRAIN_IDS)[found.clamp(0, 255)]
         elif count is not None and count != len(self._classes):
             raise UserError(
-                f"--segmenter {self._segmenter.told['file']}: knows {count} classes, the label maps have "
+                f"segmenter {self._segmenter.provenance['file']}: finds {count} classes, the label maps have "
                 f"{len(self._classes)}"
             )
         return found.numpy()
 
     def summary(self, measured: Sequence[tuple[Any, Any]]) -> Summary:
-        """Return the scores of the generated and of the real pictures, and their ratios."""
+        """Return the scores of generated and real pictures, and their ratios."""
         summary = Summary()
         for place, side in enumerate(("", "_real")):
             if measured[0][place] is None:
@@ -153,3 +156,14 @@ class SegmentationMetric:
             if found is not None and real:
                 summary.figures[f"segmentation_{name}_ratio"] = found / real
         return summary
+
+
+def make(names: Sequence[str], settings: Settings) -> list[Metric]:
+    """Return the segmentation score; raise UserError without a segmenter or a class table."""
+    if settings.segmenter is None:
+        raise UserError(
+            "segmentation: needs a segmenter: a file of hdtrans train_segmenter, weights of torchvision, or ONNX"
+        )
+    of_protocol = CITYSCAPES if PROTOCOLS[settings.protocol].cityscapes else None
+    classes = known_classes(settings.classes or settings.segmenter.classes or of_protocol, names[0])
+    return [SegmentationMetric(settings.segmenter, settings.protocol, classes)]

@@ -1,4 +1,4 @@
-"""FID, KID and a SqueezeNet distance of folders; the features of real pictures are kept for the next time."""
+"""FID, KID and a SqueezeNet distance between folders, with a cache for the features of real pictures."""
 
 import hashlib
 import io
@@ -15,29 +15,30 @@ from torch import Tensor
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_bytes
 from hdtrans.data.io.read import load
+from hdtrans.evaluation.judges.features import InceptionFeatures, SqueezeNetFeatures
 from hdtrans.evaluation.judges.weights import content_key
+from hdtrans.evaluation.metrics.base import Metric, Settings, Summary, stacked
 from hdtrans.evaluation.metrics.distributions import SUBSETS, frechet_distance, kernel_distance
-from hdtrans.evaluation.metrics.folder_metrics import Summary, stacked
 from hdtrans.evaluation.pairs import Item
 
 Features = npt.NDArray[np.float32]
 
 FEWEST = 2048
-"""Below so many pictures a Fréchet distance depends on their number more than on the pictures."""
+"""Number of pictures below which a Fréchet distance depends more on their number than on their content."""
 
 
 def cache_folder() -> Path:
-    """Return where features of real pictures are kept unless `--cache` says otherwise."""
+    """Return the default folder of cached features."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hdtrans"
 
 
 class RealFeatures:
-    """The features of a set of real pictures, in a file named after all that they follow from.
+    """Cached features of a set of real pictures, in a file named by a hash of everything they depend on.
 
     Args:
-        folder: where the file is.
-        files: the pictures.
-        parts: what else the features follow from: network, weights, sizes.
+        folder: folder of the cache.
+        files: paths of the pictures.
+        parts: other dependencies: network, weights, sizes.
     """
 
     def __init__(self, folder: Path, files: Sequence[str], *parts: str) -> None:
@@ -46,7 +47,7 @@ class RealFeatures:
         self.file = folder / f"features_{content_key(*parts, *digests)}.npy"
 
     def read(self, width: int) -> Features | None:
-        """Return them, or None where they are not there or damaged."""
+        """Return (N, width) features, or None if the file is missing or damaged."""
         if not self.file.is_file():
             return None
         try:
@@ -56,7 +57,7 @@ class RealFeatures:
         return features if features.shape == (self.count, width) and features.dtype == np.float32 else None
 
     def write(self, features: Features) -> None:
-        """Keep them, if the disk allows it."""
+        """Write the features; a full or read-only disk is ignored."""
         file = io.BytesIO()
         np.save(file, features)
         try:
@@ -66,15 +67,15 @@ class RealFeatures:
 
 
 class SetDistance:
-    """Distances between the features of real and found pictures.
+    """Distances between the features of real and found pictures, computed with one network.
 
     Args:
-        figures: of `fid`, `kid`, `squeezenet_distance`.
+        figures: names of figures: `fid` and `kid`, or `squeezenet_distance`.
         extractor: (B, 3, H, W) uint8 -> (B, D) features.
         width: D.
-        told: of its network and weights, for the protocol.
-        device: where it computes.
-        real: where real features are kept, or None.
+        provenance: network and weights, for the protocol.
+        device: device of the network.
+        real: cache of the real features, or None.
     """
 
     batched = True
@@ -84,12 +85,12 @@ class SetDistance:
         figures: Sequence[str],
         extractor: Callable[[Tensor], Tensor],
         width: int,
-        told: Mapping[str, Any],
+        provenance: Mapping[str, Any],
         device: torch.device,
         real: RealFeatures | None = None,
     ) -> None:
         self.name = "+".join(figures)
-        self._figures, self._extractor, self._width, self._told = figures, extractor, width, told
+        self._figures, self._extractor, self._width, self._provenance = figures, extractor, width, provenance
         self._device, self._real = device, real
         self._known = real.read(width) if real else None
 
@@ -99,11 +100,11 @@ class SetDistance:
             "implementation": "hdtrans.evaluation.metrics.distributions",
             "in": "float64",
             "real_features": "kept from an earlier run" if self._known is not None else "computed",
-            **self._told,
+            **self._provenance,
         }
 
     def measure(self, items: Sequence[Item]) -> list[tuple[Features | None, Features | None]]:
-        """Return the features of the real and of the found picture of each item; None where there is none."""
+        """Return (real, found) features of each item; None for a missing or cached picture."""
         real = None if self._known is not None else self._features(items, "truth")
         found = self._features(items, "found")
         none = [None] * len(items)
@@ -118,7 +119,7 @@ class SetDistance:
         return np.asarray(features, np.float32)
 
     def summary(self, measured: Sequence[tuple[Features | None, Features | None]]) -> Summary:
-        """Return the distances of the two sets."""
+        """Return the distances between the two sets."""
         found = np.array([one for _, one in measured if one is not None])
         if self._known is not None:
             real = self._known
@@ -146,6 +147,22 @@ class SetDistance:
         return summary
 
 
-def told_of(what: str, weights: Any, how: str) -> dict[str, str]:
-    """Return what the protocol says of a network."""
-    return {"network": what, "weights": shown(weights.file), "sha256": weights.sha256, "pictures": how}
+def make(names: Sequence[str], settings: Settings) -> list[Metric]:
+    """Return one metric for each network that the names need; raise UserError if its weights are missing."""
+    metrics: list[Metric] = []
+    for network_name, figures in (("inception", ("fid", "kid")), ("squeezenet1_0", ("squeezenet_distance",))):
+        wanted = [name for name in figures if name in names]
+        if not wanted:
+            continue
+        weights = settings.weights.find(network_name)
+        network = InceptionFeatures(weights) if network_name == "inception" else SqueezeNetFeatures(weights)
+        provenance = {
+            "network": network_name,
+            "weights": shown(weights.file),
+            "sha256": weights.sha256,
+            "pictures": network.how,
+        }
+        real = None if settings.cached is None else settings.cached(network_name, weights.sha256, network.how)
+        extractor = network.to(settings.device)
+        metrics.append(SetDistance(wanted, extractor, network.width, provenance, settings.device, real))
+    return metrics

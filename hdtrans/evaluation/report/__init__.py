@@ -1,1 +1,1 @@
-"""Scores for people: tables and comparison pages."""
+"""Reports: JSON and table of an evaluation, comparison page of runs."""

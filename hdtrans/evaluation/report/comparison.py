@@ -1,4 +1,4 @@
-"""One page that compares runs: pictures on the same inputs, figures, losses, and where their recipes differ."""
+"""Comparison page of runs: figures, pictures of the same inputs, curves, differences of the recipes."""
 
 import base64
 import json
@@ -18,30 +18,31 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml
+from hdtrans.config.metrics import BETTER
 from hdtrans.data import derived
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.pairing import natural, pair
-from hdtrans.evaluation.report.scores import BETTER, read_report
+from hdtrans.evaluation.report.scores import read_report
 
-_SIDE = 256  # of a picture, in pixels
+_SIDE = 256  # longest side of a picture in pixels
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
-_VALIDATION = "validation/"  # what the names of its figures start with in metrics.jsonl
-_UNTOLD = ("name", "out", "data.root")  # differ in any case
+_VALIDATION = "validation/"  # prefix of validation figures in metrics.jsonl
+_EXPECTED = ("name", "out", "data.root")  # keys that differ in any case
 
 Colours = npt.NDArray[np.uint8]
 
 
 @dataclass
 class Run:
-    """What is known of a run.
+    """A run as read from its folder.
 
     Attributes:
-        name: on the page.
-        recipe: its values by dotted keys.
-        records: the lines of metrics.jsonl.
-        evaluation: the latest JSON of `hdtrans evaluate`, or empty.
-        pictures: files by the name of the input.
-        truth: the true pictures by the same names.
+        name: name on the page.
+        recipe: values of the recipe by dotted keys.
+        records: lines of metrics.jsonl.
+        evaluation: latest report of `hdtrans evaluate`, or empty.
+        pictures: result files by the name of the input.
+        truth: true pictures by the same names.
     """
 
     name: str
@@ -53,15 +54,15 @@ class Run:
 
 
 def write_comparison(given: Sequence[Path], out: Path, count: int = 8) -> None:
-    """Write one HTML file that holds all it shows.
+    """Write one self-contained HTML file.
 
     Args:
-        given: run folders, or JSON files of `hdtrans evaluate`.
-        out: the page.
-        count: rows of pictures, spread over those that all have.
+        given: run folders, or reports of `hdtrans evaluate`.
+        out: page to write.
+        count: rows of pictures, >= 1, spread over the inputs common to all runs.
 
     Raises:
-        UserError: something is neither, or the page cannot be written.
+        UserError: a path is neither, or the page cannot be written.
     """
     runs = [_read(path) for path in given]
     names = _names([run.name for run in runs], given)
@@ -72,7 +73,7 @@ def write_comparison(given: Sequence[Path], out: Path, count: int = 8) -> None:
 
 
 def _names(names: Sequence[str], given: Sequence[Path]) -> list[str]:
-    """Return a name for each run that no other has."""
+    """Return unique names of the runs."""
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, given, strict=True)]
 
 
@@ -85,7 +86,7 @@ def _read(path: Path) -> Run:
     if not (path / "recipe.yaml").is_file():
         if (path / "evaluation.json").is_file():
             return _read(path / "evaluation.json")
-        raise UserError(f"{shown(path)}: is no run folder (no recipe.yaml) and no JSON file of hdtrans evaluate")
+        raise UserError(f"{shown(path)}: neither a run folder (no recipe.yaml) nor a report of hdtrans evaluate")
     run = Run(path.resolve().name, _flat(read_yaml((path / "recipe.yaml").read_text("utf-8"), str(path))))
     run.records = _records(path / "metrics.jsonl")
     found = sorted((path / "evaluation").glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))
@@ -96,7 +97,7 @@ def _read(path: Path) -> Run:
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run that may still be going on: the last one may be half written."""
+    """Return the whole lines of metrics.jsonl; a running run may have a half-written last line."""
     records = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         try:
@@ -107,10 +108,10 @@ def _records(file: Path) -> list[dict[str, Any]]:
 
 
 def _shown(evaluation: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the pictures that were scored and the true ones, by name, as far as they are still there."""
-    told = evaluation["pictures"]
+    """Return the existing scored and true pictures by name."""
+    scored = evaluation["pictures"]
     found: dict[str, dict[str, str]] = {"pictures": {}, "truth": {}}
-    folders = {"pictures": told["folder"], "truth": told["truth"] if told["paired"] else None}
+    folders = {"pictures": scored["folder"], "truth": scored["truth"] if scored["paired"] else None}
     for side, folder in folders.items():
         if folder is not None and Path(folder).is_dir():
             files = sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
@@ -125,10 +126,10 @@ def _shown(evaluation: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str
 
 
 def _figures(runs: Sequence[Run]) -> str:
-    """Return the table of figures, the best of each marked."""
+    """Return the table of figures, with the best value of each marked."""
     names = list(dict.fromkeys(name for run in runs for name in run.evaluation.get("figures", {})))
     if not names:
-        return pages.section("Figures", '<p class="quiet">No run was evaluated yet: hdtrans evaluate RUN.</p>')
+        return pages.section("Figures", '<p class="quiet">No run is evaluated yet; use hdtrans evaluate RUN.</p>')
     rows: list[list[object]] = [["", *(run.name for run in runs)]]
     rows.append(["pictures", *(run.evaluation.get("pictures", {}).get("count", "") for run in runs)])
     for name in names:
@@ -143,26 +144,26 @@ def _figures(runs: Sequence[Run]) -> str:
 
 
 def _unlike(runs: Sequence[Run]) -> list[str]:
-    """Say where figures were not measured alike, so that they cannot be compared."""
+    """Return remarks on figures that were measured differently and cannot be compared."""
     notes = []
     evaluated = [run for run in runs if run.evaluation]
     for key in ("count", "sizes", "truth", "split", "resize"):
         values = {json.dumps(run.evaluation["pictures"].get(key)) for run in evaluated}
         if len(values) > 1:
-            notes.append(f"not alike: {key}: {', '.join(sorted(values))}")
+            notes.append(f"measured differently: {key}: {', '.join(sorted(values))}")
     for name in dict.fromkeys(name for run in evaluated for name in run.evaluation["metrics"]):
-        told = {
+        protocols = {
             json.dumps({k: v for k, v in run.evaluation["metrics"][name].items() if k != "real_features"})
             for run in evaluated
             if name in run.evaluation["metrics"]
         }
-        if len(told) > 1:
-            notes.append(f"not alike: the protocol of {name}; its figures cannot be compared")
+        if len(protocols) > 1:
+            notes.append(f"measured differently: the protocol of {name}; its figures cannot be compared")
     return notes
 
 
 def _pictures(runs: Sequence[Run], count: int) -> str:
-    """Return rows of pictures of the same inputs, the true one last."""
+    """Return rows of pictures of the same input, the true one last."""
     shown_runs = [run for run in runs if run.pictures]
     if not shown_runs:
         return ""
@@ -184,19 +185,19 @@ def _pictures(runs: Sequence[Run], count: int) -> str:
 
 
 def _figure(file: str, caption: str, evaluation: Mapping[str, Any]) -> str:
-    """Return a picture that the page holds itself."""
-    told = f"<figcaption>{pages.escape(caption)}</figcaption>"
+    """Return a picture as an embedded JPEG."""
+    text = f"<figcaption>{pages.escape(caption)}</figcaption>"
     try:
-        picture = _to_look_at(file, evaluation["pictures"]["results"])
+        picture = _visible(file, evaluation["pictures"]["results"])
     except UserError:
-        return f'<figure><div class="none">cannot be read</div>{told}</figure>'
+        return f'<figure><div class="none">cannot be read</div>{text}</figure>'
     done, data = cv2.imencode(".jpg", cv2.cvtColor(pages.shrink(picture, _SIDE), cv2.COLOR_RGB2BGR), _QUALITY)
     assert done, "the JPEG encoder refused a uint8 picture"
     source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
-    return f'<figure><img src="{source}" alt="{pages.escape(caption)}" loading="lazy">{told}</figure>'
+    return f'<figure><img src="{source}" alt="{pages.escape(caption)}" loading="lazy">{text}</figure>'
 
 
-def _to_look_at(file: str, results: str) -> Colours:
+def _visible(file: str, results: str) -> Colours:
     if results == "labels":
         label = read_label(file)
         return ClassTable.generic(int(label.max()) + 1, None).colourise(label)
@@ -204,7 +205,7 @@ def _to_look_at(file: str, results: str) -> Colours:
 
 
 def _curves(runs: Sequence[Run]) -> list[str]:
-    """Return a chart of each figure of validation, and of each loss, with a line for each run."""
+    """Return a chart of each validation figure and of each loss, with one line per run."""
     charts: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for run in runs:
         for record in run.records:
@@ -225,18 +226,18 @@ def _curves(runs: Sequence[Run]) -> list[str]:
 
 
 def _recipes(runs: Sequence[Run]) -> str:
-    """Return the table of what differs between the recipes."""
+    """Return the table of keys that differ between the recipes."""
     known = [run for run in runs if run.recipe]
     if len(known) < 2:
         return ""
     rows: list[list[object]] = [["", *(run.name for run in known)]]
     for key in dict.fromkeys(key for run in known for key in run.recipe):
-        values = [_plain(run.recipe.get(key, "(not there)")) for run in known]
-        if key not in _UNTOLD and len(set(values)) > 1:
+        values = [_plain(run.recipe.get(key, "(none)")) for run in known]
+        if key not in _EXPECTED and len(set(values)) > 1:
             rows.append([key, *values])
     if len(rows) == 1:
         return pages.section("Recipes", '<p class="quiet">The recipes do not differ.</p>')
-    return pages.section("Recipes", '<p class="quiet">What differs.</p>', pages.table(rows))
+    return pages.section("Recipes", '<p class="quiet">Keys with different values.</p>', pages.table(rows))
 
 
 def _plain(value: Any) -> str:
@@ -244,7 +245,7 @@ def _plain(value: Any) -> str:
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted keys; stages are called by their names."""
+    """Return nested values by dotted keys; stages go by their names."""
     if isinstance(values, Mapping):
         items = list(values.items())
     elif isinstance(values, list) and any(isinstance(value, Mapping) for value in values):

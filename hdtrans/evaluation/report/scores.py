@@ -1,4 +1,4 @@
-"""The figures of an evaluation with all that one must know to compare them, as JSON, and as a table for people."""
+"""Report of an evaluation: figures and protocol as JSON, figures as a text table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,26 +14,23 @@ import torch
 import hdtrans
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
-from hdtrans.config.validation import FIGURES
-from hdtrans.evaluation.metrics.folder_metrics import Metric
+from hdtrans.config.metrics import BETTER
+from hdtrans.evaluation.metrics.base import Metric
 from hdtrans.evaluation.pairs import Place, Places
 from hdtrans.evaluation.scoring import Scores
 
 FORMAT = 1
 _MOST_SHOWN = 10
 
-BETTER: Mapping[str, str] = {name: better for figures in FIGURES.values() for name, better in figures.items()}
-"""Which way figures are better."""
-
 
 def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures and protocol as plain values.
 
     Args:
-        scores: what was found.
-        metrics: what measured it.
-        places: what was scored.
-        model: what made the pictures, as far as that is known.
+        scores: scores of all pictures.
+        metrics: metrics that measured them.
+        places: scored folders.
+        model: provenance of the pictures, empty if unknown.
     """
     count = sum(scores.sizes.values())
     return {
@@ -43,9 +40,9 @@ def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Map
         "pictures": {
             "count": count,
             "sizes": scores.sizes,
-            "folder": _told(places.found),
-            "truth": _told(places.truth),
-            "labels": _told(places.labels),
+            "folder": _folder_text(places.found),
+            "truth": _folder_text(places.truth),
+            "labels": _folder_text(places.labels),
             "results": places.results,
             "paired": places.paired,
             "split": model.get("split"),
@@ -70,31 +67,31 @@ def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Map
 
 
 def write_report(file: Path, values: Mapping[str, Any]) -> None:
-    """Write the JSON, whole or not at all; raise UserError where the disk refuses."""
+    """Write a report as JSON, whole or not at all; raise UserError if the disk refuses."""
     write_text(file, json.dumps(_finite(values), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_report(file: Path) -> dict[str, Any]:
-    """Read a JSON of `write_report`; raise UserError where it is none."""
+    """Read a report; raise UserError for another file."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{shown(file)}: cannot be read as an evaluation: {error}") from None
     if not isinstance(values, dict) or values.get("hdtrans_evaluation") != FORMAT:
-        raise UserError(f"{shown(file)}: was not written by hdtrans evaluate")
+        raise UserError(f"{shown(file)}: not a report of hdtrans evaluate")
     return values
 
 
 def report_text(values: Mapping[str, Any], file: Path) -> str:
-    """Return a short table for people."""
+    """Return the figures as a text table."""
     sizes = ", ".join(values["pictures"]["sizes"])
     lines = [f"{values['pictures']['count']} pictures, {sizes}"]
     figures: Mapping[str, float | None] = values["figures"]
     width = max(map(len, figures), default=0)
     for name, value in figures.items():
-        told = "-" if value is None else f"{value:.4f}"
+        text = "-" if value is None else f"{value:.4f}"
         better = f"  {BETTER[name]} is better" if name in BETTER else ""
-        lines.append(f"  {name:<{width}}  {told:>10}{better}")
+        lines.append(f"  {name:<{width}}  {text:>10}{better}")
     cost = values["seconds_per_picture"].items()
     lines.append(f"milliseconds a picture: {', '.join(f'{name} {1000 * seconds:.1f}' for name, seconds in cost)}")
     lines += [f"left out: {name}: {why}" for name, why in values["left_out"]["figures"].items()]
@@ -105,14 +102,14 @@ def report_text(values: Mapping[str, Any], file: Path) -> str:
     return "\n".join([*lines, f"written: {shown(file)}"])
 
 
-def _told(place: Place | None) -> str | None:
+def _folder_text(place: Place | None) -> str | None:
     if place is None or isinstance(place, Path):
         return None if place is None else str(place)
     return str(Path(place[0]).parent) if place else None
 
 
 def _finite(values: Any) -> Any:
-    """Return plain values with null for numbers that JSON has no word for."""
+    """Return plain values with None for non-finite numbers."""
     if isinstance(values, Mapping):
         return {str(key): _finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):

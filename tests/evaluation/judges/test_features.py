@@ -1,4 +1,4 @@
-"""The feature networks, with random weights, against torch-fidelity and torchmetrics; where weights come from."""
+"""Feature networks with random weights against torch-fidelity and torchmetrics; sources of weights."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "weights"
 
 
 def _random(network: nn.Module, prefix: str = "") -> Weights:
-    """Return weights of a network, with norms that do something."""
+    """Return random weights of a network, with norms other than the identity."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -56,15 +56,17 @@ def test_weights_of_another_network_are_refused() -> None:
 
 
 def test_only_published_bytes_are_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the right name and keys, but random, is no Inception: no number comes of it."""
+    """A file with the right name and keys but random weights is refused."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     name = weights.PUBLISHED["inception"].name
     torch.save(features._inception().state_dict(), tmp_path / name)
-    with pytest.raises(UserError, match=r"fetch https://.*give it with --weights.*has its SHA-256"):
+    with pytest.raises(UserError, match=r"no given file has SHA-256 .*; fetch https://.* and list the file in weights"):
         WeightFiles([tmp_path]).find("inception")
     weights.fetched_folder().mkdir(parents=True)
     (tmp_path / name).rename(weights.fetched_folder() / name)
-    with pytest.raises(UserError, match="is not the Inception network of FID and KID as published"):
+    with pytest.raises(
+        UserError, match=r"SHA-256 .* expected 6726825d\.\.\. of the Inception network of FID and KID; remove"
+    ):
         WeightFiles().find("inception")
     with pytest.raises(UserError, match="no such file"):
         WeightFiles([tmp_path / "nothing"])
@@ -77,5 +79,5 @@ def test_real_weights() -> None:
     assert set(known.find("lpips_alex").state) == {f"lin{place}.model.1.weight" for place in range(5)}
     network = features.SqueezeNetFeatures(known.find("squeezenet1_0"))
     assert network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 512)
-    with pytest.raises(UserError, match="SqueezeNet 1.1 .for LPIPS. is needed"):
+    with pytest.raises(UserError, match="weights of SqueezeNet 1.1 .for LPIPS. are missing"):
         known.find("squeeze")

@@ -1,4 +1,4 @@
-"""Segmentation networks: our own, trained in seconds; the user's, in files that may not be trusted; their protocols."""
+"""Segmentation networks: trained here in seconds, of torchvision, untrusted files of users; protocols of the score."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 class _Brightness(nn.Module):
-    """Class 1 where a picture is bright: a network whose answer is known."""
+    """Network with a known answer: class 1 for bright pixels."""
 
     def forward(self, pictures: Tensor) -> Tensor:
         bright = pictures.mean(1, keepdim=True) - 0.5
@@ -59,7 +59,7 @@ def test_weights_of_torchvision(name: str, tmp_path: Path, capsys: pytest.Captur
     auxiliary = {"aux_classifier.0.weight": torch.zeros(1)}
     torch.save({"model": network.state_dict() | auxiliary, "epoch": 3}, file)  # as torchvision's own training saves it
     segmenter = load_segmenter(file, CPU)
-    assert segmenter.told["kind"] == f"torchvision {name}"
+    assert segmenter.provenance["kind"] == f"torchvision {name}"
     picture = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     ids, count = segmenter(picture, (64, 96))
     mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -67,7 +67,7 @@ def test_weights_of_torchvision(name: str, tmp_path: Path, capsys: pytest.Captur
         expected = network((picture / 255 - mean) / deviation)["out"].argmax(1)
     assert count == 5 and torch.equal(ids, expected) and len(ids.unique()) > 1
     torch.save({"model": dict(list(network.state_dict().items())[1:])}, file)
-    with pytest.raises(UserError, match="no segmentation network of torchvision"):
+    with pytest.raises(UserError, match="nor weights of a segmentation network of torchvision"):
         load_segmenter(file, CPU)
 
 
@@ -75,9 +75,9 @@ def test_mistakes_of_training(trained: tuple[Path, Path], tmp_path: Path, capsys
     data, file = trained
     with pytest.raises(SystemExit):
         run_tool("train_segmenter", [str(data), "--out", str(file)])
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(tmp_path), "--out", str(tmp_path / "x.pt")]) == 2
-    assert "has no dataset.json" in capsys.readouterr().err
+    assert "no dataset.json; give the number of classes" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(data), "--size", "12", "--out", str(tmp_path / "x.pt")]) == 2
     assert "--size 12: write WIDTHxHEIGHT" in capsys.readouterr().err
     given = [str(data), "--labels", "2", "--out", str(tmp_path / "x.pt")]
@@ -102,33 +102,33 @@ def _save(folder: Path, kind: str) -> Path:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["ONNX", "TorchScript", "torch.export"])
-def test_networks_of_the_user(kind: str, tmp_path: Path) -> None:
+def test_files_of_users(kind: str, tmp_path: Path) -> None:
     file = _save(tmp_path, kind)
     if kind != "ONNX":
-        with pytest.raises(UserError, match=f"is a {kind} file, which can run code .* give --trust"):
+        with pytest.raises(UserError, match=f"a {kind} file can run code when it is loaded; export"):
             load_segmenter(file, CPU, "unit")
     segmenter = load_segmenter(file, CPU, "unit", trust=True)
-    assert segmenter.told["kind"] == kind and len(segmenter.told["sha256"]) == 64
+    assert segmenter.provenance["kind"] == kind and len(segmenter.provenance["sha256"]) == 64
     picture = torch.zeros(1, 3, 4, 6, dtype=torch.uint8)
     picture[..., 3:] = 255
     ids, count = segmenter(picture, (4, 6))
     assert count == 2 and ids[0, 0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_files_that_are_no_networks(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     for name, words in {"a.pt": "cannot be read", "a.onnx": "cannot be read as ONNX|needs onnxruntime"}.items():
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(UserError, match=words):
             load_segmenter(tmp_path / name, CPU)
     torch.save({"weights": torch.zeros(1)}, tmp_path / "b.pt")
-    with pytest.raises(UserError, match="was not made by hdtrans train_segmenter"):
+    with pytest.raises(UserError, match="neither a file of hdtrans train_segmenter nor"):
         load_segmenter(tmp_path / "b.pt", CPU)
     with pytest.raises(UserError, match=r"no such file. Did you mean 'b.pt'"):
         load_segmenter(tmp_path / "bb.pt", CPU)
 
 
 def _answers(labels: np.ndarray, classes: int) -> Segmenter:
-    """Return a network that finds these ids whatever it sees, at the size of what it sees."""
+    """Return a network that finds these ids in every picture, at the picture's size."""
 
     def run(pictures: Tensor) -> Tensor:
         size = (pictures.shape[3], pictures.shape[2])
@@ -145,7 +145,7 @@ def _score(metric: SegmentationMetric, label: np.ndarray, size: tuple[int, int])
 
 @pytest.mark.parametrize("protocol", ["cityscapes_512x256", "cityscapes_full"])
 def test_cityscapes_as_the_benchmark(protocol: str) -> None:
-    """Ids without a class in the benchmark count for nothing where they are true, and as wrong where they are found."""
+    """Ids outside the benchmark are ignored where they are true, and wrong where they are found."""
     label = np.full((512, 1024), 7, np.uint8)  # road
     label[:, 512:] = 26  # car
     label[256:] = 6  # ground: ignored
@@ -164,7 +164,7 @@ def test_cityscapes_as_the_benchmark(protocol: str) -> None:
 
 def test_classes_must_agree() -> None:
     label = np.zeros((8, 8), np.uint8)
-    with pytest.raises(UserError, match="knows 3 classes, the label maps have 2"):
+    with pytest.raises(UserError, match="finds 3 classes, the label maps have 2"):
         _score(SegmentationMetric(_answers(label, 3), "labels", ClassTable.generic(2)), label, (8, 8))
     with pytest.raises(UserError, match="have 2 classes; Cityscapes has 34, 35 or 19"):
         SegmentationMetric(_answers(label, 19), "cityscapes_full", ClassTable.generic(2))
@@ -174,3 +174,11 @@ def test_an_ignored_class_inside_the_table_counts_for_nothing() -> None:
     label = np.array([[0, 1]], np.uint8)
     metric = SegmentationMetric(_answers(np.zeros((1, 2), np.uint8), 2), "labels", ClassTable.generic(2, ignore=1))
     assert _score(metric, label, (1, 2))["segmentation_pixel_accuracy"] == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_offers_to_trust_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = _save(tmp_path, "TorchScript")
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    assert run_tool("evaluate", [str(tmp_path), "--segmenter", str(file)]) == 2
+    assert "export the network as ONNX, or give --trust" in capsys.readouterr().err

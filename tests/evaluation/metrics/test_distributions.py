@@ -31,7 +31,7 @@ def test_frechet_of_shifted_sets_is_the_shift() -> None:
 
 
 class _Flat(nn.Module):
-    """An extractor for torchmetrics: the first values of a picture."""
+    """Extractor for torchmetrics: the first values of a picture."""
 
     num_features = 16
 
@@ -53,14 +53,14 @@ def test_as_torchmetrics() -> None:
     assert squared_mmd(*(x.astype(np.float64) for x in ours)) == pytest.approx(kid.compute()[0].item(), rel=1e-4)
 
 
-def test_kernel_distance_tells_its_spread() -> None:
+def test_kernel_distance_has_its_deviation() -> None:
     real, more = np.random.default_rng(0).standard_normal((2, 40, 8))
     same, other = kernel_distance(real, more), kernel_distance(real, real + 2)
     assert other.mean > 20 * abs(same.mean) and other.deviation > 0 and other.subset_size == 20
     assert kernel_distance(real, real + 2) == other  # the same subsets each time
 
 
-def test_what_cannot_be_compared() -> None:
+def test_unequal_or_small_sets_are_refused() -> None:
     with pytest.raises(ValueError, match="one D"):
         frechet_distance(np.zeros((4, 3)), np.zeros((4, 2)))
     with pytest.raises(ValueError, match="2 or more"):

@@ -1,4 +1,4 @@
-"""Scores of label maps and boundaries, on arrays whose answer is known, and against torchmetrics."""
+"""Scores of label maps and boundaries against known answers and torchmetrics."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_by_hand() -> None:
     assert scores["classes"]["c"] == {"accuracy": None, "iou": None, "pixels": 0}
 
 
-def test_a_class_that_is_found_but_not_there_has_an_intersection_of_0() -> None:
+def test_a_found_class_outside_the_truth_has_an_iou_of_0() -> None:
     scores = label_scores(confusion(np.array([[0, 0]]), np.array([[0, 1]]), 2), ["a", "b"])
     assert scores["classes"]["b"] == {"accuracy": None, "iou": 0.0, "pixels": 0}
     assert scores["mean_iou"] == 0.25

@@ -1,4 +1,4 @@
-"""`hdtrans compare`: one page that holds all it shows."""
+"""`hdtrans compare`: one self-contained page."""
 
 import json
 import re
@@ -12,8 +12,8 @@ import pytest
 from hdtrans.cli import run_tool
 
 
-def _run(folder: Path, learning_rate: float, figures: dict[str, float], change: int, **told: Any) -> Path:
-    """Write what a run and its evaluation leave behind."""
+def _run(folder: Path, learning_rate: float, figures: dict[str, float], change: int, **more: Any) -> Path:
+    """Write the files of a run and its evaluation."""
     pictures = folder / "evaluation" / "images_000000100"
     pictures.mkdir(parents=True)
     for name in ("a", "b<i>"):
@@ -28,7 +28,7 @@ def _run(folder: Path, learning_rate: float, figures: dict[str, float], change: 
     truth.mkdir(exist_ok=True)
     cv2.imwrite(str(truth / "a_leftImg8bit.png"), np.zeros((8, 8, 3), np.uint8))
     shown = {"folder": str(pictures), "truth": str(truth), "paired": True, "results": "pictures", "count": 2}
-    values = {"hdtrans_evaluation": 1, "figures": figures, "pictures": {**shown, **told}, "metrics": {"l1": {}}}
+    values = {"hdtrans_evaluation": 1, "figures": figures, "pictures": {**shown, **more}, "metrics": {"l1": {}}}
     (folder / "evaluation" / "images_000000100.json").write_text(json.dumps(values), encoding="utf-8")
     return folder
 
@@ -45,27 +45,27 @@ def test_a_page(tmp_path: Path) -> None:
     assert "b&lt;i&gt;" in text and "<i>" not in text
     validation, losses = text.index("<h2>Validation during training</h2>"), text.index("<h2>Losses</h2>")
     assert validation < text.index(">ssim<") < losses < text.index(">generator/l1<") and text.count(">ssim<") == 1
-    assert "not alike" not in text
+    assert "measured differently" not in text
     assert not re.search(r'(src|href)="(?!data:)', text)
 
 
-def test_what_was_not_measured_alike_is_told(tmp_path: Path) -> None:
+def test_different_measurements_are_reported(tmp_path: Path) -> None:
     one = _run(tmp_path / "one", 1e-4, {"l1": 0.1}, 10)
     other = _run(tmp_path / "other", 1e-4, {"l1": 0.2}, 200, count=3)
     evaluation = next((other / "evaluation").glob("*.json"))
     page = tmp_path / "page.html"
     assert run_tool("compare", [str(one), str(evaluation), "--out", str(page)]) == 0
-    assert "not alike: count: 2, 3" in page.read_text(encoding="utf-8")
+    assert "measured differently: count: 2, 3" in page.read_text(encoding="utf-8")
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = _run(tmp_path / "one", 1e-4, {}, 10)
     page = tmp_path / "page.html"
     assert run_tool("compare", [str(one), str(tmp_path / "nothing"), "--out", str(page)]) == 2
-    assert "nothing: is no run folder" in capsys.readouterr().err
+    assert "nothing: neither a run folder" in capsys.readouterr().err
     (tmp_path / "x.json").write_text("{}", encoding="utf-8")
     assert run_tool("compare", [str(one), str(tmp_path / "x.json"), "--out", str(page)]) == 2
-    assert "was not written by hdtrans evaluate" in capsys.readouterr().err
+    assert "not a report of hdtrans evaluate" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_tool("compare", [str(one), "--out", str(page)])
     assert not page.exists()

@@ -358,7 +358,7 @@ def test_shards_of_a_prepared_folder(source, tmp_path, capsys):
     out, packed = tmp_path / "out", tmp_path / "out_shards"
     command = ["folder", "--in", source, "--out", out, "--classes", 3]
     assert prepare(*command, "--shards", "a lot") == 2 and not out.exists()
-    assert "--shards a lot: is no size" in capsys.readouterr().err
+    assert "--shards a lot: not a size" in capsys.readouterr().err
     (source / "train_img/2.png").rename(tmp_path / "kept.png")
     assert prepare(*command, "--shards", "1M") == 1 and not packed.exists()
     assert f"hdtrans prepare shards --in {out} --out {packed}" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""How time and memory grow: with the size of pictures, with the batch, and with the number of processes."""
+"""Growth of time and memory with the size of pictures, the batch and the number of processes."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -8,50 +8,49 @@ from typing import Any
 
 import torch
 
-from hdtrans.benchmark.plan import OURS, Plan
-from hdtrans.benchmark.processes import Child, There, started
-from hdtrans.benchmark.timing import Took, ratios, spread, take_memory, take_turns
-from hdtrans.benchmark.worker import Job
+from benchmarks.plan import Comparison, Job
+from benchmarks.processes import Child, RemoteCall, started
+from hdtrans.benchmark.plan import OURS
+from hdtrans.benchmark.timing import Timings, add_memory, ratios, spread, time_in_turns
 from hdtrans.common.cores import cores
 from hdtrans.config.stage import Size
 
 BATCHES = (1, 2, 4)
-_IN_BATCHES = 2  # of the sizes, from the smallest on
+_IN_BATCHES = 2  # number of sizes measured in batches, from the smallest
 WORLD = 2
 
 Scenes = Callable[[Size], Mapping[str, Any]]
 
 
-def grow(what: str, plan: Plan, ours: Child, scenes: Scenes) -> list[dict[str, Any]]:
-    """Measure ours at all sizes of the plan, and the smallest two in batches, in turn.
+def grow(what: str, plan: Comparison, ours: Child, scenes: Scenes) -> list[dict[str, Any]]:
+    """Measure hdtrans at all sizes of the plan, the smallest two in batches too, in turn.
 
     Returns:
-        name, size, pixels and batch of each; seconds and bytes of memory are those of one picture.
+        Name, size, pixels and batch of each; `seconds` and `memory` (bytes) per picture.
     """
     wanted = list(_wanted(plan))
     for size, batch in wanted:
         ours.ask("add", _key(size, batch), scenes(size), batch)
-    rivals = {_key(size, batch): There([ours], _key(size, batch)) for size, batch in wanted}
-    took = take_turns(rivals, plan.rounds)
-    take_memory(rivals, took)
+    calls = {_key(size, batch): RemoteCall([ours], _key(size, batch)) for size, batch in wanted}
+    timings = time_in_turns(calls, plan.rounds)
+    add_memory(calls, timings)
     found = []
     for size, batch in wanted:
-        each = took[_key(size, batch)]
+        each = timings[_key(size, batch)]
         known = {"name": what, "size": str(size), "pixels": size.width * size.height, "batch": batch}
         found.append({**known, "seconds": each.median / batch, "memory": each.memory / batch})
     return found
 
 
-def grow_processes(plan: Plan, scenes: Scenes, device: torch.device) -> dict[str, Any]:
-    """Measure training with one process, with two at once, and with two together, a core or a GPU each, in turn.
+def grow_processes(plan: Comparison, scenes: Scenes, device: torch.device) -> dict[str, Any]:
+    """Measure training in one process, in two side by side and in two together, a core or a GPU each, in turn.
 
-    The same two processes do all of it, so that they take the memory of two, and differ in their exchange alone.
+    The same two processes do all of it, so that memory is equal and only the exchange of gradients differs.
 
     Returns:
-        `sizes`: for each of the plan, images per second by the number of processes; two together against two at once
-        that do not know each other, which tells what their exchange costs, and against twice one alone, which tells
-        what sharing a machine costs besides; the latter by the time of all cores too, for where others use them.
-        Or `missing`, what it takes.
+        `sizes`: for each size of the plan, images per second by number of processes; the speed of two together relative
+        to two side by side (cost of the exchange), and to twice one alone (cost of sharing the machine too), the
+        latter by processor time as well. Or `missing`: the missing hardware.
 
     Raises:
         ProcessError: a process failed or died.
@@ -59,22 +58,22 @@ def grow_processes(plan: Plan, scenes: Scenes, device: torch.device) -> dict[str
     missing = _missing(device)
     if missing:
         return {"missing": missing}
-    # Each of several processes takes the GPU of its place.
+    # Each of several processes takes the GPU of its rank.
     together, port = replace(plan, threads=1, device=device.type), _free_port()
     with started([Job(together, "training", OURS, rank, WORLD, port) for rank in range(WORLD)]) as pair:
         for size, child in product(plan.growth, pair):
             child.ask("add", f"{size}, together", scenes(size), 1)
             child.ask("add", f"{size}, apart", scenes(size), 1, True)
-        rivals = {}
+        calls = {}
         for size in plan.growth:
-            rivals[f"{size}, one"] = There(pair[:1], f"{size}, apart")
-            rivals |= {f"{size}, {way}": There(pair, f"{size}, {way}") for way in ("apart", "together")}
-        took = take_turns(rivals, plan.rounds)
-    return {"sizes": [_of_processes(size, took) for size in plan.growth]}
+            calls[f"{size}, one"] = RemoteCall(pair[:1], f"{size}, apart")
+            calls |= {f"{size}, {way}": RemoteCall(pair, f"{size}, {way}") for way in ("apart", "together")}
+        timings = time_in_turns(calls, plan.rounds)
+    return {"sizes": [_of_processes(size, timings) for size in plan.growth]}
 
 
-def _of_processes(size: Size, took: Mapping[str, Took]) -> dict[str, Any]:
-    one, apart, together = (took[f"{size}, {way}"] for way in ("one", "apart", "together"))
+def _of_processes(size: Size, timings: Mapping[str, Timings]) -> dict[str, Any]:
+    one, apart, together = (timings[f"{size}, {way}"] for way in ("one", "apart", "together"))
     by_cpu = [WORLD * ratio for ratio in ratios(one, together, cpu=True)]
     return {
         "size": str(size),
@@ -86,7 +85,7 @@ def _of_processes(size: Size, took: Mapping[str, Took]) -> dict[str, Any]:
     }
 
 
-def _wanted(plan: Plan) -> Iterator[tuple[Size, int]]:
+def _wanted(plan: Comparison) -> Iterator[tuple[Size, int]]:
     for place, size in enumerate(plan.growth):
         for batch in BATCHES if place < _IN_BATCHES else BATCHES[:1]:
             yield size, batch

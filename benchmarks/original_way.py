@@ -1,8 +1,8 @@
-"""How the programs of 2018 go about it, written anew and plainly: what `hdtrans benchmark` holds hdtrans against.
+"""pix2pixHD in the way of the 2018 programs, written anew: the rival in `compare_with_original.py`.
 
-Eager, float32, channels first, nn.InstanceNorm2d, a float one-hot tensor, three passes of the discriminators a step,
-which take gradients for their weights in the generator's phase too, an Adam that goes from weight to weight, PIL. It
-knows nothing of hdtrans, and nothing in hdtrans imports it. Weights are random: only time and memory are looked at.
+Eager, float32, channels first, nn.InstanceNorm2d, a float one-hot tensor, three discriminator passes per step (with
+gradients for their weights in the generator's phase too), Adam weight by weight, PIL. This file imports nothing of
+hdtrans, and nothing in hdtrans imports it. Weights are random: only time and memory are compared.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ Array = npt.NDArray[Any]
 
 
 class Translation:
-    """A generator of full size: a label and an instance map to a picture.
+    """Translate a label and an instance map to a picture with a generator of full width.
 
     Args:
-        labels: classes.
-        enhancers: 0 is the global generator alone, 1 a local enhancer above it.
+        labels: number of classes.
+        enhancers: 0 for the global generator alone, 1 for a local enhancer above it.
+        device: device to compute on.
     """
 
     def __init__(self, labels: int, enhancers: int, device: str = "cpu") -> None:
@@ -35,18 +36,19 @@ class Translation:
 
     @torch.no_grad()
     def __call__(self, label: Array, instance: Array) -> Array:
-        """Return the picture, (H, W, 3) uint8, of (H, W) maps."""
-        picture = self.generator(_see(label, instance, self.labels, self.device))[0].cpu().float().numpy()
+        """Return an (H, W, 3) uint8 picture for (H, W) maps."""
+        picture = self.generator(_condition(label, instance, self.labels, self.device))[0].cpu().float().numpy()
         return np.clip((np.transpose(picture, (1, 2, 0)) + 1) / 2.0 * 255.0, 0, 255).astype(np.uint8)
 
 
 class Training:
-    """Generator, discriminators, VGG19 and two optimizers.
+    """Train generator and discriminators with VGG19 and two optimizers.
 
     Args:
-        labels: classes.
-        enhancers: as of `Translation`.
-        scales: discriminators.
+        labels: number of classes.
+        enhancers: as in `Translation`.
+        scales: number of discriminators.
+        device: device to compute on.
     """
 
     def __init__(self, labels: int, enhancers: int, scales: int, device: str = "cpu") -> None:
@@ -58,14 +60,14 @@ class Training:
         self.discriminator_adam = torch.optim.Adam(self.discriminators.parameters(), 2e-4, (0.5, 0.999), foreach=False)
 
     def step(self, label: Array, instance: Array, photo: Array) -> None:
-        """Take one step of both on (H, W) maps and an (H, W, 3) photo."""
-        condition = _see(label, instance, self.labels, self.device)
+        """Take one step of generator and discriminators on (H, W) maps and an (H, W, 3) photo."""
+        condition = _condition(label, instance, self.labels, self.device)
         real = torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0).float().to(self.device) / 127.5 - 1
         fake = self.generator(condition)
-        for_discriminator = self._judge(condition, fake.detach())
-        on_real = self._judge(condition, real)
-        for_generator = self._judge(condition, fake)
-        loss_fake, loss_real, loss = _wanted(for_discriminator, 0), _wanted(on_real, 1), _wanted(for_generator, 1)
+        for_discriminator = self._discriminate(condition, fake.detach())
+        on_real = self._discriminate(condition, real)
+        for_generator = self._discriminate(condition, fake)
+        loss_fake, loss_real, loss = _lsgan(for_discriminator, 0), _lsgan(on_real, 1), _lsgan(for_generator, 1)
         for made, true in zip(for_generator, on_real, strict=True):
             weight = 10 * 4 / (len(made) - 1) / len(self.discriminators)
             for a, b in zip(made[:-1], true[:-1], strict=True):
@@ -81,7 +83,7 @@ class Training:
         ((loss_fake + loss_real) * 0.5).backward()
         self.discriminator_adam.step()
 
-    def _judge(self, condition: Tensor, picture: Tensor) -> list[list[Tensor]]:
+    def _discriminate(self, condition: Tensor, picture: Tensor) -> list[list[Tensor]]:
         x = torch.cat([condition, picture], 1)
         found = []
         for discriminator in self.discriminators:
@@ -93,12 +95,12 @@ class Training:
         return found
 
 
-def _wanted(judged: Sequence[Sequence[Tensor]], value: float) -> Tensor:
-    return torch.stack([F.mse_loss(maps[-1], torch.full_like(maps[-1], value)) for maps in judged]).sum()
+def _lsgan(outputs: Sequence[Sequence[Tensor]], value: float) -> Tensor:
+    return torch.stack([F.mse_loss(maps[-1], torch.full_like(maps[-1], value)) for maps in outputs]).sum()
 
 
 def read(files: Mapping[str, Path], size: tuple[int, int] | None) -> dict[str, Tensor]:
-    """Read a triple as floats, scaled to `size` (width, height) where one is given."""
+    """Read a triple as floats, scaled to `size` (width, height) unless it is None."""
     made = {}
     for name, file in files.items():
         picture: Image.Image = Image.open(file)
@@ -121,8 +123,8 @@ def prepare(files: Mapping[str, Path], size: tuple[int, int], out: Path) -> None
         Image.open(file).resize(size, method).save(out / f"{name}.png")
 
 
-def _see(label: Array, instance: Array, labels: int, device: str) -> Tensor:
-    """Return the one-hot label map and the boundaries of instances, (1, labels + 1, H, W) floats."""
+def _condition(label: Array, instance: Array, labels: int, device: str) -> Tensor:
+    """Return one-hot label map and instance boundaries as (1, labels + 1, H, W) floats."""
     ids = torch.from_numpy(label.astype(np.int64))[None, None].to(device)
     one_hot = torch.zeros(1, labels, *label.shape, device=device).scatter_(1, ids, 1.0)
     things = torch.from_numpy(instance.astype(np.int64))[None, None].to(device)
@@ -143,7 +145,7 @@ def _generator(channels: int, enhancers: int) -> nn.Module:
 
 
 class _Enhanced(nn.Module):
-    """One local enhancer of width 32 over the trunk."""
+    """Local enhancer of width 32 over the trunk."""
 
     def __init__(self, channels: int, trunk: nn.Module) -> None:
         super().__init__()

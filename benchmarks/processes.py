@@ -1,4 +1,4 @@
-"""Rivals in processes of their own, which stay alive and compute only when told, so that none profits from another."""
+"""Parent side: one process for each rival, so that none profits from memory that another left."""
 
 import contextlib
 import multiprocessing
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from hdtrans.benchmark.worker import Job, serve
+from benchmarks.plan import Job
+from benchmarks.worker import serve
 from hdtrans.common.errors import ProcessError, UserError
 
 
 class Child:
-    """A process that builds a rival; see `Worker` for what it can be asked.
+    """A process that holds one rival; its requests are the methods of `Worker`.
 
     Args:
-        job: what it computes.
+        job: work of the process.
     """
 
     def __init__(self, job: Job) -> None:
@@ -24,19 +25,19 @@ class Child:
         self.connection, theirs = spawn.Pipe()
         self.process = spawn.Process(target=serve, args=(theirs, job), daemon=True)
         self.process.start()
-        theirs.close()  # so that reading ends where the process does
+        theirs.close()  # so that reading ends when the process does
 
-    def tell(self, what: str, *arguments: Any) -> None:
-        """Ask, and do not wait for the answer."""
-        with contextlib.suppress(OSError):  # it is gone; `answer` says so
-            self.connection.send((what, arguments))
+    def send(self, request: str, *arguments: Any) -> None:
+        """Send a request without waiting for its answer."""
+        with contextlib.suppress(OSError):  # the process died; `answer` reports it
+            self.connection.send((request, arguments))
 
     def answer(self) -> Any:
-        """Wait for the oldest answer that is due; the first one of all comes when the rival is built.
+        """Wait for the oldest answer that is due; the very first one follows the construction of the rival.
 
         Raises:
-            UserError: what the user gave is wrong.
-            ProcessError: it failed otherwise, or ended.
+            UserError: wrong input from the user.
+            ProcessError: another failure, or death of the process.
         """
         try:
             failure, value = self.connection.recv()
@@ -44,7 +45,7 @@ class Child:
             self.process.join()
             raise ProcessError(
                 f"{self.name}: its process died (exit code {self.process.exitcode}), perhaps because memory "
-                "ran out; ask for a smaller --size"
+                "ran out; give a smaller --size"
             ) from error
         if failure is None:
             return value
@@ -52,48 +53,48 @@ class Child:
             raise UserError(failure)
         raise ProcessError(f"{self.name}: failed with {failure}")
 
-    def ask(self, what: str, *arguments: Any) -> Any:
-        """Ask, and wait for the answer; errors as of `answer`."""
-        self.tell(what, *arguments)
+    def ask(self, request: str, *arguments: Any) -> Any:
+        """Send a request and wait for its answer; errors as in `answer`."""
+        self.send(request, *arguments)
         return self.answer()
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self.process.kill()
         self.process.join()
         self.connection.close()
 
 
 @dataclass(frozen=True)
-class There:
-    """A rival in processes of its own: one, or several that compute together.
+class RemoteCall:
+    """A call in other processes: one, or several that compute together.
 
     Attributes:
         children: the processes.
-        key: under which they know the call.
+        key: key of the call in each of them.
     """
 
     children: Sequence[Child]
     key: str
 
-    def turn(self) -> tuple[float, float]:
-        """Make one call; return the seconds until the last one had done it, and those of all cores."""
-        took = answers(self.children, "turn", self.key)
+    def timed(self) -> tuple[float, float]:
+        """Make one call; return the seconds of the slowest process, and the processor seconds of all."""
+        took = answers(self.children, "timed", self.key)
         return max(seconds for seconds, _ in took), sum(cpu for _, cpu in took)
 
     def peak(self) -> int:
-        """Make one call; return the bytes of tensors that it took at most in one process."""
+        """Make one call; return the largest peak bytes of tensors in one process."""
         return max(answers(self.children, "peak", self.key))
 
 
-def answers(children: Sequence[Child], what: str = "", *arguments: Any) -> list[Any]:
-    """Ask all at once, or nothing new, and return their answers in their order.
+def answers(children: Sequence[Child], request: str = "", *arguments: Any) -> list[Any]:
+    """Send a request to all, or none, and return their answers in the order of `children`.
 
-    The first failure to arrive is raised: what comes later may be of those that wait for the one that failed.
+    The first failure to arrive is raised: later ones may come from processes that waited for the failed one.
     """
-    if what:
+    if request:
         for child in children:
-            child.tell(what, *arguments)
+            child.send(request, *arguments)
     due = {child.connection: place for place, child in enumerate(children)}
     found: list[Any] = [None] * len(children)
     while due:

@@ -1,4 +1,4 @@
-"""Where the time of one call goes: by network or segment, and by kind of operation."""
+"""Shares of the time of one call: by network or segment, and by kind of operation."""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from hdtrans.benchmark.timing import Work, wait
+from hdtrans.benchmark.timing import Work, synchronise
 
-# What the names of torch's operations hold, and what they are called; the first that fits counts.
+# Kind of operation, and parts of the names of its operators in torch; the first match counts.
 _KINDS = (
     ("optimizer", ("adam",)),
     ("convolutions, backward", ("convolution_backward",)),
@@ -26,7 +26,7 @@ _KINDS = (
 
 
 def by_kind(work: Work, device: torch.device) -> dict[str, float]:
-    """Return the share of each kind of operation in what the device computes in one call."""
+    """Return the share of each kind of operation in the device time of one call."""
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
         work()
@@ -43,18 +43,18 @@ def by_part(
     parts: Sequence[tuple[str, nn.Module]],
     optimizers: Sequence[torch.optim.Optimizer],
     device: torch.device,
-    fixed: Collection[str] = (),
+    frozen: Collection[str] = (),
 ) -> dict[str, float]:
-    """Return the share of each part in the time of one call: forward passes, backward passes, optimizers.
+    """Return the share of each part in the time of one call: forward passes, losses and backward, optimizers.
 
     Args:
-        work: the call.
-        parts: networks or segments; several may have one name.
-        optimizers: those that step in the call.
-        device: of the computation.
-        fixed: names of parts whose gradient is taken right behind them, and counts for them.
+        work: call to measure.
+        parts: networks or segments by name; several may share one name.
+        optimizers: optimizers that step in the call.
+        device: device that computes.
+        frozen: names of parts whose backward pass follows them at once; its time counts for them.
     """
-    clock = _Clock(device, fixed)
+    clock = _Clock(device, frozen)
     with clock.watching(parts, optimizers):
         work()
     clock.mark("other")
@@ -67,32 +67,32 @@ def _shares(times: dict[str, float]) -> dict[str, float]:
 
 
 class _Clock:
-    """Gives the time since the last mark to a name."""
+    """Book the time since the last mark under a name."""
 
-    def __init__(self, device: torch.device, fixed: Collection[str]) -> None:
+    def __init__(self, device: torch.device, frozen: Collection[str]) -> None:
         self.device = device
-        self.fixed = fixed
-        self.behind = "other"  # what the time until the next part belongs to
+        self.frozen = frozen
+        self.behind = "other"  # name for the time until the next part
         self.times: dict[str, float] = {}
         self.last = time.perf_counter()
 
     def mark(self, name: str) -> None:
-        """Give the time until now to a name."""
-        wait(self.device)
+        """Book the time until now under a name."""
+        synchronise(self.device)
         now = time.perf_counter()
         self.times[name] = self.times.get(name, 0.0) + now - self.last
         self.last = now
 
     def leave(self, part: str) -> None:
-        """Give the time until now to a part, and that until the next part too if it is fixed."""
+        """Book the time until now under a part, and if it is frozen the time until the next part too."""
         self.mark(part)
-        self.behind = part if part in self.fixed else "other"
+        self.behind = part if part in self.frozen else "other"
 
     @contextmanager
     def watching(
         self, parts: Sequence[tuple[str, nn.Module]], optimizers: Sequence[torch.optim.Optimizer]
     ) -> Iterator[None]:
-        """Mark the beginning and end of every part, and of every step of an optimizer."""
+        """Mark begin and end of every part, and of every optimizer step."""
         handles: list[Any] = []
         for name, part in parts:
             handles.append(part.register_forward_pre_hook(lambda *_: self.mark(self.behind)))
