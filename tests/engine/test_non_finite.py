@@ -19,12 +19,12 @@ from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from tests.bars import Figure
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
+from tests.engine.non_finite_jobs import run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
-from tests.engine.test_processes import spawn
+from tests.forked import values_of_two
 
 NAN, INF = math.nan, math.inf
 PRECISIONS = ("fp32", "bf16", "fp16")
-SCRIPT = Path(__file__).with_name("non_finite_script.py")
 
 
 @pytest.fixture(autouse=True)
@@ -159,9 +159,7 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """Spoil one process of two, in every way; return by job what both tell."""
     folder = tmp_path_factory.mktemp("both")
-    done = spawn([str(SCRIPT), str(folder)])
-    assert done.returncode == 0, done.stderr[-4000:]
-    ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    ranks = values_of_two(run_jobs, folder, folder=folder)
     return {job: [rank[job] for rank in ranks] for job in ranks[0]}
 
 

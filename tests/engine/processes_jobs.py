@@ -1,18 +1,14 @@
-"""What each of several processes does in tests/engine/test_processes.py: `processes_script.py JOBS.json`.
+"""Jobs of each of two processes in tests/engine/test_processes.py.
 
-Every job trains a subject in float64, from the latest checkpoint in its folder where there is one. How the jobs ended
-is written beside the file of jobs, once for each process.
+Every job trains a subject in float64, from the latest checkpoint in its folder where there is one.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hdtrans.common.errors import ProcessError, Stopped, UserError
 from hdtrans.engine import trainer
-from hdtrans.engine.distributed import Processes, start_processes
+from hdtrans.engine.distributed import Processes
 from hdtrans.engine.stage import StageTraining
 from tests.engine.runs import Notes, hide_batch_norm, make_trainer, section, subject
 
@@ -153,14 +149,6 @@ def blind(broken: bool) -> Iterator[None]:
         trainer.check_agreement = check
 
 
-def main() -> None:
-    """Run the jobs one after the other."""
-    torch.set_num_threads(1)
-    jobs = Path(sys.argv[1])
-    with start_processes("cpu") as processes:
-        ends = [run_job(job, processes) for job in json.loads(jobs.read_text())]
-    jobs.with_name(f"ends{processes.rank}.json").write_text(json.dumps(ends))
-
-
-if __name__ == "__main__":
-    main()
+def run_jobs(processes: Processes, jobs: list[dict[str, Any]]) -> list[str]:
+    """Run the jobs one after the other; return how each ended."""
+    return [run_job(job, processes) for job in jobs]
