@@ -133,6 +133,13 @@ def run_command(name: str, arguments: Sequence[str], change: Callable[[], None] 
     return run_tool(name, arguments), time.time()
 
 
+def end_as_command(name: str, arguments: Sequence[str]) -> None:
+    """Run a command and end with its exit code."""
+    from hdtrans.cli import run_tool
+
+    sys.exit(run_tool(name, arguments))
+
+
 def _joined(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     from hdtrans.engine.distributed import start_processes
 

@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -41,6 +39,7 @@ from tests.engine.runs import (
     subject,
 )
 from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
+from tests.forked import Forked, end_as_command
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 
@@ -558,23 +557,16 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
         stages=[{"size": "64x32", "epochs": 100_000}],
         training={"workers": 1, "device": "cpu", "log_every": 1, "sample_count": 0},
     )
-    tool = Path(__file__).resolve().parents[2] / "tools" / "train.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        [sys.executable, str(tool), str(write_recipe(tmp_path / "r.yaml", values))],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
+    recipe = write_recipe(tmp_path / "r.yaml", values)
+    process = Forked(end_as_command, "train", [str(recipe)], folder=tmp_path)
     metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 180
     while not metrics.exists() or len(metrics.read_text()) < 200:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        assert process.process.is_alive() and time.monotonic() < deadline, process.said
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # as a cluster does: to the workers as well
-    said = process.communicate(timeout=180)[1]
-    assert process.returncode == 143, said
-    assert "run the same command again to go on" in said
-    assert "Traceback" not in said
+    ended = process.wait(180)
+    assert ended.code == 143, ended.said
+    assert "run the same command again to go on" in ended.said
+    assert "Traceback" not in ended.said
     saved = final_state(tmp_path / "run")
-    assert f"SIGTERM after {saved['images_seen']} images" in said
+    assert f"SIGTERM after {saved['images_seen']} images" in ended.said
