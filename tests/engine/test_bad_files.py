@@ -22,6 +22,8 @@ from tests.forked import run_command, two_processes
 from tests.mutants.bad_files import agree_on_nothing, note_first_bad_file, repeat_the_last_sample, repeating
 from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
 
+pytestmark = pytest.mark.usefixtures("in_fp32")
+
 BAD = "00002.png"
 
 

@@ -42,6 +42,8 @@ from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, to
 from tests.forked import Forked, end_as_command
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
+pytestmark = pytest.mark.usefixtures("in_fp32")
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
