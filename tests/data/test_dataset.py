@@ -26,6 +26,7 @@ from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.order import BatchOrder
 from tests.data import loader_programs
 from tests.forked import Forked
+from tests.mutants.drawing import DrawnByTheWorker, DrawnInTurn
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FIELDS = ("label", "instance", "photo")
@@ -171,22 +172,6 @@ class TestStillSamples:
         files = find_samples(data, "train", ["label"])
         sample = StillSamples(files, FIELDS, data)[0]
         assert sample.label.shape == (16, 20) and sample.photo is None and sample.instance is None
-
-
-class DrawnInTurn(TrainingSamples):
-    """Draws for a sample what comes next in this process, as a generator that all samples share would."""
-
-    def __getitem__(self, counter):
-        self._seed += 1
-        return super().__getitem__(counter)
-
-
-class DrawnByTheWorker(TrainingSamples):
-    """Draws for a sample what the random numbers of this process say, which torch starts anew in each worker."""
-
-    def __getitem__(self, counter):
-        self._seed = int(torch.randint(2**31, ()))
-        return super().__getitem__(counter)
 
 
 def batches(samples, data, workers):

@@ -24,7 +24,6 @@ from hdtrans.engine.ema import Ema as Averages
 from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
-from hdtrans.engine.trainer import Trainer
 from hdtrans.methods.base import Draw, Losses, Nets, Phase
 from tests.bars import Figure
 from tests.engine.runs import (
@@ -40,6 +39,7 @@ from tests.engine.runs import (
 )
 from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
 from tests.forked import Forked, end_as_command
+from tests.mutants.guards import saving_at_any_stop
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 pytestmark = pytest.mark.usefixtures("in_fp32")
@@ -386,16 +386,7 @@ def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: 
 
 @pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_mutant_that_saves_whatever_stops_it(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = Trainer._tell
-
-    def saving(self: Trainer, work: StageTraining, *given: Any) -> None:
-        try:
-            tell(self, work, *given)
-        except NonFiniteError:
-            self._save(work, True, False, False)
-            raise
-
-    monkeypatch.setattr(Trainer, "_tell", saving)
+    saving_at_any_stop(monkeypatch)
     before, after = stopped_by_a_bad_loss(tmp_path)
     assert after != before
     figure("mutant that saves at any stop: other checkpoints")

@@ -9,6 +9,7 @@ from typing import Any
 from hdtrans.common.errors import UserError
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.engine.distributed import Processes
+from tests.mutants import put
 
 
 def note_first_bad_file(mark: Path) -> None:
@@ -28,8 +29,8 @@ def note_first_bad_file(mark: Path) -> None:
 
 def agree_on_nothing() -> None:
     """Let each process go its own way where it meets a bad file."""
-    Processes.together = lambda self, items: iter(items)  # type: ignore[method-assign]
-    Processes.watched = lambda self, progress: contextlib.nullcontext()  # type: ignore[method-assign]
+    put(Processes, "together", lambda self, items: iter(items))
+    put(Processes, "watched", lambda self, progress: contextlib.nullcontext())
 
 
 def repeat_the_last_sample() -> None:

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
@@ -22,9 +21,9 @@ from hdtrans.inference.folder import translate as folder_module
 from hdtrans.inference.folder.files import Folders, find_inputs
 from hdtrans.inference.folder.translate import translate_folder
 from hdtrans.inference.translator import Translator
-from hdtrans.networks.blocks import Norm
 from tests.bars import Figure
 from tests.forked import Forked, end_as_command
+from tests.mutants.translating import norms_of_the_whole_batch
 from tests.small_runs import small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -136,10 +135,7 @@ def test_batches_of_any_size_differ_in_nothing_in_float64(place: Path, tmp_path:
 def test_mutant_whose_norms_look_at_the_whole_batch_is_seen(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    def over_the_batch(self: Norm, x: torch.Tensor) -> torch.Tensor:
-        return F.batch_norm(x, None, None, training=True, eps=self.epsilon)
-
-    monkeypatch.setattr(Norm, "_each_by_itself", over_the_batch)
+    norms_of_the_whole_batch(monkeypatch)
     for out, size in (("one", 1), ("four", 4)):
         assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / out, "--batch-size", size) == 0
     assert apart(tmp_path) > 1
