@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,19 +10,24 @@ import torch
 from hdtrans.engine import precision
 from tests.bars import figure, note_bars, print_bars
 
-__all__ = ["computes_bf16", "figure", "needs_bf16"]
+__all__ = ["figure", "in_fp32", "needs_bf16"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the processes of the tests share the cores already
-
-# Where nothing else is said, tests compute in fp32 on every CPU: their tolerances are those of fp32.
-computes_bf16 = precision.computes_bf16
-precision.computes_bf16 = lambda device: device.type == "cuda" and computes_bf16(device)
 
 # Elsewhere torch computes it by a way of its own, which takes more memory and many times as long.
 needs_bf16 = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN does not compute bf16 on this CPU"
 )
+
+
+@pytest.fixture(scope="module")
+def in_fp32() -> Iterator[None]:
+    """Let precision `auto` be fp32 on every CPU, for modules whose tolerances are those of fp32."""
+    computes_bf16 = precision.computes_bf16
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "computes_bf16", lambda device: device.type == "cuda" and computes_bf16(device))
+        yield
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,17 +139,19 @@ class Import:
 def findings(source: str, file: str) -> list[str]:
     """Return what breaks a rule in the `source` of `file` (its path in the checkout), as `file:line: rule`."""
     tree = ast.parse(source)
-    found = [*_of_imports(tree, file), *_of_code(tree, file), *_of_shape(tree, source, file)]
+    imported, names = list(imports(tree, file)), list(_dotted_names(tree))
+    found = [*_of_imports(imported, names, file), *_of_code(tree, [*imported, *names], file)]
+    found += _of_shape(tree, source, file)
     return [f"{file}:{line}: {rule}" for line, rule in sorted(found)]
 
 
 def imports(tree: ast.Module, file: str) -> Iterator[Import]:
     """Yield what a file imports, relative imports made absolute; of `from a import b` the full `a.b`."""
-    late = {id(n) for f in ast.walk(tree) if _runs_late(f) for n in ast.walk(f)}
+    late = _late_imports(tree)
     package = file.removesuffix(".py").removesuffix("/__init__").split("/")
     if not file.endswith("__init__.py"):
         package = package[:-1]
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -160,16 +163,35 @@ def imports(tree: ast.Module, file: str) -> Iterator[Import]:
         yield from (Import(name, node.lineno, id(node) in late) for name in names)
 
 
+@lru_cache(maxsize=1)
+def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file; walked once for all rules, since walking takes longest."""
+    return tuple(ast.walk(tree))
+
+
+def _late_imports(tree: ast.Module) -> set[int]:
+    """Return the ids of the import nodes that run late."""
+    found, waiting = set(), [(node, False) for node in tree.body]
+    while waiting:
+        node, late = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {id(node)} if late else set()
+        elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            inside = late or _runs_late(node)
+            waiting += [(child, inside) for child in ast.iter_child_nodes(node)]  # type: ignore[misc]
+    return found
+
+
 def _runs_late(node: ast.AST) -> bool:
     """Whether what stands in here runs after the import of its file, or never."""
     never = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return never or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
-def _of_imports(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
+def _of_imports(imported: list[Import], names: list[Import], file: str) -> Iterator[tuple[int, str]]:
     room = _room(file)
-    of_the_package = (name for name in _dotted_names(tree) if name.name.startswith("hdtrans."))
-    for given in (*imports(tree, file), *of_the_package):
+    of_the_package = (name for name in names if name.name.startswith("hdtrans."))
+    for given in (*imported, *of_the_package):
         top = given.name.split(".")[0]
         if top in FORBIDDEN_IMPORTS:
             yield given.line, f"{top} is not used: what it reads can run code"
@@ -207,8 +229,7 @@ def _of_room(given: Import, room: str) -> Iterator[tuple[int, str]]:
         yield given.line, f"{room} imports {', '.join(allowed) or 'no other room'}, not hdtrans.{inner}"
 
 
-def _of_code(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
-    used = [*imports(tree, file), *_dotted_names(tree)]
+def _of_code(tree: ast.Module, used: list[Import], file: str) -> Iterator[tuple[int, str]]:
     for given in used:
         for special, places in FEW_PLACES.items():
             found = _under(given.name, special) or ("." not in special and special in given.name.split("."))
@@ -220,7 +241,7 @@ def _of_code(tree: ast.Module, file: str) -> Iterator[tuple[int, str]]:
         for c in tree.body
         if isinstance(c, ast.ClassDef) and any("SafeLoader" in ast.unparse(b) for b in c.bases)
     }
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             yield node.lineno, "a bare except hides what it catches; name the exception"
         elif isinstance(node, ast.Constant) and _room(file) == "engine" and node.value in METHODS:
@@ -260,7 +281,7 @@ def _of_shape(tree: ast.Module, source: str, file: str) -> Iterator[tuple[int, s
         )
         if public and ast.get_docstring(node) is None:
             yield node.lineno, f"{node.name} is public and has no docstring"
-    for inner in ast.walk(tree):
+    for inner in _nodes(tree):
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (inner.end_lineno or inner.lineno) - inner.lineno + 1
             if length > FUNCTION_LINES:
@@ -269,10 +290,20 @@ def _of_shape(tree: ast.Module, source: str, file: str) -> Iterator[tuple[int, s
 
 def _dotted_names(tree: ast.Module) -> Iterator[Import]:
     """Yield every dotted name that is used: after `import a`, writing `a.b` is as good as an import of it."""
-    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(tree):
+    inner = {id(node.value) for node in _nodes(tree) if isinstance(node, ast.Attribute)}
+    for node in _nodes(tree):
         if isinstance(node, ast.Attribute | ast.Name) and id(node) not in inner:
-            yield Import(ast.unparse(node), node.lineno, late=True)
+            yield Import(_dotted(node), node.lineno, late=True)
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return `a.b.c` as it is written; unparsing takes ten times as long."""
+    parts: list[str] = []
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        parts.append(inner.attr)
+        inner = inner.value
+    return ".".join([inner.id, *reversed(parts)]) if isinstance(inner, ast.Name) else ast.unparse(node)
 
 
 def _room(file: str) -> str:
@@ -302,23 +333,29 @@ def test_rooms_without_torch_do_not_reach_it() -> None:
     known = {
         f.removesuffix(".py").removesuffix("/__init__").replace("/", "."): f for f in FILES if f.startswith("hdtrans")
     }
-    wants = {}
+    wants: dict[str, set[str]] = {}
     for module, file in known.items():
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         wants[module] = {given.name for given in imports(tree, file) if not given.late}
+    seen: dict[str, tuple[str, ...]] = {}  # each module once: its way to torch, or none
 
-    def way_to_torch(module: str, passed: tuple[str, ...]) -> tuple[str, ...]:
+    def way_to_torch(module: str) -> tuple[str, ...]:
+        if module in seen:
+            return seen[module]
+        seen[module] = ()
         for name in sorted(wants[module]):
             if _under(name, "torch"):
-                return (*passed, module, "torch")
+                seen[module] = (module, "torch")
+                break
             parts = name.split(".")
             reached = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-            for other in (r for r in reached if r in known and r not in (*passed, module)):
-                if way := way_to_torch(other, (*passed, module)):
-                    return way
-        return ()
+            ways = (way_to_torch(other) for other in reached if other in known)
+            if way := next((way for way in ways if way), ()):
+                seen[module] = (module, *way)
+                break
+        return seen[module]
 
-    ways = [way_to_torch(module, ()) for module, file in known.items() if _room(file) in WITHOUT_TORCH]
+    ways = [way_to_torch(module) for module, file in known.items() if _room(file) in WITHOUT_TORCH]
     assert not any(ways), "\n".join(["", *(" -> ".join(way) for way in ways if way)])
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
+from tests.mutants.batch_script import SCRIPTS
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,40 +176,14 @@ def use_script(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 REQUEUED = "requeue 77 after 1 checkpoints\n"
-MUTANTS: dict[str, tuple[str, str, Any, tuple[Any, ...]]] = {
-    "requeues at once": (
-        "trap 'signalled=yes; kill",
-        "trap 'signalled=yes; scontrol requeue $job; kill",
-        signalled,
-        (0, "requeue 77 after 0 checkpoints\n" + REQUEUED),
-    ),
-    "looks for no checkpoint": (
-        'if [[ -z $(find "$run/checkpoints"',
-        'if false && [[ -z $(find "$run/checkpoints"',
-        lambda folder: signalled(folder, SAVES=""),
-        (0, "requeue 77 after 0 checkpoints\n"),
-    ),
-    "requeues what is finished": (
-        "$status -eq 0 || -z $signalled",
-        "-z $signalled",
-        lambda folder: signalled(folder, ENDS="0"),
-        (0, REQUEUED),
-    ),
-    "requeues what failed": (
-        "$status -eq 0 || -z $signalled",
-        "$status -eq 0",
-        lambda folder: ended_by_itself(folder, 3),
-        (0, REQUEUED),
-    ),
-    "takes no refusal": (
-        'if ! scontrol requeue "$job"; then',
-        'scontrol requeue "$job"; if false; then',
-        lambda folder: signalled(folder, SCONTROL_FAILS="1"),
-        (0, REQUEUED),
-    ),
+# What a job under each broken script does, and how it is seen.
+SEEN: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "requeues at once": (signalled, (0, "requeue 77 after 0 checkpoints\n" + REQUEUED)),
+    "looks for no checkpoint": (lambda folder: signalled(folder, SAVES=""), (0, "requeue 77 after 0 checkpoints\n")),
+    "requeues what is finished": (lambda folder: signalled(folder, ENDS="0"), (0, REQUEUED)),
+    "requeues what failed": (lambda folder: ended_by_itself(folder, 3), (0, REQUEUED)),
+    "takes no refusal": (lambda folder: signalled(folder, SCONTROL_FAILS="1"), (0, REQUEUED)),
     "removes what a refused job has saved": (
-        'if ! scontrol requeue "$job"; then',
-        'if ! scontrol requeue "$job"; then rm -r "$run/checkpoints";',
         lambda folder: (*signalled(folder, SCONTROL_FAILS="1"), (folder / "run/checkpoints").exists()),
         (1, REQUEUED, False),
     ),
@@ -216,9 +191,9 @@ MUTANTS: dict[str, tuple[str, str, Any, tuple[Any, ...]]] = {
 
 
 @BAR
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_mutant_of_the_batch_script(name: str, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    was, becomes, job, found = MUTANTS[name]
+    (was, becomes), (job, found) = SCRIPTS[name], SEEN[name]
     text = (CLUSTER / "slurm.sbatch").read_text()
     assert text.count(was) == 1
     use_script(text.replace(was, becomes), tmp_path, monkeypatch)

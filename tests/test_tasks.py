@@ -11,6 +11,8 @@ import yaml
 from hdtrans.cli import run_tool
 from hdtrans.engine.checkpoint import find_checkpoint, load
 
+pytestmark = pytest.mark.usefixtures("in_fp32")
+
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 SMALL = [
     "method.generator.width=4",

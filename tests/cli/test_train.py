@@ -11,6 +11,8 @@ from hdtrans.cli import main, run_tool
 from hdtrans.engine import checkpoint
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
+pytestmark = pytest.mark.usefixtures("in_fp32")
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:

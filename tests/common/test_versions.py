@@ -1,6 +1,5 @@
 """Versions with known vulnerabilities are refused."""
 
-import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import pytest
 
 from hdtrans.cli import run_tool
 from hdtrans.common import versions
-from hdtrans.common.errors import UserError
 from tests.bars import Figure
+from tests.mutants.versions import tell_and_start
 
 bar = pytest.mark.bar("B5.1", "torch and Pillow with known holes: neither installed nor started with")
 
@@ -59,15 +58,7 @@ def start(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
 def test_mutant_that_warns_and_starts_is_seen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
-    check = versions.check_versions
-
-    def tell() -> None:
-        try:
-            check()
-        except UserError as error:
-            print(error, file=sys.stderr)
-
-    monkeypatch.setattr("hdtrans.cli.check_versions", tell)
+    tell_and_start(monkeypatch)
     monkeypatch.setattr(versions, "version", lambda asked: "2.10")
     _, said = start(capsys)
     assert "torch 2.10 is installed" in said and STARTED in said

@@ -17,6 +17,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import LARGEST_TEXT, read_yaml
 from hdtrans.config.loading import load_recipe
 from tests.bars import Figure
+from tests.mutants.yaml_text import Comparing
 
 
 @pytest.mark.parametrize(
@@ -166,15 +167,6 @@ def words(count: int) -> str:
 def numbers_of_one_hash(count: int) -> str:
     """Return a section of different keys that all have one hash."""
     return "{" + ", ".join(f"{n * (2**61 - 1)}: 1" for n in range(count)) + "}"
-
-
-class Comparing(list[Any]):
-    """A set by linear search."""
-
-    add = list.append
-
-    def __contains__(self, key: object) -> bool:
-        return any(key == other for other in self)
 
 
 @pytest.mark.bar("B5.4", "YAML: bombs, tags and large files are refused within their time")

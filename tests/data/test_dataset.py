@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 import weakref
 from dataclasses import replace
@@ -27,6 +26,9 @@ from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.data.order import BatchOrder
+from tests.data import loader_programs
+from tests.forked import Forked
+from tests.mutants.drawing import DrawnByTheWorker, DrawnInTurn
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FIELDS = ("label", "instance", "photo")
@@ -173,29 +175,6 @@ class TestEvalDataset:
         assert sample["label"].shape == (16, 20) and "photo" not in sample.fields and "instance" not in sample.fields
 
 
-def started(script, data):
-    """Start a Python program in a process group of its own, with the folder of the data as its argument."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-c", textwrap.dedent(script), str(data.root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-
-
-class DrawnInTurn(TrainingSamples):
-    """Draws for a sample what comes next in this process, as a generator that all samples share would."""
-
-    def __getitem__(self, counter):
-        self._seed += 1
-        return super().__getitem__(counter)
-
-
-class DrawnByTheWorker(TrainingSamples):
-    """Draws for a sample what the random numbers of this process say, which torch starts anew in each worker."""
-
-    def __getitem__(self, counter):
-        self._seed = int(torch.randint(2**31, ()))
-        return super().__getitem__(counter)
-
-
 def batches(samples, data, workers):
     """Return what a loader brings of counters 3 to 18, from the same random numbers of this process."""
     torch.manual_seed(0)
@@ -269,54 +248,21 @@ class TestLoader:
         with pytest.raises(AssertionError):
             list(make_loader(training(data), [[-1]], workers=0, pin_memory=False))
 
-    def test_workers_leave_signals_to_the_parent(self, data):
-        script = """
-            import signal, sys, time
-            from tests.data.test_dataset import training
-            from hdtrans.data.kinds.label_maps import Section as LabelMaps
-            from hdtrans.data.dataset import make_loader
-            from hdtrans.data.order import BatchOrder
+    def test_workers_leave_signals_to_the_parent(self, data, tmp_path):
+        process = Forked(loader_programs.signalled_at_work, data.root, folder=tmp_path)
+        process.wait_for("ready")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.killpg(process.pid, number)
+        ended = process.wait(60)
+        assert (ended.code, ended.out) == (0, "ready\n199\n"), ended.said
 
-            stopped = []
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda number, frame: stopped.append(number))
-            samples = training(LabelMaps(root=sys.argv[1], labels=7))
-            batches = iter(make_loader(samples, BatchOrder(0, 400, 2), 2, False))
-            next(batches)
-            print("ready", flush=True)
-            while len(stopped) < 2:
-                time.sleep(0.01)
-            print(sum(1 for _ in batches), flush=True)
-            """
-        with started(script, data) as process:
-            assert process.stdout.readline() == "ready\n"
-            for number in (signal.SIGTERM, signal.SIGINT):
-                os.killpg(process.pid, number)
-            output, _ = process.communicate(timeout=60)
-        assert (process.returncode, output) == (0, "199\n")
-
-    def test_workers_that_have_not_started_yet_leave_them_too(self, data):
-        script = """
-            import signal, sys, time
-            from tests.data.test_dataset import training
-            from hdtrans.data.kinds.label_maps import Section as LabelMaps
-            from hdtrans.data import dataset
-            from hdtrans.data.order import BatchOrder
-
-            start, stopped = dataset._start_worker, []
-            dataset._start_worker = lambda number: time.sleep(1) or start(number)
-            signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
-            samples = training(LabelMaps(root=sys.argv[1], labels=7))
-            batches = iter(dataset.make_loader(samples, BatchOrder(0, 400, 2), 2, False))
-            print("ready", flush=True)
-            print(sum(1 for _ in batches), len(stopped), flush=True)
-            """
-        with started(script, data) as process:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.5)
-            os.killpg(process.pid, signal.SIGTERM)
-            output, _ = process.communicate(timeout=60)
-        assert (process.returncode, output) == (0, "200 1\n")
+    def test_workers_that_have_not_started_yet_leave_them_too(self, data, tmp_path):
+        process = Forked(loader_programs.signalled_at_the_start, data.root, folder=tmp_path)
+        process.wait_for("ready")
+        time.sleep(0.25)
+        os.killpg(process.pid, signal.SIGTERM)
+        ended = process.wait(60)
+        assert (ended.code, ended.out) == (0, "ready\n200 1\n"), ended.said
 
     def test_no_worker_is_left_behind(self, data):
         before = set(multiprocessing.active_children())
@@ -327,23 +273,11 @@ class TestLoader:
         assert not set(multiprocessing.active_children()) - before
 
     def test_a_forgotten_loader_does_not_keep_python_from_ending(self, data):
-        script = """
-            import sys
-            from tests.data.test_dataset import training
-            from hdtrans.data.kinds.label_maps import Section as LabelMaps
-            from hdtrans.data.dataset import make_loader
-            from hdtrans.data.order import BatchOrder
-
-            samples = training(LabelMaps(root=sys.argv[1], labels=7))
-            batches = iter(make_loader(samples, BatchOrder(0, 400, 2), 2, False))
-            next(batches)
-            circle = [batches]
-            circle.append(circle)
-            raise SystemExit(3)
-            """
-        with started(script, data) as process:
-            start = time.monotonic()
-            assert process.wait(timeout=60) == 3
+        """When the interpreter ends, hence in a program of its own."""
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        command = [sys.executable, "-m", "tests.data.loader_programs", str(data.root)]
+        start = time.monotonic()
+        assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 3
         assert time.monotonic() - start < 30
 
     def test_lists_of_paths_are_compact(self, data):

@@ -1,6 +1,5 @@
 """One geometry for maps and pictures: the sizes, the places, and that maps and pictures stay aligned."""
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +7,7 @@ from PIL import Image
 from hdtrans.common.errors import UserError
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.geometry import Geometry, Plan, plan
+from tests.mutants.reading import in_8_bits, mixing_neighbours
 
 
 def size(text):
@@ -142,8 +142,8 @@ class TestMap:
     @pytest.mark.parametrize(
         ("mixes", "instead"),
         [
-            ("between neighbours", lambda self, x: cv2.resize(x.astype(np.float32), self.resize[::-1]).astype(x.dtype)),
-            ("in 8 bits", lambda self, x: cv2.resize(x.astype(np.uint8), self.resize[::-1]).astype(x.dtype)),
+            ("between neighbours", mixing_neighbours),
+            ("in 8 bits", in_8_bits),
         ],
     )
     def test_mutant_that_mixes_ids_is_seen(self, mixes, instead, monkeypatch, figure):

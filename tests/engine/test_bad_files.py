@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
 from tests.engine.runs import fingerprint
-from tests.engine.test_processes import CODES_SCRIPT, SCRIPT, spawn
+from tests.forked import run_command, two_processes
+from tests.mutants.bad_files import agree_on_nothing, note_first_bad_file, repeat_the_last_sample, repeating
 from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
+
+pytestmark = pytest.mark.usefixtures("in_fp32")
 
 BAD = "00002.png"
 
@@ -44,75 +48,37 @@ def recipe(root: Path, out: Path, bad_files: str, batch_size: int, **training: A
     return small_recipe(root, out, training=section, stages=stages)
 
 
-def two(tmp_path: Path, values: dict[str, Any], change: str = "", wait: int = 30) -> tuple[dict[str, str], str]:
-    """Train in two processes that run the code `change` first; return the exit code of each, and what both said.
+def two(tmp_path: Path, values: dict[str, Any], *change: Any) -> tuple[dict[str, int], str, list[float]]:
+    """Train in two processes that change the code first.
 
-    One that has ended waits so many seconds for the other.
+    Returns:
+        The exit code of each that came to its end, all that both said, and when they ended.
     """
-    out, script = tmp_path / "codes", tmp_path / "script.py"
-    out.mkdir()
-    script.write_text(CODES_SCRIPT.replace("+ 30", f"+ {wait}").replace("rank =", f"{change}\nrank ="))
     file = write_recipe(tmp_path / "recipe.yaml", values)
-    done = spawn([str(script), str(SCRIPT.parents[2]), str(out), str(file)])
-    return {code.name: code.read_text() for code in out.iterdir()}, done.stderr
+    ended = two_processes(run_command, "train", [str(file)], *change, folder=tmp_path)
+    codes = {str(rank): each.value[0] for rank, each in enumerate(ended) if each.value}
+    return codes, "".join(each.said for each in ended), [each.value[1] for each in ended if each.value]
 
 
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path, figure: Figure) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), NOTING)
-    assert codes == {"0": "2", "1": "2"}, said[-3000:]
+    change = partial(note_first_bad_file, tmp_path / "seen")
+    codes, said, ends = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), change)
+    assert codes == {"0": 2, "1": 2}, said[-3000:]
     told = [line for line in said.splitlines() if line.startswith("hdtrans train: ")]
     assert len(told) == 1 and BAD in told[0] and "cut off" in told[0], said[-3000:]
     assert "Traceback" not in said
-    ends = [file.stat().st_mtime for file in (tmp_path / "codes").iterdir()]
     seconds = max(ends) - (tmp_path / "seen").stat().st_mtime
     assert seconds < 10
     figure(f"both end {seconds:.1f} s after a worker sees the file")
 
 
-NOTING = """
-from hdtrans.common.errors import UserError
-from hdtrans.data.dataset import TrainingSamples
-read = TrainingSamples.__getitem__
-def noting(self, counter):
-    try:
-        return read(self, counter)
-    except UserError:
-        if not (out.parent / "seen").exists():
-            (out.parent / "seen").touch()
-        raise
-TrainingSamples.__getitem__ = noting
-"""
-ALONE = """
-import contextlib
-from hdtrans.engine.distributed import Processes
-Processes.together = lambda self, items: iter(items)
-Processes.watched = lambda self, progress: contextlib.nullcontext()
-"""
-
-
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 @pytest.mark.faults
 def test_mutant_whose_processes_do_not_agree(city: Path, tmp_path: Path, figure: Figure) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), ALONE, 3)
-    assert codes == {"1": "2"} and "Traceback" in said, said[-3000:]
+    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), agree_on_nothing)
+    assert codes == {"1": 2} and "Traceback" in said, said[-3000:]
     figure("mutant whose processes do not agree: one ends with the name, the other fails without it")
-
-
-LAST_ONE_READ = """
-from dataclasses import replace
-from hdtrans.common.errors import UserError
-from hdtrans.data.dataset import TrainingSamples
-sound = TrainingSamples.__getitem__
-def last_one_read(self, counter):
-    self._tries = 1
-    try:
-        self.last = sound(self, counter)
-        return self.last
-    except UserError as error:
-        return replace(self.last, counter=counter, left_out=(str(error),))
-TrainingSamples.__getitem__ = last_one_read
-"""
 
 
 def weights_apart(first: Path, second: Path) -> float:
@@ -126,10 +92,9 @@ def weights_apart(first: Path, second: Path) -> float:
 def test_mutant_that_repeats_the_last_sample_a_process_read(
     city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1), LAST_ONE_READ)
-    assert codes == {"0": "0", "1": "0"}, said[-3000:]
-    monkeypatch.setattr(TrainingSamples, "__getitem__", TrainingSamples.__getitem__)  # to be put back
-    exec(LAST_ONE_READ, {})
+    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1), repeat_the_last_sample)
+    assert codes == {"0": 0, "1": 0}, said[-3000:]
+    monkeypatch.setattr(TrainingSamples, "__getitem__", repeating(TrainingSamples.__getitem__))
     train_values(recipe(city, tmp_path / "one", "skip", 2))
     apart = weights_apart(tmp_path / "both", tmp_path / "one")
     assert apart > 1e-6
@@ -138,8 +103,8 @@ def test_mutant_that_repeats_the_last_sample_a_process_read(
 
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 def test_files_are_left_out_the_same_way_by_any_number_of_processes(city: Path, tmp_path: Path) -> None:
-    codes, said = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1, workers=1))
-    assert codes == {"0": "0", "1": "0"}, said[-3000:]
+    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1, workers=1))
+    assert codes == {"0": 0, "1": 0}, said[-3000:]
     assert len(re.findall(rf"warning: left out: .*{BAD}.*cut off", said)) == 1
     train_values(recipe(city, tmp_path / "one", "skip", 2))
     runs = [tmp_path / "both", tmp_path / "one"]

@@ -191,7 +191,7 @@ def test_the_largest_batch_of_each_gpu() -> None:
 @pytest.mark.parametrize("size", ["256x128", "1024x512"])
 def test_the_largest_batch_fits_and_few_more_do_not(size: str) -> None:
     """Of networks that take more memory than one small picture does."""
-    generator = {"width": 64, "downsamples": 3, "blocks": 9}
+    generator = {"width": 128, "downsamples": 3, "blocks": 2}
     tried = recipe(size, 3, generator=generator, discriminator={"width": 16, "layers": 2, "scales": 1})
     stage, precision = tried.stages[0], Precision("bf16", "cuda")
 

@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hdtrans.data.batch import collate
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
-from hdtrans.engine.guard import Guard
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
 from tests.bars import Figure
 from tests.engine.non_finite import BAD_IMAGES, FAILS, PLACES, run_spoiled, spoiled, state, works
+from tests.engine.non_finite_jobs import run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
-from tests.engine.test_processes import spawn
+from tests.forked import values_of_two
+from tests.mutants.guards import averaging, averaging_buffers, deaf, keeping
 
 NAN, INF = math.nan, math.inf
 PRECISIONS = ("fp32", "bf16", "fp16")
-SCRIPT = Path(__file__).with_name("non_finite_script.py")
 
 
 @pytest.fixture(autouse=True)
@@ -55,35 +55,15 @@ def test_the_failing_phase_and_the_later_ones_change_nothing(place: str, precisi
     assert earlier is None or earlier["networks"] != ran["before"]["generators"]["networks"], "earlier phases stand"
 
 
-def _deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = Guard.look
-
-    def without_the_flag(self: Guard, losses: Tensor, norms: Tensor) -> Tensor:
-        found = look(self, losses, norms)
-        self.clear()
-        return found
-
-    monkeypatch.setattr(Guard, "look", without_the_flag)
-
-
-def _keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StageTraining, "undo", lambda self, step, phase: self.guard.clear())
-
-
-def _averaging(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Ema.update
-    monkeypatch.setattr(Ema, "update", lambda self, *given: update(self, *given[:-1], torch.zeros(())))
-
-
 @pytest.mark.bar("B3.1", "NaN and infinity change nothing on any process; without any of the guards they do")
 @pytest.mark.parametrize(
     ("guard", "place", "parts"),
     [
-        (_deaf, "picture", {"networks", "ema", "optimizers"}),
-        (_deaf, "gradient", {"networks", "optimizers"}),
-        (_keeping, "generators", {"buffers", "pools"}),
-        (_keeping, "discriminators", {"buffers", "pools"}),
-        (_averaging, "discriminators", {"ema"}),
+        (deaf, "picture", {"networks", "ema", "optimizers"}),
+        (deaf, "gradient", {"networks", "optimizers"}),
+        (keeping, "generators", {"buffers", "pools"}),
+        (keeping, "discriminators", {"buffers", "pools"}),
+        (averaging, "discriminators", {"ema"}),
     ],
 )
 def test_every_guard_is_needed(
@@ -93,7 +73,7 @@ def test_every_guard_is_needed(
     ran = run_spoiled(place, NAN, tmp_path)
     assert ran["code"] == 3
     assert parts <= changed(ran, place), "without the guard the test above would fail"
-    figure(f"mutant {guard.__name__.strip('_')}, {place}: changes {', '.join(sorted(changed(ran, place)))}")
+    figure(f"mutant {guard.__name__}, {place}: changes {', '.join(sorted(changed(ran, place)))}")
 
 
 @pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
@@ -159,9 +139,7 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """Spoil one process of two, in every way; return by job what both tell."""
     folder = tmp_path_factory.mktemp("both")
-    done = spawn([str(SCRIPT), str(folder)])
-    assert done.returncode == 0, done.stderr[-4000:]
-    ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    ranks = values_of_two(run_jobs, folder, folder=folder)
     return {job: [rank[job] for rank in ranks] for job in ranks[0]}
 
 
@@ -238,15 +216,7 @@ def buffers_apart(folder: Path) -> int:
 @pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
 def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     assert buffers_apart(tmp_path / "ours") == 0
-    update = Ema.update
-
-    def averaged(self: Ema, *given: Any) -> None:
-        kept = [average.clone() for average in self.networks.buffers()]
-        update(self, *given)
-        for average, before in zip(self.networks.buffers(), kept, strict=True):
-            average.lerp_(before, 0.5)
-
-    monkeypatch.setattr(Ema, "update", averaged)
+    averaging_buffers(monkeypatch)
     apart = buffers_apart(tmp_path / "mutant")
     assert apart > 0
     figure(f"mutant that averages vectors of spectral norm: {apart} are others")

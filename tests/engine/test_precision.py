@@ -11,7 +11,6 @@ from hdtrans.config.training import Adam
 from hdtrans.engine import precision as precision_module
 from hdtrans.engine.optim import load_adam, make_adam, step_adam
 from hdtrans.engine.precision import Precision, Scaler, choose_precision, set_up_backend
-from tests.conftest import computes_bf16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -52,7 +51,7 @@ def test_auto_is_bf16_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], wanted: bool) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert computes_bf16(CPU) is wanted
+    assert precision_module.computes_bf16(CPU) is wanted
 
 
 def test_a_user_is_told_of_a_type_that_the_cpu_has_no_instructions_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +116,8 @@ def test_the_scale_of_losses_halves_and_grows_as_torch_does_it() -> None:
     assert again.state_dict() == ours.state_dict()
 
 
-def test_auto_on_the_cpu_is_fp32() -> None:
+def test_auto_on_a_cpu_without_bf16_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
     assert choose_precision("auto", CPU) == Precision("fp32", "cpu")
 
 

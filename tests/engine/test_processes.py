@@ -19,10 +19,12 @@ from hdtrans.common.errors import Stopped
 from hdtrans.engine import checkpoint, distributed
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
+from tests.engine.processes_jobs import run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, hide_batch_norm, make_trainer, section, subject
+from tests.forked import values_of_two
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
-SCRIPT = Path(__file__).with_name("processes_script.py")
+ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = {  # 20 batches of 2 over all stages
     "adversarial": 4.0,
     "two_routes": 4.0,
@@ -124,10 +126,7 @@ def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
         }
         for name, job in JOBS.items()
     ]
-    (root / "jobs.json").write_text(json.dumps(jobs))
-    done = spawn([str(SCRIPT), str(root / "jobs.json")])
-    assert done.returncode == 0, done.stderr[-4000:]
-    ends = [json.loads((root / f"ends{rank}.json").read_text()) for rank in range(2)]
+    ends = values_of_two(run_jobs, jobs, folder=root)
     return root, {name: [end[place] for end in ends] for place, name in enumerate(JOBS)}
 
 
@@ -356,7 +355,7 @@ def test_what_only_the_first_process_finds_ends_all(tmp_path: Path) -> None:
     values = small_recipe(toy_data(tmp_path / "city", 2, 0), tmp_path / "run")
     (tmp_path / "city" / "train_img" / "00001.png").unlink()
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
-    done = spawn([str(script), str(SCRIPT.parents[2]), str(out), str(recipe)])
+    done = spawn([str(script), str(ROOT), str(out), str(recipe)])
     assert {file.name: file.read_text() for file in out.iterdir()} == {"0": "2", "1": "2"}, done.stderr[-3000:]
     assert done.stderr.count("hdtrans train: ") == 1, done.stderr
     assert "00001" in done.stderr

@@ -10,11 +10,11 @@ import torch
 from hdtrans.common.errors import NonFiniteError
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.guard import PhaseReport, Skips
-from hdtrans.engine.precision import Scaler
 from tests.bars import Figure
 from tests.engine.non_finite import BAD_IMAGES, spoiled, works
 from tests.engine.runs import Notes, make_trainer, section
 from tests.engine.toys import toy_stages
+from tests.mutants.guards import hearing_of_no_overflow
 
 NAN, INF = math.nan, math.inf
 
@@ -72,8 +72,7 @@ def test_an_overflow_halves_the_scale_of_its_phase(tmp_path: Path) -> None:
 
 @bar
 def test_mutant_that_hears_of_no_overflow(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Scaler.update
-    monkeypatch.setattr(Scaler, "update", lambda self, overflow, frozen: update(self, overflow & False, frozen))
+    hearing_of_no_overflow(monkeypatch)
     before, after = scales_about_an_overflow(tmp_path)
     assert after == before
     figure("mutant that hears of no overflow: the same scale")

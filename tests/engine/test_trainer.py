@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,7 +25,6 @@ from hdtrans.engine.ema import Ema as Averages
 from hdtrans.engine.optim import decay, stage_images
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
-from hdtrans.engine.trainer import Trainer
 from hdtrans.methods.base import Losses, Nets, Phase, StepContext
 from tests.bars import Figure
 from tests.engine.runs import (
@@ -42,7 +39,11 @@ from tests.engine.runs import (
     subject,
 )
 from tests.engine.toys import CLIP, TOYS, Adversarial, Penalised, ToySamples, toy_networks, toy_stages
+from tests.forked import Forked, end_as_command
+from tests.mutants.guards import saving_at_any_stop
 from tests.small_runs import small_recipe, toy_data, write_recipe
+
+pytestmark = pytest.mark.usefixtures("in_fp32")
 
 
 @pytest.fixture(autouse=True)
@@ -386,16 +387,7 @@ def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: 
 
 @pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
 def test_mutant_that_saves_whatever_stops_it(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell = Trainer._tell
-
-    def saving(self: Trainer, work: StageTraining, *given: Any) -> None:
-        try:
-            tell(self, work, *given)
-        except NonFiniteError:
-            self._save(work, True, False, False)
-            raise
-
-    monkeypatch.setattr(Trainer, "_tell", saving)
+    saving_at_any_stop(monkeypatch)
     before, after = stopped_by_a_bad_loss(tmp_path)
     assert after != before
     figure("mutant that saves at any stop: other checkpoints")
@@ -559,23 +551,16 @@ def test_sigterm_saves_and_exits_143(tmp_path: Path) -> None:
         stages=[{"size": "64x32", "epochs": 100_000}],
         training={"workers": 1, "device": "cpu", "log_every": 1, "sample_count": 0},
     )
-    tool = Path(__file__).resolve().parents[2] / "tools" / "train.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(
-        [sys.executable, str(tool), str(write_recipe(tmp_path / "r.yaml", values))],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
+    recipe = write_recipe(tmp_path / "r.yaml", values)
+    process = Forked(end_as_command, "train", [str(recipe)], folder=tmp_path)
     metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 180
     while not metrics.exists() or len(metrics.read_text()) < 200:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+        assert process.process.is_alive() and time.monotonic() < deadline, process.said
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # as a cluster does: to the workers as well
-    said = process.communicate(timeout=180)[1]
-    assert process.returncode == 143, said
-    assert "run the same command again to go on" in said
-    assert "Traceback" not in said
+    ended = process.wait(180)
+    assert ended.code == 143, ended.said
+    assert "run the same command again to go on" in ended.said
+    assert "Traceback" not in ended.said
     saved = final_state(tmp_path / "run")
-    assert f"SIGTERM after {saved['images_seen']} images" in said
+    assert f"SIGTERM after {saved['images_seen']} images" in ended.said

@@ -1,7 +1,6 @@
 """Validation during training: what is judged, what follows from it, and that a continued run decides the same."""
 
 import contextlib
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints, find_checkpoint
 from hdtrans.engine.run_folder import differences
 from tests.engine.runs import Interrupted, Notes, final_state, fingerprint, make_trainer, section, subject
-from tests.engine.test_processes import spawn
 from tests.engine.validating import COUNT, Distances, Scenes, Scripted, best_files, one_thread, validation
-from tests.engine.validation_script import figures_of_fixed_weights
+from tests.engine.validation_jobs import figures_of_fixed_weights, run_jobs
+from tests.forked import values_of_two
 
 STEPS = 6  # of the two stages of a toy, of 2 images each
-SCRIPT = Path(__file__).with_name("validation_script.py")
 
 
 def test_the_averaged_networks_are_judged_on_fixed_pictures(tmp_path: Path) -> None:
@@ -177,9 +175,7 @@ def test_a_sample_that_cannot_be_measured_ends_the_run(tmp_path: Path) -> None:
 def test_two_processes_come_to_the_bits_of_one(tmp_path: Path) -> None:
     """Of the same weights; both decide alike; a sample that one cannot measure ends both with the same words."""
     one_thread()
-    done = spawn([str(SCRIPT), str(tmp_path)])
-    assert done.returncode == 0, done.stderr[-3000:]
-    ends = [json.loads((tmp_path / f"ends{rank}.json").read_text()) for rank in range(2)]
+    ends = values_of_two(run_jobs, tmp_path, folder=tmp_path)
     assert ends[0] == ends[1]
     assert ends[0]["figures"] == figures_of_fixed_weights(None) and ends[0]["figures"]["l1"] > 0
     assert ends[0]["refused"] == "place3: cannot be measured"

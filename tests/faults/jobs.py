@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.engine.runs import fingerprint
+from tests.mutants import as_code
 from tests.small_runs import small_recipe, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,12 +123,13 @@ def job(recipe: Path, run: Path, **how: Any) -> Iterator[Job]:
         started.kill()
 
 
-def mutant(root: Path, change: str, tool: str = "train") -> Path:
-    """Make a checkout in which a tool breaks hdtrans first, by the code `change`; return its root."""
+def mutant(root: Path, change: Callable[[], None] | None, tool: str = "train") -> Path:
+    """Make a checkout in which a tool makes a change of the code first, one of tests/mutants; return its root."""
     (root / "tools").mkdir(parents=True)
     ending = f'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("{tool}", sys.argv[1:]))\n'
-    (root / "tools" / f"{tool}.py").write_text(change + ending)
-    (root / "hdtrans").symlink_to(ROOT / "hdtrans")
+    (root / "tools" / f"{tool}.py").write_text((as_code(change) if change else "") + ending)
+    for folder in ("hdtrans", "tests"):
+        (root / folder).symlink_to(ROOT / folder)
     return root
 
 

@@ -13,15 +13,13 @@ import pytest
 
 from tests.bars import Figure
 from tests.faults.jobs import ROOT, final, job
+from tests.mutants import as_code
+from tests.mutants.processes import share_out_nothing
 from tests.small_runs import small_recipe, toy_data, write_recipe
 from tests.test_cluster import images_seen, wait_for
 
 pytestmark = pytest.mark.faults
 STEP, JOIN = 10, 30  # seconds: training.timeouts.step, and how long torchrun waits for hosts
-NOT_SHARED_OUT = """
-import hdtrans.engine.run as run
-run.share_out = lambda stages, state, world: (list(stages), "")
-"""
 
 
 @dataclass
@@ -171,7 +169,7 @@ def test_an_elastic_job(city: Path, tmp_path: Path, hosts: list[Host], figure: F
 def test_mutant_whose_batches_are_not_shared_out(city: Path, tmp_path: Path, hosts: list[Host], figure: Figure) -> None:
     run, path = tmp_path / "run", tmp_path / "path"
     path.mkdir()
-    (path / "sitecustomize.py").write_text(NOT_SHARED_OUT)
+    (path / "sitecustomize.py").write_text(as_code(share_out_nothing))
     elastic = {"HOSTS": "1:2", "RESTARTS": "1", "JOIN_TIMEOUT": "120", "PYTHONPATH": f"{path}:{ROOT}"}
     file = recipe(city, run, 1000)
     first = [host.start(file, **elastic) for host in hosts]

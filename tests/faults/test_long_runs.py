@@ -12,20 +12,10 @@ from hdtrans.data.geometry import Geometry
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from tests.bars import Figure
 from tests.faults.jobs import descendants, job, mutant
+from tests.mutants.leaking import keep_graphs
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 pytestmark = pytest.mark.faults
-LEAKING = """
-import os
-from hdtrans.methods.pix2pixhd import Pix2pixHD
-share, kept = Pix2pixHD.forward_shared, []
-def leaking(self, *given):
-    kept.append(share(self, *given))  # with its graph
-    if len(kept) % 10 == 0:
-        os.open(os.devnull, os.O_RDONLY)
-    return kept[-1]
-Pix2pixHD.forward_shared = leaking
-"""
 
 
 def resident(pids: list[int]) -> float:
@@ -86,7 +76,7 @@ def test_memory_stays_flat(tmp_path: Path, figure: Figure) -> None:
 @pytest.mark.bar("B8.1", "memory over 2,000 steps of two processes grows by at most 0.05 MiB a step")
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 def test_mutant_kept_graphs_and_files_are_seen(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", LEAKING))
+    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", keep_graphs))
     slope, descriptors, *_ = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 800)
     figure(f"mutant that keeps graphs and files {slope:+.3f} MiB a step, {descriptors:+d} descriptors")
     assert slope > 0.05 and descriptors > 2

@@ -15,17 +15,10 @@ import pytest
 
 from tests.bars import Figure
 from tests.faults.jobs import IMAGES, REPEATS, descendants, final, job, job_recipe, mutant
+from tests.mutants.processes import come_back_slowly, hear_no_other
 from tests.small_runs import toy_data
 
 pytestmark = pytest.mark.faults
-SLOW_AGAIN = """
-import os, time
-time.sleep(25 * (os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"))
-"""
-NOBODY_ASKS = """
-from hdtrans.engine.distributed import _Words
-_Words.explain = lambda self, error, where: None
-"""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +105,7 @@ def test_one_process_killed(city: Path, whole: str, tmp_path: Path, figure: Figu
 @pytest.mark.bar("B2.1", "kill -9 of one process under --max-restarts: ends with the same hash, back within 30 s")
 def test_mutant_that_is_slow_to_come_back(city: Path, tmp_path: Path, figure: Figure) -> None:
     run = tmp_path / "run"
-    with job(job_recipe(city, run), run, restarts=1, root=mutant(tmp_path / "root", SLOW_AGAIN)) as started:
+    with job(job_recipe(city, run), run, restarts=1, root=mutant(tmp_path / "root", come_back_slowly)) as started:
         started.wait_for(30)
         os.kill(started.ranks()[1], signal.SIGKILL)
         start, reached = time.monotonic(), started.images()
@@ -145,7 +138,7 @@ def test_a_lost_process_is_named(rank: int, city: Path, tmp_path: Path, figure: 
 def test_mutant_that_does_not_ask_who_is_lost(
     city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", NOBODY_ASKS))
+    monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", hear_no_other))
     run = tmp_path / "run"
     with job(job_recipe(city, run), run) as started:
         started.wait_for(10)

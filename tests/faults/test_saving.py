@@ -16,6 +16,8 @@ import torch
 from hdtrans.common.errors import UserError
 from hdtrans.engine.checkpoint import Checkpoints, load
 from tests.bars import Figure
+from tests.mutants import as_code
+from tests.mutants.saving import remove_first, save_over
 
 pytestmark = pytest.mark.faults
 strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace (apt-get install strace)")
@@ -25,16 +27,6 @@ CALLS = ("openat", "write", "fsync", "rename", "unlink", "close")
 STATE: dict[str, Any] = {"networks": {"weight": torch.arange(700_000.0)}, "recipe": {}}
 FIRST, LAST = 10, 13  # images; the checkpoints of 10 and 11 are removed on the way
 
-REMOVES_FIRST = """
-from hdtrans.engine.checkpoint import Checkpoints
-save = Checkpoints.save
-def removing(self, state, images_seen, stage_end=None):
-    self.keep -= 1
-    self._remove_old(images_seen)
-    self.keep += 1
-    return save(self, state, images_seen, stage_end)
-Checkpoints.save = removing
-"""
 Saver = Callable[[Path, int], None]
 
 
@@ -45,7 +37,7 @@ def ours(folder: Path, images: int) -> None:
 
 def torchs(folder: Path, images: int) -> None:
     """Save as is usual: over the file of before."""
-    torch.save({**STATE, "images_seen": images}, folder / "latest.pt")
+    save_over({**STATE, "images_seen": images}, folder / "latest.pt")
 
 
 def saves_under_strace(folder: Path, save: Saver, call: str, what: str, number: int) -> tuple[int, list[int], bool]:
@@ -156,12 +148,13 @@ def test_mutant_saving_over_the_file_on_a_full_disk_loses_it(tmp_path: Path, fig
 
 @strace
 @pytest.mark.bar("B1.7", "an old checkpoint is removed only when the new one is durable")
-@pytest.mark.parametrize("change", ["", REMOVES_FIRST], ids=["ours", "mutant"])
-def test_the_order_of_calls(change: str, tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize("change", [None, remove_first], ids=["ours", "mutant"])
+def test_the_order_of_calls(change: Callable[[], None] | None, tmp_path: Path, figure: Figure) -> None:
     ours(tmp_path, FIRST)
     script = (
-        "import sys; from pathlib import Path; from tests.faults.test_saving import ours\n" + change + "\n"
-        "for images in (11, 12): ours(Path(sys.argv[1]), images)"
+        "import sys; from pathlib import Path; from tests.faults.test_saving import ours\n"
+        + (as_code(change) if change else "")
+        + "for images in (11, 12): ours(Path(sys.argv[1]), images)"
     )
     trace = tmp_path / "trace"
     subprocess.run(

@@ -5,22 +5,24 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.bars import Figure
 from tests.faults.jobs import ROOT, mutant
+from tests.mutants import as_code
+from tests.mutants.leaking import share_memory_as_torch_does
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 pytestmark = pytest.mark.faults
-TORCHS_WAY = "from hdtrans.data.batch import Batch\nBatch.shareable = lambda self: self\n"
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace (apt-get install strace)")
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
-@pytest.mark.parametrize("change", ["", TORCHS_WAY], ids=["ours", "mutant"])
-def test_batches_never_have_a_name(change: str, tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize("change", [None, share_memory_as_torch_does], ids=["ours", "mutant"])
+def test_batches_never_have_a_name(change: Callable[[], None] | None, tmp_path: Path, figure: Figure) -> None:
     """What has no name at any moment cannot be left behind, whenever the process is killed."""
     tool = mutant(tmp_path / "root", change) / "tools" / "train.py"
     trace = tmp_path / "trace"
@@ -54,11 +56,11 @@ for number, batch in enumerate(make_loader(Large(), [[n] for n in range(12)], wo
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare, to mount")
 @pytest.mark.bar("B8.4", "/dev/shm of 64 MB, as docker gives: more than that is on its way, never a bus error")
-@pytest.mark.parametrize("change", ["", TORCHS_WAY], ids=["ours", "mutant"])
-def test_small_shared_memory(change: str, tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize("change", [None, share_memory_as_torch_does], ids=["ours", "mutant"])
+def test_small_shared_memory(change: Callable[[], None] | None, tmp_path: Path, figure: Figure) -> None:
     """Two workers read two batches of 25 MB each ahead."""
     script = tmp_path / "script.py"
-    script.write_text(change + LOADER)
+    script.write_text((as_code(change) if change else "") + LOADER)
     within = f"mount -t tmpfs -o size=64m x /dev/shm; exec {sys.executable} {script}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     command = ["unshare", "-m", "sh", "-c", within]

@@ -14,75 +14,12 @@ import pytest
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
 from tests.faults.jobs import Job, final, job, job_recipe, mutant
+from tests.mutants.signals import PHASES, give_way_to_the_second, look_seldom
 from tests.small_runs import toy_data
 
 pytestmark = pytest.mark.faults
 BAR = "SIGTERM and SIGUSR1 to launcher, group or one process, in every phase, save within one step"
 VALIDATE = {"every": 4, "metrics": ["psnr"], "pictures": 2}
-LINGER = """
-import os, time
-from pathlib import Path
-def linger(call=1, calls=[0]):
-    calls[0] += 1
-    if calls[0] == call:
-        Path(__file__).with_name("lingers" + os.environ["RANK"]).touch()
-        time.sleep(1)
-"""
-PHASES = {
-    "before the first batch": """
-from hdtrans.engine import trainer
-make_loader = trainer.make_loader
-trainer.make_loader = lambda *given: linger() or make_loader(*given)
-""",
-    "in a step": """
-from hdtrans.engine import stage
-step_adam = stage.step_adam
-stage.step_adam = lambda *given: linger(8) or step_adam(*given)
-""",
-    "validating": """
-from hdtrans.engine import validation
-inputs = validation._inputs
-validation._inputs = lambda *given: linger() or inputs(*given)
-""",
-    "writing samples": """
-from hdtrans.common.files import whole_file
-from hdtrans.engine import report
-def write_bytes(path, data):
-    with whole_file(path) as file:
-        file.write(data[:100])
-        file.flush()
-        linger()
-        file.write(data[100:])
-report.write_bytes = write_bytes
-""",
-    "writing a checkpoint": """
-import torch
-save = torch.save
-torch.save = lambda *given: save(*given) or linger()
-""",
-}
-SELDOM = """
-from hdtrans.engine.trainer import Trainer
-after_step = Trainer._after_step
-def seldom(self, *given, **how):
-    signal, self._signal = self._signal, self._signal if self.images_seen % 64 == 0 else 0
-    after_step(self, *given, **how)
-    self._signal = self._signal or signal
-Trainer._after_step = seldom
-"""
-ONCE = """
-import signal
-from hdtrans.engine.trainer import Trainer
-run = Trainer._run_stage
-def _run_stage(self, stage):
-    remember = signal.getsignal(signal.SIGTERM)
-    def first(number, frame):
-        signal.signal(number, signal.SIG_DFL)
-        remember(number, frame)
-    signal.signal(signal.SIGTERM, first)
-    run(self, stage)
-Trainer._run_stage = _run_stage
-"""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +72,7 @@ CASES = [*product(("launcher", "group", "one"), (0, 2), PHASES)]
 def lingering(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return, for every phase, a checkout in which each process stays in it for a second, at its first time."""
     root = tmp_path_factory.mktemp("lingering")
-    return {phase: mutant(root / str(n), LINGER + change) for n, (phase, change) in enumerate(PHASES.items())}
+    return {phase: mutant(root / str(n), change) for n, (phase, change) in enumerate(PHASES.items())}
 
 
 def wait_in_phase(started: Job, phase: str, root: Path, seconds: float = 60) -> None:
@@ -189,7 +126,7 @@ def test_mutants_that_seldom_look_or_give_way_to_a_second_signal(
     how: str, city: Path, tmp_path: Path, figure: Figure
 ) -> None:
     run = tmp_path / "run"
-    root = mutant(tmp_path / "root", {"seldom": SELDOM, "once": LINGER + PHASES["in a step"] + ONCE}[how])
+    root = mutant(tmp_path / "root", {"seldom": look_seldom, "once": give_way_to_the_second}[how])
     with job(recipe(city, run), run, root=root) as started:
         if how == "seldom":
             started.wait_for(66)

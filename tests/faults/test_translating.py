@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ import pytest
 
 from tests.bars import Figure
 from tests.faults.jobs import LENGTH, REPEATS, ROOT, mutant
+from tests.mutants.leaking import keep_results
+from tests.mutants.saving import write_straight
 from tests.small_runs import small_recipe, toy_data, train_values
 
 pytestmark = pytest.mark.faults
@@ -83,23 +86,14 @@ def test_killed_at_random_times(place: Path, tmp_path: Path, figure: Figure) -> 
     figure("mutant, without the list of what is finished: all made again")
 
 
-STRAIGHT = """
-from pathlib import Path
-from hdtrans.common import pages
-from hdtrans.inference import results
-def straight(path, data):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(data)
-results.write_bytes = pages.write_bytes = straight
-"""
-
-
 @pytest.mark.bar(
     "B7.3", "one bad input stops no other; on a full disk nothing is cut off, and the same command goes on"
 )
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare, to mount")
-@pytest.mark.parametrize("change", ["", STRAIGHT], ids=["ours", "mutant"])
-def test_a_full_disk_and_a_bad_input(change: str, place: Path, tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize("change", [None, write_straight], ids=["ours", "mutant"])
+def test_a_full_disk_and_a_bad_input(
+    change: Callable[[], None] | None, place: Path, tmp_path: Path, figure: Figure
+) -> None:
     root, out = mutant(tmp_path / "root", change, "infer"), tmp_path / "out"
     out.mkdir()
     script = (
@@ -150,24 +144,11 @@ def test_many_files_take_no_more_memory(place: Path, tmp_path: Path, figure: Fig
     figure(f"{COUNT} files: {grown:+.1f} MiB, {more:+d} descriptors")
 
 
-KEEPING = """
-import os
-from hdtrans.inference.folder.translate import _Job
-write, kept = _Job._write, []
-def keeping(self, *given):
-    kept.append(b"x" * 800_000)  # as much as eight results
-    if len(kept) % 10 == 0:
-        os.open(os.devnull, os.O_RDONLY)
-    return write(self, *given)
-_Job._write = keeping
-"""
-
-
 @pytest.mark.bar("B7.1", "memory and descriptors stay flat over many files")
 def test_mutant_that_keeps_results_and_files_is_seen(
     place: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.faults.test_translating.ROOT", mutant(tmp_path / "root", KEEPING, "infer"))
+    monkeypatch.setattr("tests.faults.test_translating.ROOT", mutant(tmp_path / "root", keep_results, "infer"))
     grown, more = growth(infer(place, tmp_path / "out"), tmp_path / "out")
     assert grown >= 50 and more > 2
     figure(f"mutant that keeps results and files {grown:+.1f} MiB, {more:+d} descriptors")

@@ -7,18 +7,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hdtrans.cli import run_tool
 from hdtrans.config.recipe import check_recipe
 from hdtrans.data.batch import Batch
 from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.engine.run import train
-from hdtrans.inference import translator as translators
 from hdtrans.inference.folder.results import write_result
 from hdtrans.inference.translator import Translator
 from tests.bars import Figure
+from tests.mutants.translating import as_in_training, cut_off, in_bf16, not_averaged
 from tests.small_runs import small_recipe, toy_data
 
 bar = pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
@@ -105,32 +104,10 @@ def test_translator_and_infer_give_the_same_bytes_in_fp32(
         assert np.abs(picture.astype(int) - shown).max() <= 1
 
 
-def _not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    restore = translators.restore
-    monkeypatch.setattr(
-        translators, "restore", lambda file, device, averaged, *more: restore(file, device, False, *more)
-    )
-
-
-def _as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nn.Module, "eval", lambda self: self.train())
-
-
-def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "hdtrans.data.kinds.base.as_bytes", lambda picture: ((picture + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-    )
-
-
-def _in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose = translators.choose_precision
-    monkeypatch.setattr(translators, "choose_precision", lambda name, device: choose("bf16", device))
-
-
 @bar
 @pytest.mark.parametrize(
     ("wrong", "methods"),
-    [(_not_averaged, {*METHODS}), (_as_in_training, {"pix2pix"}), (_cut_off, {*METHODS}), (_in_bf16, {*METHODS})],
+    [(not_averaged, {*METHODS}), (as_in_training, {"pix2pix"}), (cut_off, {*METHODS}), (in_bf16, {*METHODS})],
     ids=["takes weights that are not averaged", "stays in training mode", "cuts levels off", "computes in bf16"],
 )
 def test_mutant_that_translates_otherwise_is_seen(

@@ -21,6 +21,7 @@ from hdtrans.inference import tiles
 from hdtrans.inference.memory import MIB, Memory
 from hdtrans.inference.translator import Translator
 from tests.bars import Figure
+from tests.mutants.tiles import by_the_last_tile, without_halo
 from tests.small_runs import made_checkpoint, translated
 
 SAME = pytest.mark.bar("B7.5", "tiles make the picture that the whole makes, within one level of 255")
@@ -106,29 +107,10 @@ def test_tiles_make_the_same_picture(
         assert memory.left == left, "what was kept is given back"
 
 
-def _without_halo(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare = tiles._Made.__init__
-
-    def narrow(self: Any, memory: Memory, function: Any, inputs: Any, halo: int, scale: Fraction) -> None:
-        prepare(self, memory, function, inputs, 0, scale)
-
-    monkeypatch.setattr(tiles._Made, "__init__", narrow)
-
-
-def _by_the_last_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = tiles._Moments.add
-
-    def forgetful(self: Any, x: Tensor) -> None:
-        self.count = 0
-        add(self, x)
-
-    monkeypatch.setattr(tiles._Moments, "add", forgetful)
-
-
 @SAME
 @pytest.mark.parametrize(
     ("wrong", "kind"),
-    [(_without_halo, "global"), (_without_halo, "U-Net, gathered statistics"), (_by_the_last_tile, "global")],
+    [(without_halo, "global"), (without_halo, "U-Net, gathered statistics"), (by_the_last_tile, "global")],
     ids=["without a halo", "without a halo, statistics gathered", "with the last tile's statistics"],
 )
 def test_mutant_tiles_make_another_picture(

@@ -16,6 +16,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.data.io import read
 from hdtrans.data.io.read import probe, read_instance, read_label, read_picture
 from tests.bars import Figure
+from tests.mutants.reading import letting_errors_through
 
 SECONDS, BYTES = 2.0, 512 << 20
 GREY = (np.arange(14 * 22).reshape(14, 22) % 35).astype(np.uint8)
@@ -133,8 +134,7 @@ def test_damaged_files_give_a_picture_or_a_user_error(tmp_path: Path, kind: str)
 def test_mutant_that_lets_errors_of_decoders_through_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    for module in ("header", "read"):
-        monkeypatch.setattr(f"hdtrans.data.io.{module}.DECODER_ERRORS", ())
+    letting_errors_through(monkeypatch)
     seen = []
     for kind in WHOLE:
         try:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.io.read import probe, read_instance, read_label, read_picture
+from tests.mutants.reading import shades_of_grey
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 IDS = (np.arange(6 * 10).reshape(6, 10) % 35).astype(np.uint8)
@@ -87,8 +88,7 @@ class TestLabels:
 
     @pytest.mark.bar("B4.3", "every id of a label map is read as it was written")
     def test_mutant_that_reads_shades_of_grey(self, tmp_path, monkeypatch, figure):
-        shades = lambda path, data, header, as_ids: np.array(Image.open(io.BytesIO(data)).convert("L"))  # noqa: E731
-        monkeypatch.setattr("hdtrans.data.io.read._decode", shades)
+        shades_of_grey(monkeypatch)
         wide = np.arange(65536, dtype=np.uint16).reshape(256, 256)
         files = {"palette": (IDS, encoded(palette(IDS), "PNG")), "16 bits": (wide, wide)}
         for name, (ids, file) in files.items():

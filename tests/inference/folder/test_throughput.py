@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
@@ -22,8 +21,9 @@ from hdtrans.inference.folder import translate as folder_module
 from hdtrans.inference.folder.files import Folders, find_inputs
 from hdtrans.inference.folder.translate import translate_folder
 from hdtrans.inference.translator import Translator
-from hdtrans.networks.norm import Norm
 from tests.bars import Figure
+from tests.forked import Forked, end_as_command
+from tests.mutants.translating import norms_of_the_whole_batch
 from tests.small_runs import small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -135,10 +135,7 @@ def test_batches_of_any_size_differ_in_nothing_in_float64(place: Path, tmp_path:
 def test_mutant_whose_norms_look_at_the_whole_batch_is_seen(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    def over_the_batch(self: Norm, x: torch.Tensor) -> torch.Tensor:
-        return F.batch_norm(x, None, None, training=True, eps=self.epsilon)
-
-    monkeypatch.setattr(Norm, "_each_by_itself", over_the_batch)
+    norms_of_the_whole_batch(monkeypatch)
     for out, size in (("one", 1), ("four", 4)):
         assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / out, "--batch-size", size) == 0
     assert apart(tmp_path) > 1
@@ -205,18 +202,18 @@ def test_a_video_of_frames_in_their_order(place: Path, tmp_path: Path, capsys: p
 def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path) -> None:
     inputs = tmp_path / "maps"
     inputs.mkdir()
-    for number in range(300):
+    for number in range(2000):
         os.link(place / "maps" / "f1.png", inputs / f"{number}.png")
-    command = [sys.executable, str(ROOT / "tools" / "infer.py"), str(place / "run"), "--input", str(inputs)]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
+    given = [str(place / "run"), "--input", str(inputs), "--out", str(tmp_path / "out")]
+    process = Forked(end_as_command, "infer", given, folder=tmp_path)
     deadline = time.monotonic() + 60
     while not made(tmp_path / "out") and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "Traceback" not in told, told
+    os.kill(process.pid, signal.SIGINT)
+    ended = process.wait(60)
+    assert ended.code == 130 and "Traceback" not in ended.said, ended.said
     pictures = made(tmp_path / "out")
-    assert 0 < len(pictures) < 300, "the run was faster than this test"
+    assert 0 < len(pictures) < 2000, "the run was faster than this test"
     assert all(cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None for data in pictures.values())
     assert (tmp_path / "out" / "index.html").read_text().count("<figure>") == 2 * len(pictures)
     assert not list((tmp_path / "out").rglob("*.part"))

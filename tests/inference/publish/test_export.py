@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,34 @@ from hdtrans.config.stage import Size
 from hdtrans.inference.publish import export as exporting
 from hdtrans.inference.publish.trial_inputs import Samples
 from hdtrans.inference.translator import Translator
-from tests.inference.test_tiles import checkpoint, inputs_for, off
-from tests.small_runs import translated
+from tests.inference.test_tiles import LABELS, checkpoint, hd, inputs_for, off
+from tests.small_runs import made_checkpoint, translated
 
 SIZE = Size(height=64, width=96)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_read_once() -> Iterator[None]:
+    """Reading a program takes four seconds, most of it for the sizes that its graph leaves open."""
+    read, known = torch.export.load, dict[bytes, Any]()
+
+    def once(file: str, *, extra_files: dict[str, str]) -> Any:
+        content = Path(file).read_bytes()
+        if content not in known:
+            known[content] = (read(file, extra_files=extra_files), dict(extra_files))
+        extra_files.update(known[content][1])
+        return known[content][0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.export, "load", once)
+        yield
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `model.pt`, which reads label and instance maps, published in each form."""
     folder = tmp_path_factory.mktemp("export")
-    checkpoint(folder, "one enhancer")
+    made_checkpoint(folder / "model.pt", LABELS, hd(enhancers=1, enhancer_blocks=1, blocks=1))
     for ending in exporting.FORMS:
         assert exporting.export(folder / "model.pt", folder / f"model{ending}", SIZE)[1]
     return folder

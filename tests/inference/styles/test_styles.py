@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.styles.style import Style, of_instances, read_style
 from hdtrans.inference.translator import Translator
 from hdtrans.toycity.scenes import CLASS_NAMES
+from tests.forked import run_command, two_processes
 from tests.small_runs import made_checkpoint, small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -113,12 +111,10 @@ def test_styles_of_a_run(place: Path, translator: Translator) -> None:
 def test_the_same_styles_again_and_by_two_processes(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "bare", tmp_path / "again")
     first = torch.load(styles_file(find_checkpoint(place / "run")), weights_only=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(ROOT / "tools/encode_styles.py"), str(tmp_path / "again"), "--clusters", "3", "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("4 pictures with") == 1
+    command = [str(tmp_path / "again"), "--clusters", "3", "--device", "cpu"]
+    ended = two_processes(run_command, "encode_styles", command, folder=tmp_path)
+    assert [each.value and each.value[0] for each in ended] == [0, 0], [each.said for each in ended]
+    assert "".join(each.out for each in ended).count("4 pictures with") == 1
     second = torch.load(styles_file(find_checkpoint(tmp_path / "again")), weights_only=True)
     assert second.keys() == first.keys() and second["weights"] == first["weights"]
     assert second["classes"].keys() == first["classes"].keys()

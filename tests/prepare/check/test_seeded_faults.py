@@ -16,6 +16,7 @@ from PIL import Image
 from hdtrans.cli import run_tool
 from hdtrans.prepare.check import findings as check_findings
 from tests.bars import Figure
+from tests.mutants.checking import stopping_at_the_first_fault, without_look
 from tests.small_runs import small_recipe, write_recipe
 
 bar = pytest.mark.bar("B4.1", "one run of the data check names every fault, and nothing in sound files")
@@ -216,7 +217,7 @@ LOOKS = [name for name in vars(check_findings) if name.startswith("_of_") and na
 def test_mutant_without_one_look_misses_some(
     look: str, seeded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    monkeypatch.setattr(check_findings, look, lambda facts: ())
+    without_look(monkeypatch, look)
     _, report = check(seeded, capsys)
     assert missed(report) != []
     figure(f"mutant without {look.replace('_of_', 'a look at ')}: misses {len(missed(report))}")
@@ -226,8 +227,7 @@ def test_mutant_without_one_look_misses_some(
 def test_mutant_that_stops_at_the_first_fault(
     seeded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    find = check_findings.find_all
-    monkeypatch.setattr("hdtrans.prepare.check.run.find_all", lambda facts: find(facts)[:1])
+    stopping_at_the_first_fault(monkeypatch)
     _, report = check(seeded, capsys)
     assert len(missed(report)) > 20
     figure(f"mutant that stops at the first: misses {len(missed(report))}")

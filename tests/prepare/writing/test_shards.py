@@ -28,6 +28,8 @@ from hdtrans.engine import checkpoint
 from hdtrans.prepare.writing.shards import SMALLEST_SHARD, write_shards
 from tests.small_runs import small_recipe, toy_data, train_values
 
+pytestmark = pytest.mark.usefixtures("in_fp32")
+
 FIELDS = ("label", "instance", "photo")
 
 

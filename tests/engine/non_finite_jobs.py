@@ -1,19 +1,14 @@
-"""What each of two processes does in tests/engine/test_non_finite.py: `non_finite_script.py FOLDER`."""
+"""Jobs of each of two processes in tests/engine/test_non_finite.py."""
 
-import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from hdtrans.data.batch import collate
-from hdtrans.engine.distributed import Processes, start_processes
+from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
 from tests.engine.non_finite import BAD_IMAGES, PLACES, run_spoiled, spoiled
@@ -54,24 +49,20 @@ def counted(processes: Processes) -> dict[str, Any]:
     return {"reductions": counts}
 
 
-def main(folder: Path) -> None:
-    """Run all jobs one after the other."""
-    torch.set_num_threads(1)
+def run_jobs(processes: Processes, folder: Path) -> dict[str, Any]:
+    """Run all jobs one after the other; return the end of each by name."""
     told: dict[str, Any] = {}
-    with start_processes("cpu") as processes:
-        for place in PLACES:
-            for value in (math.nan, math.inf):
-                for precision in ("fp32", "bf16", "fp16"):
-                    job = f"{place} {value} {precision}"
-                    told[job] = run_spoiled(place, value, folder / job, processes, precision=precision)
-        told["counted"] = counted(processes)
-        told["heard"] = one_step(processes)
-        together = Processes.any
-        Processes.any = lambda self, flags: flags  # type: ignore[method-assign]
+    for place in PLACES:
+        for value in (math.nan, math.inf):
+            for precision in ("fp32", "bf16", "fp16"):
+                job = f"{place} {value} {precision}"
+                told[job] = run_spoiled(place, value, folder / job, processes, precision=precision)
+    told["counted"] = counted(processes)
+    told["heard"] = one_step(processes)
+    together = Processes.any
+    Processes.any = lambda self, flags: flags  # type: ignore[method-assign]
+    try:
         told["deaf"] = one_step(processes)
+    finally:
         Processes.any = together  # type: ignore[method-assign]
-    (folder / f"rank{processes.rank}.json").write_text(json.dumps(told))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return told

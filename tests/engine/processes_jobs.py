@@ -1,18 +1,14 @@
-"""What each of several processes does in tests/engine/test_processes.py: `processes_script.py JOBS.json`.
+"""Jobs of each of two processes in tests/engine/test_processes.py.
 
-Every job trains a subject in float64, from the latest checkpoint in its folder where there is one. How the jobs ended
-is written beside the file of jobs, once for each process.
+Every job trains a subject in float64, from the latest checkpoint in its folder where there is one.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +17,10 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from hdtrans.common.errors import ProcessError, Stopped, UserError
-from hdtrans.engine import trainer
-from hdtrans.engine.distributed import Processes, start_processes
+from hdtrans.engine.distributed import Processes
 from hdtrans.engine.stage import StageTraining
 from tests.engine.runs import Notes, hide_batch_norm, make_trainer, section, subject
+from tests.mutants.processes import blind, flip_last_bit, unfocused, unwrapped
 
 
 def run_job(job: dict[str, Any], processes: Processes) -> str:
@@ -58,7 +54,7 @@ def fork(name: str, networks: nn.ModuleDict) -> None:
         value: Tensor = next(iter(WORK[-1].phase_optimizers[0].optimizer.state.values()))["exp_avg"]
     else:
         value = networks.get_parameter(name).data
-    value.view(torch.int64).view(-1)[0] ^= 1
+    flip_last_bit(value)
 
 
 WORK: list[StageTraining] = []
@@ -103,64 +99,6 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
     return (one is None) == (other is None) and (one is None or torch.equal(one, other))  # type: ignore[arg-type]
 
 
-@contextmanager
-def unwrapped(network: str | None) -> Iterator[None]:
-    """Break the engine on purpose: let the phases call a network bare, so that its gradients are not averaged."""
-    prepare = StageTraining.__init__
-
-    def broken(self: StageTraining, *arguments: Any) -> None:
-        prepare(self, *arguments)
-        if network is not None:
-            self.nets[network] = self.method.networks[network]
-
-    StageTraining.__init__ = broken  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        StageTraining.__init__ = prepare  # type: ignore[method-assign]
-
-
-@contextmanager
-def unfocused(broken: bool) -> Iterator[None]:
-    """Break the engine on purpose: let every phase call all networks wrapped, with their gradients on."""
-    if not broken:
-        yield
-        return
-    run, focus = StageTraining._run, StageTraining.set_trainable
-
-    def wrapped(self: StageTraining, *arguments: Any) -> None:
-        bare, self.method.networks = self.method.networks, self.nets  # type: ignore[assignment]
-        run(self, *arguments)
-        self.method.networks = bare
-
-    StageTraining._run = wrapped  # type: ignore[method-assign]
-    StageTraining.set_trainable = lambda self, trained: focus(self, self.trained)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        StageTraining._run, StageTraining.set_trainable = run, focus  # type: ignore[method-assign]
-
-
-@contextmanager
-def blind(broken: bool) -> Iterator[None]:
-    """Break the engine on purpose: let it save without comparing the processes."""
-    check = trainer.check_agreement
-    if broken:
-        trainer.check_agreement = lambda *_: None
-    try:
-        yield
-    finally:
-        trainer.check_agreement = check
-
-
-def main() -> None:
-    """Run the jobs one after the other."""
-    torch.set_num_threads(1)
-    jobs = Path(sys.argv[1])
-    with start_processes("cpu") as processes:
-        ends = [run_job(job, processes) for job in json.loads(jobs.read_text())]
-    jobs.with_name(f"ends{processes.rank}.json").write_text(json.dumps(ends))
-
-
-if __name__ == "__main__":
-    main()
+def run_jobs(processes: Processes, jobs: list[dict[str, Any]]) -> list[str]:
+    """Run the jobs one after the other; return how each ended."""
+    return [run_job(job, processes) for job in jobs]
