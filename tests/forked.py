@@ -8,6 +8,7 @@ import atexit
 import io
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -175,6 +176,7 @@ def _enter(
     import torch
 
     multiprocessing.set_start_method(None, force=True)  # of its own children: the default
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests started in the background ignore it
     os.setsid()
     os.environ.update(environment)
     for number, file in enumerate(files, start=1):

@@ -28,6 +28,7 @@ def pages(how: str) -> int:
     return int(count)
 
 
+@pytest.mark.unhurried
 def test_tensors_take_the_pages_of_those_before_them() -> None:
     assert pages("keep") < 100
     assert pages("give back") > 1000

@@ -179,6 +179,7 @@ def test_the_time_of_many_keys_is_linear(figure: Figure) -> None:
     figure(f"16 times the keys take {found:.0f} times as long")
 
 
+@pytest.mark.unhurried
 @pytest.mark.bar("B5.4", "YAML: bombs, tags and large files are refused within their time")
 @pytest.mark.parametrize(
     ("guard", "instead", "text"),

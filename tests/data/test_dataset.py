@@ -272,6 +272,7 @@ class TestLoader:
         batches.close()
         assert not set(multiprocessing.active_children()) - before
 
+    @pytest.mark.unhurried
     def test_a_forgotten_loader_does_not_keep_python_from_ending(self, data):
         """When the interpreter ends, hence in a program of its own."""
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -173,6 +173,7 @@ class TestErrors:
             find_samples(pairs(tmp_path), "train", ["label"])
 
 
+@pytest.mark.unhurried
 def test_many_files_are_quick(tmp_path):
     files = [f"city{number % 7}_{number:06d}" for number in range(20_000)]
     for folder, ending in (("train_label", "_gtFine_labelIds.png"), ("train_img", "_leftImg8bit.png")):

@@ -81,6 +81,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert fingerprint(run_to_the_end(name, training, tmp_path)) == uninterrupted(name)[1]
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize(("name", "workers"), [("penalised", 2), ("pix2pixhd", 2)])
 @pytest.mark.parametrize("at_boundary", [False, True])
 def test_workers_change_nothing(

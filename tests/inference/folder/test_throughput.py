@@ -162,7 +162,7 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
     folders = Folders(place / "maps", {}, None, tmp_path / "out")
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
-    assert set(outcome.failed.values()) == {"there is too little memory for 24x16"}
+    assert {str(error) for error in outcome.failed.values()} == {"there is too little memory for 24x16"}
 
 
 def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_video_of_frames_in_their_order(place: Path, tmp_path: Path, capsys: p
 def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path) -> None:
     inputs = tmp_path / "maps"
     inputs.mkdir()
-    for number in range(2000):
+    for number in range(1000):
         os.link(place / "maps" / "f1.png", inputs / f"{number}.png")
     given = [str(place / "run"), "--input", str(inputs), "--out", str(tmp_path / "out")]
     process = Forked(end_as_command, "infer", given, folder=tmp_path)
@@ -213,7 +213,7 @@ def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path)
     ended = process.wait(60)
     assert ended.code == 130 and "Traceback" not in ended.said, ended.said
     pictures = made(tmp_path / "out")
-    assert 0 < len(pictures) < 2000, "the run was faster than this test"
+    assert 0 < len(pictures) < 1000, "the run was faster than this test"
     assert all(cv2.imdecode(np.frombuffer(data, np.uint8), 1) is not None for data in pictures.values())
     assert (tmp_path / "out" / "index.html").read_text().count("<figure>") == 2 * len(pictures)
     assert not list((tmp_path / "out").rglob("*.part"))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
 
+@pytest.mark.unhurried
 @needs_triton
 @pytest.mark.parametrize(
     ("place", "which"),
@@ -85,6 +86,7 @@ def test_kernels_compile_for_hopper(kernel: str, tmp_path: Path, monkeypatch: py
     assert "atom" not in made.asm["ptx"]
 
 
+@pytest.mark.unhurried
 def test_without_a_gpu_triton_is_not_even_imported() -> None:
     script = (
         "import sys, torch\n"
