@@ -119,5 +119,5 @@ def _checkpoint(recipe: Recipe, folder: Path) -> Path:
 
 
 def _batch(scene: Scene, count: int) -> Batch:
-    fields: dict[str, Any] = {name: torch.from_numpy(np.array(array)) for name, array in scene.items()}
+    fields = {name: torch.from_numpy(np.array(array)) for name, array in scene.items()}
     return collate([Sample("scene", 0, fields)] * count)

@@ -10,7 +10,7 @@ SPELLING = flags({"route": "--direction"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and score; return 1 if some pictures could not be scored, else 0."""
+    """Parse the command line and score; return 1 if a picture could not be scored, else 0."""
     from hdtrans.api import evaluate_given
     from hdtrans.evaluation.options import add_options
     from hdtrans.evaluation.report.scores import report_text

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
 
 
@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     table = ClassTable.read(given.data / "dataset.json") if (given.data / "dataset.json").is_file() else None
     if given.labels is None and table is None:
-        raise UserError(f"{given.data}: no dataset.json; give the number of classes with --labels")
+        raise UserError("no dataset.json", path=given.data, advice=[Advice("labels", "NUMBER")])
     labels = given.labels or (len(table) if table else 0)
     ignore = given.ignore if given.ignore is not None else table.ignore if table else 255
     data = LabelMaps(root=given.data, labels=labels, ignore=ignore, train=given.train, validation=given.held_back)
-    size = read_size(given.size, "--size")
+    size = read_size(given.size, "size")
     training = SegmenterTraining(
         data, given.out, size, given.steps, seed=given.seed, device=given.device, workers=given.workers
     )

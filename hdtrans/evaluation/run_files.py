@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.inputs import Inputs, lead
+from hdtrans.config.metrics import METRICS
 from hdtrans.config.validation import metrics_for
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
 from hdtrans.data.holdout import hold_back
@@ -61,7 +62,7 @@ def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str, i
     if split == "validation" and data.validation is not None:
         fields = {*needed, wanted}
         return hold_back(data, find_samples(data, data.train, fields, index=index), fields, index)[1]
-    if "segmentation" in metrics_for(data):  # a metric that needs no true picture
+    if _scored_without_truth(data):
         return find_samples(data, split, needed, [wanted], index)
     return find_samples(data, split, {*needed, wanted}, index=index)
 
@@ -82,6 +83,11 @@ def _sides(data: DataKind, samples: list[SampleFiles], given: str, wanted: str) 
     inputs = [Path(one[role]) for one in paths]
     if true_role in paths[0]:
         return inputs, [Path(one[true_role]) for one in paths]
-    if "segmentation" in metrics_for(data):
+    if _scored_without_truth(data):
         return inputs, None
     raise UserError(f"data.root {data.root}: has no {true_role} files to score against")
+
+
+def _scored_without_truth(data: DataKind) -> bool:
+    """Return True if a metric that fits the data needs no true pictures."""
+    return any(not METRICS[name].needs_truth for name in metrics_for(data))

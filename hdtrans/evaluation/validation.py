@@ -21,6 +21,15 @@ from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
 
+_KEYS = {
+    "segmenter": "validate.segmenter",
+    "weights": "validate.weights",
+    "protocol": "validate.protocol",
+    "download": None,
+    "trust": None,
+}
+"""Keys of a recipe by the arguments in messages of metrics; None for arguments without a key."""
+
 
 class PictureJudge:
     """Measure pictures as they come out of the networks.
@@ -44,7 +53,7 @@ class PictureJudge:
         try:
             return [metric.measure([item])[0] for metric in self.metrics]
         except UserError as error:
-            raise UserError(f"validate: {error}") from None
+            raise error.renamed(_KEYS, "validate") from None
 
     def figures(self, measured: Sequence[list[Any]]) -> dict[str, float]:
         """Return the figures of all pictures; figures without a value are left out."""
@@ -73,11 +82,11 @@ def make_judge(given: Validate, data: DataKind, classes: ClassTable | None, devi
         settings = Settings(device, WeightFiles(given.weights), classes, segmenter, given.protocol, lpips=given.lpips)
         return PictureJudge(data, build_metrics(names, settings))
     except UserError as error:
-        raise UserError(f"validate: {error}") from None
+        raise error.renamed(_KEYS, "validate") from None
 
 
 def _item(data: DataKind, batch: Batch, picture: Tensor) -> Item:
-    """Return what a metric looks at, as if all were read from files."""
+    """Return an item as if its arrays were read from files."""
     given = {
         name: x[0].cpu().numpy() if x.ndim < 4 else x[0].cpu().numpy().transpose(1, 2, 0)
         for name, x in batch.fields.items()

@@ -114,9 +114,9 @@ def test_unpaired_pictures_are_judged_as_sets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"segmenter": "nowhere.pt"}, "validate: segmenter nowhere.pt: no such file"),
-        ({"metrics": ["fid"]}, "and list the file in weights, or save it as"),
-        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate: weights nowhere: no such file or folder"),
+        ({"segmenter": "nowhere.pt"}, "validate.segmenter=nowhere.pt: there is no such file"),
+        ({"metrics": ["fid"]}, "or give validate.weights=FILE"),
+        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate.weights=nowhere: there is no such file or folder"),
     ],
 )
 def test_missing_files_are_reported_before_the_first_step(
@@ -130,7 +130,7 @@ def test_missing_files_are_reported_before_the_first_step(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert _train(tmp_path, small_recipe(segmenter[0], tmp_path / "run"), **section) == 2
     error = capsys.readouterr().err
-    assert message in error and "--" not in error
+    assert message in error and "--" not in error and "give download" not in error
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 

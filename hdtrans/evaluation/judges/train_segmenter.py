@@ -137,7 +137,9 @@ def _fit(network: SegmentationNetwork, batches: Any, given: SegmenterTraining, p
         loss = F.cross_entropy(scores.float(), target.to(device), ignore_index=_NO_CLASS)
         if not torch.isfinite(loss):
             where = ", ".join(batch.names[:3])
-            raise UserError(f"the loss is not finite at step {step} (photos {where}); give a smaller learning_rate")
+            raise UserError(
+                f"the loss is not finite at step {step} (photos {where})", advice=["give a smaller learning_rate"]
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from hdtrans.common.errors import UserError, reading_failure, shown
+from hdtrans.common.errors import Advice, MissingFile, UnreadableFile, UserError, reading_failure, shown
 from hdtrans.engine.checkpoint import digest
 
 
@@ -92,7 +92,7 @@ class WeightFiles:
     def __init__(self, given: Sequence[Path] = (), download: bool = False) -> None:
         for path in given:
             if not path.exists():
-                raise UserError(f"weights {shown(path)}: no such file or folder")
+                raise MissingFile(path, "file or folder", argument="weights")
         files = [file for path in given for file in (sorted(path.glob("*.pth")) if path.is_dir() else [path])]
         self._given = {file: digest(file) for file in files}
         self._download = download
@@ -116,13 +116,17 @@ class WeightFiles:
             _fetch(wanted, file)
         if not file.is_file():
             raise MissingWeights(
-                f"weights of {wanted.what} are missing{self._others(wanted)}; fetch {wanted.url} and list the file in "
-                f"weights, or save it as {file}"
+                f"weights of {wanted.what} are missing{self._others(wanted)}",
+                advice=[
+                    f"fetch {wanted.url} and save it as {shown(file)}",
+                    Advice("weights", "FILE"),
+                    Advice("download"),
+                ],
             )
         sha256 = digest(file)
         if not sha256.startswith(wanted.sha256):
             raise UserError(
-                f"{file}: SHA-256 {sha256[:16]}..., expected {wanted.sha256}... of {wanted.what}; remove the file"
+                f"SHA-256 {sha256[:16]}..., expected {wanted.sha256}... of {wanted.what}; remove the file", path=file
             )
         return Weights(file, sha256, _read(file))
 
@@ -144,7 +148,9 @@ def _fetch(wanted: Published, file: Path) -> None:
         torch.hub.download_url_to_file(wanted.url, str(file), hash_prefix=wanted.sha256, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
-            f"{wanted.url}: cannot be fetched ({error}); fetch it on another machine and list the file in weights"
+            f"{wanted.url} cannot be fetched: {error}",
+            argument="download",
+            advice=[Advice("weights", "FILE", "fetched on another machine")],
         ) from None
 
 
@@ -152,10 +158,9 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        reason = reading_failure(error)
-        raise UserError(f"{shown(file)}: cannot be read as weights ({reason})") from None
+        raise UnreadableFile(file, reading_failure(error), "weights") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{shown(file)}: not a state dict (tensors by name)")
+        raise UserError("not a state dict (tensors by name)", path=file)
     return state
 
 

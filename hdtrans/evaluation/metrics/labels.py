@@ -196,8 +196,8 @@ def known_classes(classes: ClassTable | None, metric: str) -> ClassTable:
     """Return a class table; raise UserError if there is none."""
     if classes is None:
         raise UserError(
-            f"{metric}: the number of classes is unknown; put the dataset.json of hdtrans prepare beside the folder of "
-            "label maps"
+            f"{metric}: the number of classes is unknown",
+            advice=["put the dataset.json of hdtrans prepare beside the folder of label maps"],
         )
     return classes
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.geometry import Plan
 from hdtrans.data.label_ids import check_label_ids
 from hdtrans.evaluation.judges.segmenters import Segmenter
@@ -83,7 +83,9 @@ class SegmentationMetric:
         if self._protocol.cityscapes and len(classes) != len(CITYSCAPES_19):
             if len(classes) not in (34, 35):
                 raise UserError(
-                    f"protocol {protocol}: the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19"
+                    f"the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19",
+                    argument="protocol",
+                    value=protocol,
                 )
             names, colours = zip(*((CITYSCAPES.names[i], CITYSCAPES.colours[i]) for i in CITYSCAPES_19), strict=True)
             self._classes = ClassTable(names, colours)
@@ -135,8 +137,9 @@ class SegmentationMetric:
             found = torch.from_numpy(_TRAIN_IDS)[found.clamp(0, 255)]
         elif count is not None and count != len(self._classes):
             raise UserError(
-                f"segmenter {self._segmenter.provenance['file']}: finds {count} classes, the label maps have "
-                f"{len(self._classes)}"
+                f"finds {count} classes, the label maps have {len(self._classes)}",
+                path=self._segmenter.provenance["file"],
+                argument="segmenter",
             )
         return found.numpy()
 
@@ -162,7 +165,8 @@ def make(names: Sequence[str], settings: Settings) -> list[Metric]:
     """Return the segmentation score; raise UserError without a segmenter or a class table."""
     if settings.segmenter is None:
         raise UserError(
-            "segmentation: needs a segmenter: a file of hdtrans train_segmenter, weights of torchvision, or ONNX"
+            "segmentation: needs a segmenter (a file of hdtrans train_segmenter, weights of torchvision, or ONNX)",
+            advice=[Advice("segmenter", "FILE")],
         )
     of_protocol = CITYSCAPES if PROTOCOLS[settings.protocol].cityscapes else None
     classes = known_classes(settings.classes or settings.segmenter.classes or of_protocol, names[0])

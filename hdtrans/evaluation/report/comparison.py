@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.metrics import BETTER
@@ -86,7 +86,7 @@ def _read(path: Path) -> Run:
     if not (path / "recipe.yaml").is_file():
         if (path / "evaluation.json").is_file():
             return _read(path / "evaluation.json")
-        raise UserError(f"{shown(path)}: neither a run folder (no recipe.yaml) nor a report of hdtrans evaluate")
+        raise UserError("neither a run folder (no recipe.yaml) nor a report of hdtrans evaluate", path=path)
     run = Run(path.resolve().name, _flat(read_yaml((path / "recipe.yaml").read_text("utf-8"), str(path))))
     run.records = _records(path / "metrics.jsonl")
     found = sorted((path / "evaluation").glob("*.json"), key=lambda file: (file.stat().st_mtime, file.name))

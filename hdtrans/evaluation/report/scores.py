@@ -12,7 +12,7 @@ import scipy
 import torch
 
 import hdtrans
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UnreadableFile, UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.config.metrics import BETTER
 from hdtrans.evaluation.metrics.base import Metric
@@ -76,9 +76,9 @@ def read_report(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{shown(file)}: cannot be read as an evaluation: {error}") from None
+        raise UnreadableFile(file, str(error), "a report of hdtrans evaluate") from None
     if not isinstance(values, dict) or values.get("hdtrans_evaluation") != FORMAT:
-        raise UserError(f"{shown(file)}: not a report of hdtrans evaluate")
+        raise UserError("not a report of hdtrans evaluate", path=file)
     return values
 
 

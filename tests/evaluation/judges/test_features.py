@@ -60,7 +60,10 @@ def test_only_published_bytes_are_weights(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     name = weights.PUBLISHED["inception"].name
     torch.save(features._inception().state_dict(), tmp_path / name)
-    with pytest.raises(UserError, match=r"no given file has SHA-256 .*; fetch https://.* and list the file in weights"):
+    with pytest.raises(
+        UserError,
+        match=r"no given file has SHA-256 .*; fetch https://.* and save it as .* give weights=FILE, or give download",
+    ):
         WeightFiles([tmp_path]).find("inception")
     weights.fetched_folder().mkdir(parents=True)
     (tmp_path / name).rename(weights.fetched_folder() / name)

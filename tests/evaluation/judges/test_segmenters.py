@@ -77,7 +77,7 @@ def test_mistakes_of_training(trained: tuple[Path, Path], tmp_path: Path, capsys
         run_tool("train_segmenter", [str(data), "--out", str(file)])
     assert "exists already" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(tmp_path), "--out", str(tmp_path / "x.pt")]) == 2
-    assert "no dataset.json; give the number of classes" in capsys.readouterr().err
+    assert "no dataset.json; give --labels NUMBER" in capsys.readouterr().err
     assert run_tool("train_segmenter", [str(data), "--size", "12", "--out", str(tmp_path / "x.pt")]) == 2
     assert "--size 12: write WIDTHxHEIGHT" in capsys.readouterr().err
     given = [str(data), "--labels", "2", "--out", str(tmp_path / "x.pt")]
@@ -105,7 +105,9 @@ def _save(folder: Path, kind: str) -> Path:
 def test_files_of_users(kind: str, tmp_path: Path) -> None:
     file = _save(tmp_path, kind)
     if kind != "ONNX":
-        with pytest.raises(UserError, match=f"a {kind} file can run code when it is loaded; export"):
+        with pytest.raises(
+            UserError, match=f"a {kind} file can run code when it is loaded; export the network as ONNX, or give trust"
+        ):
             load_segmenter(file, CPU, "unit")
     segmenter = load_segmenter(file, CPU, "unit", trust=True)
     assert segmenter.provenance["kind"] == kind and len(segmenter.provenance["sha256"]) == 64
