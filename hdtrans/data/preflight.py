@@ -53,7 +53,7 @@ def preflight(
     wanted = set(data.files_for(fields))
     if not data.paired:  # each file by itself, and once
         files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
-    problems = of_classes = class_problems(data)
+    problems = of_classes = [*class_problems(data), *point_problems(data, fields)]
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
         checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
@@ -112,6 +112,19 @@ def class_problems(data: Data) -> list[Problem]:
         return []
     words = f"is {data.classes}, but {shown(data.root / _CLASS_FILE)} has {len(table)} classes"
     return [("data.labels", f"{words}; set data.labels={len(table)}, or correct the file")]
+
+
+def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
+    """Return a line for each field of points that cannot be mirrored, where training mirrors."""
+    found: list[Problem] = []
+    for name in sorted(set(fields)):
+        if data.flip and data.fields[name].kind == "points" and data.mirrored_points(name) is None:
+            words = (
+                f"mirrors pictures, but {shown(data.root / _CLASS_FILE)} has no order of mirrored {name} "
+                '("points": {"mirror": [...]}); add it, or set data.flip=false'
+            )
+            found.append(("data.flip", words))
+    return found
 
 
 def _header_problems(

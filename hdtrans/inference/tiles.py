@@ -169,7 +169,7 @@ class _Made(Parts):
 
     def __init__(self, memory: Memory, function: Function, inputs: tuple[Any, ...], halo: int, scale: Fraction) -> None:
         given = [x for x in inputs if x is not None]
-        batch, height, width = next(x.shape for x in given if not isinstance(x, _Places))
+        batch, height, width = next((x for x in given if not isinstance(x, _Places)), given[0]).shape
         self.function, self.inputs, self.scale = function, inputs, scale
         self.halo = -(-halo // scale.denominator)  # in units: so many pixels go in, `scale.numerator` come out
         self.units = height // scale.denominator, width // scale.denominator

@@ -27,6 +27,8 @@ def _layout(dtype: torch.dtype) -> torch.memory_format:
 
 
 def _in_layout(x: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():  # `contiguous` would ask whether a slice of one image is contiguous already
+        return x.clone(memory_format=_layout(x.dtype))
     return x.contiguous(memory_format=_layout(x.dtype))
 
 

@@ -20,6 +20,7 @@ from hdtrans.config.recipe import Recipe
 from hdtrans.data.fields import as_array, as_bytes, as_words, kind_of
 from hdtrans.data.io.read import as_picture, read_picture
 from hdtrans.data.label_ids import check_label_ids
+from hdtrans.data.points import mirror_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,8 +149,9 @@ class DataKind(DataSection):
         return {name: array for name, array in arrays.items() if name in fields}
 
     def mirrored_points(self, field: str) -> tuple[int, ...] | None:
-        """Return the order of the points of a field after mirroring: see `Plan.points`."""
-        return None
+        """Return the order of the points of a field after mirroring, by default that of dataset.json; else None."""
+        spec = self.fields.get(field)
+        return mirror_order(self.root, spec.size or 0) if spec is not None and spec.kind == "points" else None
 
     def needed(self, fields: Collection[str]) -> frozenset[str]:
         """Return those of the fields that a user must give in translating; the others are made of these."""

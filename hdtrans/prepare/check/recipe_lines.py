@@ -76,7 +76,8 @@ def _data(facts: Facts, method: dict[str, Any]) -> dict[str, Any]:
 def _method(facts: Facts) -> dict[str, Any]:
     recipe = facts.recipe
     values: dict[str, Any] = _given(recipe.method) if recipe else dict(facts.data.usual_method)
-    if facts.data.results == "pictures" and facts.data.classes is not None:
+    has_condition = recipe is None or "condition" in type(recipe.method).model_fields
+    if facts.data.results == "pictures" and facts.data.classes is not None and has_condition:
         boundary = "instance" if _instances_help(facts.of(facts.data.train)) else "labels"
         values["condition"] = values.get("condition", {}) | {"boundary": boundary}
     return values
