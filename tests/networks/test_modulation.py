@@ -283,7 +283,7 @@ def test_statistics_that_nobody_gathered_are_read(monkeypatch: pytest.MonkeyPatc
         parts.kept(lambda x: x, 0, Fraction(1), False),
         parts.locally(double, (parts,), 0, Fraction(2)),
     ):
-        for a, b in zip(gathered, other, strict=True):
+        for a, b in zip(gathered, other.statistics(), strict=True):
             assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
 
