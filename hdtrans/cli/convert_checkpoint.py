@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.cli.flags import flags
+
+SPELLING = flags({"folder": "--to-original"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and convert; return 0."""

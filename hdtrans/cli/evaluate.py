@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.cli.flags import flags
+
+SPELLING = flags({"route": "--direction"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and score; return 1 if some pictures could not be scored, else 0."""

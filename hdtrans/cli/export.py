@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.cli.flags import flags
+
+SPELLING = flags({"given": "--input", "route": "--direction"})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and write the file; return 1 if it makes other pictures than the checkpoint, else 0."""

@@ -4,7 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from hdtrans.cli.flags import flags
 from hdtrans.inference.folder.options import add_options
+
+SPELLING = flags(
+    {"inputs": "--input", "extra": "--with", "ending": "--format", "route": "--direction", "compiled": "--compile"}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,5 +60,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"note: {note}", file=sys.stderr)
         report = translate_folder(translator, folders, given.batch_size, given.video, processes)
     if processes.first:
-        print(report.text())
+        print(report.text(SPELLING))
     return 1 if report.failed and processes.first else 0

@@ -7,6 +7,7 @@ names arguments; an interface passes its own `Spelling`, and reads `--max-memory
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -128,8 +129,7 @@ class UserError(ValueError):
         else:
             place = shown(self.path) if self.path is not None else ""
             place = ": ".join(part for part in (self._section, place) if part)
-        phrases = [one if isinstance(one, str) else one.text(spell) for one in self.advice]
-        advice = ", or ".join(phrase for phrase in phrases if phrase)
+        advice = _joined(one if isinstance(one, str) else one.text(spell) for one in self.advice)
         message = f"{place}: {self.finding}" if place else self.finding
         if advice and message.endswith(("?", ".")):
             return f"{message} {advice[0].upper()}{advice[1:]}"
@@ -349,6 +349,16 @@ def reading_failure(error: Exception) -> str:
 def as_text(value: object) -> str:
     """Return an argument's value for a message."""
     return shown(value) if isinstance(value, str | os.PathLike) else str(value)
+
+
+def _joined(phrases: Iterable[str]) -> str:
+    """Return ways out, joined by "or"; a verb that the one before has too is written once."""
+    given = [phrase for phrase in phrases if phrase]
+    short = given[:1]
+    for before, phrase in itertools.pairwise(given):
+        verb = next((verb for verb in ("give ", "leave out ") if before.startswith(verb)), "")
+        short.append(phrase.removeprefix(verb))
+    return ", or ".join(short)
 
 
 def _listed(words: Sequence[str], last: str = "") -> str:

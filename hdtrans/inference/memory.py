@@ -46,8 +46,9 @@ class Memory:
             if limit - taken < LEAST:
                 what = "the program, the model and a picture of this size" if result else "the program and the model"
                 raise UserError(
-                    f"--max-memory {limit / MIB:.0f}M: {what} take {taken / MIB:.0f}M; "
-                    f"give at least {(taken + 2 * LEAST) / MIB:.0f}M"
+                    f"{what} take {taken / MIB:.0f}M; give at least {(taken + 2 * LEAST) / MIB:.0f}M",
+                    argument="max_memory",
+                    value=f"{limit / MIB:.0f}M",
                 )
             if limit - taken < TIGHT:  # pieces of freed memory that nothing fits would be too many; else, time counts
                 keep_freed_memory(False)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UnknownName, UserError
 from hdtrans.config.inputs import Inputs
 from hdtrans.config.recipe import Recipe, check_recipe
 from hdtrans.config.registry import method_module
@@ -62,7 +62,8 @@ def restore(checkpoint: Path, device: torch.device, averaged: bool, route: str, 
     own = state.get("route", "")
     chosen = _direction(route or own, method)
     if own not in ("", chosen):
-        raise UserError(f"--direction {route}: {checkpoint} holds the direction {own} alone; leave it out")
+        finding = f"{checkpoint} holds the direction {own} alone; leave it out"
+        raise UserError(finding, argument="route", value=route)
     inputs = method.inputs(chosen)
     graph: Graph | None = state.get("graph")
     module = method.translator(networks, chosen) if graph is None else graph.module(inputs)
@@ -91,8 +92,8 @@ def _direction(route: str, method: Method) -> str:
     if route in method.directions or not route:
         return route or method.directions[0]
     if len(method.directions) == 1:
-        raise UserError(f"--direction {route}: this model translates in one direction alone; leave it out")
-    raise UserError(f"--direction {route}: there is no such direction; there are {', '.join(method.directions)}")
+        raise UserError("this model translates in one direction alone; leave it out", argument="route", value=route)
+    raise UnknownName("direction", route, method.directions, argument="route", value=route)
 
 
 def _networks(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:

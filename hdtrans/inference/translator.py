@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hdtrans.common.errors import PictureWarning, UserError
+from hdtrans.common.errors import Advice, PictureWarning, UserError
 from hdtrans.config.inputs import lead
 from hdtrans.data.fields import check_ids
 from hdtrans.data.kinds.base import data_of
@@ -92,11 +92,12 @@ class Translator:
         self.transfers = Transfers(self.device)
         self.max_memory = max_memory
         if model.is_graph and (compiled or max_memory is not None):
-            option = "--compile" if compiled else "--max-memory"
-            raise UserError(f"{option}: takes a checkpoint or .safetensors; {checkpoint} runs as it is, and whole")
+            finding = f"takes a checkpoint or .safetensors; {checkpoint} runs as it is, and whole"
+            raise UserError(finding, argument="compiled" if compiled else "max_memory")
         if max_memory is not None:
             if compiled:
-                raise UserError("--compile: takes pictures whole; leave out --max-memory, or --compile")
+                advice = [Advice("max_memory", None), Advice("compiled", None)]
+                raise UserError("takes pictures whole", argument="compiled", advice=advice)
             Memory(max_memory, self.device)  # refuses now if it is too little
         self.compiled = compiled
         if compiled:
@@ -317,7 +318,8 @@ class Translator:
             return self.module(**tensors)
         except TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"--compile: this model cannot be compiled here ({reason}); leave it out") from error
+            finding = f"this model cannot be compiled here ({reason}); leave it out"
+            raise UserError(finding, argument="compiled") from error
 
     def _in_tiles(self, inputs: Mapping[str, Map], seed: int, bits: int) -> Picture:
         height, width = inputs[self.lead.name].shape[:2]

@@ -53,6 +53,13 @@ def test_nearest_finds_a_slip_and_stays_silent_otherwise() -> None:
             "route=AtoB: takes one; leave out route, or give trust=True",
         ),
         (
+            UserError(
+                "is too much", advice=[Advice("a", None), Advice("b", None), Advice("c", 1), Advice("d", 2, "too")]
+            ),
+            {},
+            "is too much; leave out a, or b, or give c=1, or d=2 too",
+        ),
+        (
             MissingFile("a.pnt", there=["a.png"]),
             {"path": "a.pnt"},
             "a.pnt: there is no such file. Did you mean 'a.png'?",

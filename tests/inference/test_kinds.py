@@ -198,5 +198,5 @@ def test_how_results_end() -> None:
     assert [file_ending(channels, "png") for channels in range(6)] == wanted
     assert [file_ending(channels, "jpg") for channels in (1, 2, 3)] == ["jpg", "npy", "jpg"]
     for channels in (0, 4):
-        with pytest.raises(UserError, match="--format jpg"):
+        with pytest.raises(UserError, match="ending=jpg"):
             file_ending(channels, "jpg")

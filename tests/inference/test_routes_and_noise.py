@@ -88,12 +88,12 @@ def test_both_directions(place: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert infer(run, "--input", given, "--out", out) == 2
     assert "pictures of another model, direction" in capsys.readouterr().err
     assert infer(run, "--input", given, "--out", tmp_path / "c", "--direction", "BtoC") == 2
-    assert "there is no such direction; there are AtoB, BtoA" in capsys.readouterr().err
+    assert "there is no direction 'BtoC'; there are AtoB, BtoA" in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
 
 def test_a_model_of_one_direction_says_so(place: Path) -> None:
-    with pytest.raises(UserError, match="--direction AtoB: this model translates in one direction alone"):
+    with pytest.raises(UserError, match="route=AtoB: this model translates in one direction alone"):
         Translator.load(place / "run_pix2pix", route="AtoB")
 
 

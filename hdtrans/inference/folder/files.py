@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.common.errors import Advice, MissingFile, UnknownName, UnreadableFile, UserError, nearest, shown
 from hdtrans.config.inputs import Input, Style
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.index import slashed
@@ -24,7 +24,7 @@ REFERENCE = "reference"
 
 
 def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
-    """Return the folder, or the files in their order, that `--input` names.
+    """Return the folder, or the files in their order, that the argument `inputs` names.
 
     Args:
         given: one folder; or any number of files, patterns (`maps/*.png`, with `**` for sub-folders; in natural order),
@@ -39,11 +39,12 @@ def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Pat
     files = [Path(name) for entry in given for name in _expanded(entry, standard_input)]
     for file in files:
         if not file.exists():
-            raise UserError(f"--input {file}: there is no such file or folder")
+            raise MissingFile(file, "file or folder", argument="inputs")
         if file.is_dir():
-            raise UserError(f"--input {file}: is a folder; give one folder alone, or files ({file}/* are those in it)")
+            advice = [f"give one folder alone, or files ({file}/* are those in it)"]
+            raise UserError("is a folder", argument="inputs", path=file, advice=advice)
     if not files:
-        raise UserError(f"--input {' '.join(given)}: names no file")
+        raise UserError("names no file", argument="inputs", value=" ".join(given))
     return list(dict.fromkeys(files))
 
 
@@ -56,11 +57,11 @@ def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
             with open(entry[1:], encoding="utf-8") as file:
                 yield from _lines(file)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--input {entry}: cannot be read as a list of file names: {error}") from error
+            raise UnreadableFile(entry, str(error), "a list of file names", argument="inputs") from error
     elif any(sign in entry for sign in "*?[") and not Path(entry).exists():
         found = sorted(glob.glob(entry, recursive=True), key=natural)
         if not found:
-            raise UserError(f"--input {entry}: no file matches")
+            raise UserError("no file matches", argument="inputs", value=entry)
         yield from found
     else:
         yield entry
@@ -83,23 +84,17 @@ def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> N
     for name, paths in results:
         for path in paths:
             if "\0" in str(path):
-                raise UserError(f"--input {name}: has a name that no file can have; rename it")
+                raise UserError("has a name that no file can have; rename it", argument="inputs", value=name)
             if path.parent not in folders:
                 folders[path.parent] = os.path.realpath(path.parent)
             real = os.path.join(folders[path.parent], path.name)
             if not real.startswith(inside):
-                raise UserError(
-                    f"--input {name}: its result would lie outside --out {out}, as {shown(real)}; rename the input, or "
-                    "remove the link that leads there"
-                )
+                advice = ["rename the input", "remove the link that leads there"]
+                finding = f"its result would lie outside the results' folder {out}, as {shown(real)}"
+                raise UserError(finding, argument="inputs", value=name, advice=advice)
             if taken.setdefault(real, name) != name:
-                raise UserError(
-                    f"--input: {taken[real]} and {name} would both be written as {shown(path)}; rename one of them"
-                )
-
-
-def _with_value(option: str, path: Path) -> str:
-    return option if "=" in option else f"{option} {path}"
+                finding = f"{taken[real]} and {name} would both be written as {shown(path)}; rename one of them"
+                raise UserError(finding, argument="inputs")
 
 
 @dataclass(frozen=True)
@@ -146,26 +141,25 @@ class Folders:
     def check(self) -> None:
         """Raise UserError if an input is not there, a style is none, or a result would overwrite an input."""
         folder = self.inputs if isinstance(self.inputs, Path) else None
-        named = {"--input": folder, "--truth": self.truth}
-        named |= {f"--with {name}={path}": path for name, path in self.extra.items()}
-        named |= {"--style": self.reference or self.style_file}
+        named = [("inputs", folder, ""), ("truth", self.truth, "")]
+        named += [("extra", path, f"{name}=") for name, path in self.extra.items()]
+        named += [("style", self.reference, "from="), ("style", self.style_file, "file=")]
         if self.style is not None and not (self.reference or self.style_file) and self.style not in OTHERS:
-            raise UserError(
-                f"--style {self.style}: is none; there are {', '.join(OTHERS)}, from=PICTURE, from=FOLDER and file=JSON"
-                f".{nearest(self.style, OTHERS)}"
-            )
-        for option, path in named.items():
+            allowed = (*OTHERS, "from=PICTURE", "from=FOLDER", "file=JSON")
+            raise UnknownName("style", self.style, allowed, argument="style", value=self.style)
+        for argument, path, start in named:
             if path is not None and not path.exists() and not is_folder(path):
-                raise UserError(f"{_with_value(option, path)}: there is no such file or folder")
+                raise MissingFile(path, "file or folder", argument=argument, value=f"{start}{path}")
             if path is not None and path.resolve() == self.out.resolve():
-                raise UserError(f"--out {self.out}: is {option} as well; give results a folder of their own")
+                finding = "holds the inputs of this command as well; give results a folder of their own"
+                raise UserError(finding, argument="out", path=self.out)
         if not 0 <= self.seed <= 2**63 - self.num_samples:
             last = ", and so is that of the last sample" if self.num_samples > 1 else ""
-            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1{last}")
+            raise UserError(f"a seed is a number from 0 to 2**63 - 1{last}", argument="seed", value=self.seed)
         if self.bits == 16 and self.ending == "jpg":
-            raise UserError("--format jpg: has no 16 bits; leave it out")
+            raise UserError("has no 16 bits; leave it out", argument="ending", value="jpg")
         if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out}: is a file; give a folder")
+            raise UserError("is a file; give a folder", argument="out", path=self.out)
 
     def samples(self, data: DataKind, inputs: Mapping[str, Input], style: Style | None) -> list[SampleFiles]:
         """Return the inputs, each with its further inputs, true picture, and reference, paired by name.
@@ -187,8 +181,10 @@ class Folders:
             if name not in inputs or name == first.name:
                 others = [other for other in inputs if other != first.name]
                 raise UserError(
-                    f"--with {name}={self.extra[name]}: this model reads no such input besides {first.name}; it reads "
-                    f"{', '.join(others) or 'nothing else'}.{nearest(name, others)}"
+                    f"this model reads no such input besides {first.name}; it reads "
+                    f"{', '.join(others) or 'nothing else'}.{nearest(name, others)}",
+                    argument="extra",
+                    value=f"{name}={self.extra[name]}",
                 )
         for spec in list(inputs.values())[1:]:
             if (place := self._place(data, first, spec)) is not None:
@@ -220,8 +216,8 @@ class Folders:
             looked = f"it is found by itself only beside a folder named ...{own}, and this is {folder.name}/"
         if spec.optional:
             return None
-        option = "--instances FOLDER" if spec.name == "instance" else f"--with {spec.name}=FOLDER"
-        raise UserError(f"this model needs {spec.name} inputs: give {option} ({looked})")
+        advice = Advice("instances", "FOLDER") if spec.name == "instance" else Advice("extra", f"{spec.name}=FOLDER")
+        raise UserError(f"this model needs {spec.name} inputs, and {looked}", advice=[advice])
 
 
 def _with_maps(reference: Path, data: DataKind, maps: Sequence[Input]) -> dict[str, Path | list[Path]]:

@@ -63,11 +63,14 @@ def claim(out: Path, note: Mapping[str, Any]) -> None:
             was = None
         if was != note:
             raise UserError(
-                f"--out {out}: holds pictures of another model, direction, seed, style, dtype or format ({_NOTE} says "
-                f"{was}, this is {note}); choose another folder, or remove it to make them anew"
+                f"holds pictures of another model, direction, seed, style, dtype or format ({_NOTE} says "
+                f"{was}, this is {note}); choose another folder, or remove it to make them anew",
+                argument="out",
+                path=out,
             )
     elif out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out}: is not empty and was not made by hdtrans infer; choose another folder")
+        finding = "is not empty and was not made by hdtrans infer; choose another folder"
+        raise UserError(finding, argument="out", path=out)
     else:
         write_text(file, json.dumps(note, indent=1) + "\n")
     for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written

@@ -1,20 +1,21 @@
-"""What became of a folder of inputs."""
+"""Result of translating a folder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hdtrans.common.errors import Spelling, UserError, as_argument
 from hdtrans.data.pairing import natural
 from hdtrans.inference.folder.results import ODDITIES
 
 
 @dataclass
 class Outcome:
-    """What became of the inputs: names, and for those that failed the reason."""
+    """Result of translating a folder: names of inputs, and the reason for each that failed."""
 
     page: Path
     made: list[str] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, UserError | str] = field(default_factory=dict)
     odd: dict[str, list[str]] = field(default_factory=dict)  # names by what is odd about their pictures
     memory: int = 0  # bytes, of the process that used most
     far: list[str] = field(default_factory=list)  # names of inputs of another scale than in training
@@ -31,10 +32,11 @@ class Outcome:
             self.odd.setdefault(what, []).extend(names)
         self.memory = max(self.memory, other.memory)
 
-    def text(self) -> str:
-        """Return a few lines for people: counts, every failure, and where the gallery is."""
+    def text(self, spelling: Spelling = as_argument) -> str:
+        """Return a few lines for people: counts, every failure in the words of an interface, and the gallery's path."""
         lines = [f"{len(self.made)} made, {len(self.passed_over)} there already, {len(self.failed)} failed"]
-        lines += [f"  {name}: {reason}" for name, reason in sorted(self.failed.items())]
+        for name, reason in sorted(self.failed.items(), key=lambda item: item[0]):
+            lines.append(f"  {name}: {reason if isinstance(reason, str) else reason.text(spelling)}")
         for odd, names in self.odd.items():
             lines.append(f"warning: {len(names)} of them {odd} (first: {names[0]}): {ODDITIES[odd]}")
         if self.far:

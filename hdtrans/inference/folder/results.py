@@ -38,7 +38,8 @@ def file_ending(channels: int, ending: str) -> str:
     if channels in (1, 3):
         return ending
     if channels in (0, 4) and ending == "jpg":
-        raise UserError(f"--format jpg: {'changes class ids' if channels == 0 else 'has no 4 channels'}; leave it out")
+        finding = "changes class ids" if channels == 0 else "has no 4 channels"
+        raise UserError(f"{finding}; leave it out", argument="ending", value="jpg")
     return "png" if channels in (0, 4) else "npy"
 
 

@@ -1,4 +1,4 @@
-"""The style that `--style` names, for each input of a folder."""
+"""The style of each input of a folder, as the argument `style` names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.config.inputs import Style as StyleSpec
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles
@@ -49,7 +49,7 @@ class StyleSource:
         self._last: tuple[tuple[str, ...], StyleFeatures] | None = None
         if spec is None:
             if folders.style:
-                raise UserError(f"--style {folders.style}: this model takes none; leave it out")
+                raise UserError("this model takes none; leave it out", argument="style", value=folders.style)
         elif folders.reference is not None:
             translator.encoder  # noqa: B018 - raises now if there is none
         elif folders.style_file is not None:
@@ -62,8 +62,12 @@ class StyleSource:
         drawn = isinstance(others, str) and others == "sample"
         self.seeded = translator.noisy or drawn
         if folders.num_samples > 1 and not self.seeded:
-            instead = "; give --style sample" if spec is not None else "; leave it out"
-            raise UserError(f"--num-samples {folders.num_samples}: they would all be the same picture{instead}")
+            raise UserError(
+                "they would all be the same picture",
+                argument="num_samples",
+                value=folders.num_samples,
+                advice=[Advice("style", "sample") if spec is not None else "leave it out"],
+            )
 
     def _named(self, spec: StyleSpec) -> StyleLike:
         """Return the style `sample` or `mean`."""

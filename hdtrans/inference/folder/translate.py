@@ -6,6 +6,7 @@ Threads read ahead and write behind while the model works; processes that torchr
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from hdtrans.common import pages
 from hdtrans.common.cores import own_cores
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.folders import SampleFiles
@@ -128,9 +129,8 @@ class _Job:
         self.samples = folders.samples(data, translator.given, translator.method.style)
         self.holds_truth = data.holds_truth(folders.ready)
         if folders.truth is not None and self.holds_truth:
-            raise UserError(
-                f"--truth {folders.truth}: the inputs hold the true pictures; leave it out, or give --ready"
-            )
+            ways = ("leave it out", Advice("ready"))
+            raise UserError("the inputs hold the true pictures", argument="truth", path=folders.truth, advice=ways)
         self.result = data.result(translator.target)
         self.ending = file_ending(self.channels, folders.ending)
         check_results(
@@ -260,7 +260,10 @@ class _Job:
             bar.update()
 
     def _fail(self, sample: SampleFiles, error: BaseException, bar: "tqdm[Any]") -> None:
-        self.outcome.failed[sample.name] = str(error) or "out of memory"
+        kept = (
+            copy(error) if isinstance(error, UserError) else str(error)
+        )  # a copy has no traceback, which holds arrays
+        self.outcome.failed[sample.name] = kept or "out of memory"
         bar.update()
 
     def write_page(self) -> None:

@@ -28,19 +28,20 @@ def write_video(folder: Path, files: Sequence[Path], frames_per_second: float, r
         UserError: there are none, they have different sizes, or OpenCV cannot write MPEG-4 here.
     """
     if not files:
-        raise UserError("--video: there is no picture to make a video of")
+        raise UserError("there is no picture to make a video of", argument="video")
     target, part = folder / NAME, folder / f".{NAME}.{os.getpid()}{PART_SUFFIX}.mp4"
     first = read(files[0])
     height, width = first.shape[:2]
     writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), frames_per_second, (width, height))
     try:
         if not writer.isOpened():
-            raise UserError(f"--video: OpenCV cannot write MPEG-4 of {width}x{height} into {folder}")
+            raise UserError(f"OpenCV cannot write MPEG-4 of {width}x{height} into {folder}", argument="video")
         for file in files:
             frame = read(file)
             if frame.shape != first.shape:
                 size = f"{frame.shape[1]}x{frame.shape[0]}"
-                raise UserError(f"--video: {files[0]} is {width}x{height}, but {file} is {size}; frames have one size")
+                finding = f"{files[0]} is {width}x{height}, but {file} is {size}; frames have one size"
+                raise UserError(finding, argument="video")
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         writer.release()
         os.replace(part, target)

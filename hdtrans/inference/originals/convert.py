@@ -50,7 +50,7 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     """
     target = out if out.suffix == ".pt" else out / "checkpoints" / f"images_{0:09d}_{_STAGE}.pt"
     if out.exists() and (out.is_file() or target is out or any(out.iterdir())):
-        raise UserError(f"--out {out}: is there already; choose another name")
+        raise UserError("exists already; choose another name", argument="out", path=out)
     files = find_originals(path)
     weights = {letter: read_weights(file) for letter, file in files.weights.items()}
     recipe, lines = _recipe(files, weights, out.stem, overrides)
@@ -115,7 +115,7 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
     there = [name for name in (*parts, *texts) if (folder / name).exists()]
     if there or (folder.exists() and not folder.is_dir()):
         what = ", ".join(there) or "a file"
-        raise UserError(f"--to-original {folder}: {what} is there already; choose another folder")
+        raise UserError(f"{what} exists already; choose another folder", argument="folder", path=folder)
     for name, state_dict in parts.items():
         with whole_file(folder / name) as out:
             torch.save({key: tensor.clone() for key, tensor in state_dict.items()}, out)

@@ -59,13 +59,14 @@ def export(
         UserError: the model, the ending, the type, or the direction is none; or `out` is there; or a package is not.
     """
     if out.suffix not in FORMS:
-        raise UserError(f"--out {out}: ends in none of {', '.join(FORMS)}.{nearest(out.suffix, FORMS)}")
+        finding = f"ends in none of {', '.join(FORMS)}.{nearest(out.suffix, FORMS)}"
+        raise UserError(finding, argument="out", path=out)
     if dtype != "fp32" and out.suffix != ".safetensors":
-        raise UserError(f"--dtype {dtype}: is for .safetensors; {out.suffix} holds fp32")
+        raise UserError(f"is for .safetensors; {out.suffix} holds fp32", argument="dtype", value=dtype)
     if model.suffix in FORMS:
         raise UserError(f"{model}: is published already; give the run folder or the checkpoint that it is of")
     if out.exists():
-        raise UserError(f"--out {out}: is there already; remove it or choose another name")
+        raise UserError("exists already; remove it or choose another name", argument="out", path=out)
     need(WRITERS[out.suffix], f"{out}: writing it")
     own = Translator.load(model, "cpu", "fp32", averaged, route)
     samples = Samples(own, given, instances)
@@ -193,4 +194,5 @@ def read_compared_size(text: str) -> Size:
     try:
         return Size.model_validate(text)
     except ValidationError:
-        raise UserError(f"--size {text}: is no size; give width x height in pixels, as in 2048x1024") from None
+        finding = "is no size; give width x height in pixels, as in 2048x1024"
+        raise UserError(finding, argument="size", value=text) from None

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdtrans.common.errors import UserError, reading_failure
+from hdtrans.common.errors import Advice, UserError, reading_failure
 from hdtrans.config.inputs import Inputs, lead, translated
 from hdtrans.data.fields import kind_of
 from hdtrans.inference.styles.clusters import Styles
@@ -54,8 +54,12 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
     need(FORMS[path.suffix], f"{path}: reading it")
     if path.suffix == ".pt2" and not trust:
         raise UserError(
-            f"{path}: a .pt2 can run code of its maker when it is loaded; give --trust if it is yours or you trust "
-            "who made it, or take the .safetensors or .onnx of the same model, which cannot"
+            "a .pt2 can run code of its maker when it is loaded",
+            path=path,
+            advice=[
+                Advice("trust", reason="if it is yours or you trust who made it"),
+                "take the .safetensors or .onnx of the same model, which cannot",
+            ],
         )
     read = {".safetensors": _read_safetensors, ".onnx": _read_onnx, ".pt2": _read_pt2}[path.suffix]
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import MissingFile
 from hdtrans.config.inputs import Input
 from hdtrans.data.fields import kind_of
 from hdtrans.inference.folder.files import Folders
@@ -50,9 +50,9 @@ class Samples:
 
 
 def _read(translator: Translator, given: Path, instances: Path | None) -> dict[str, Map]:
-    for option, path in (("--input", given), ("--instances", instances)):
+    for argument, path in (("given", given), ("instances", instances)):
         if path is not None and not path.exists():
-            raise UserError(f"{option} {path}: there is no such file or folder")
+            raise MissingFile(path, "file or folder", argument=argument)
     folders = Folders(given, {} if instances is None else {"instance": instances}, None, Path())
     first = folders.samples(translator.data, translator.given, translator.method.style)[0]
     return translator.check(**read_inputs(translator, first)[0])

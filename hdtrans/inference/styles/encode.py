@@ -46,11 +46,11 @@ class Options:
     def check(self) -> None:
         """Raise UserError where a number is out of its range."""
         if self.clusters < 1:
-            raise UserError(f"--clusters {self.clusters}: is 1 at least")
+            raise UserError("is 1 at least", argument="clusters", value=self.clusters)
         if not 0 <= self.min_area < 1:
-            raise UserError(f"--min-area {self.min_area}: is a share of the picture, from 0 to below 1")
+            raise UserError("is a share of the picture, from 0 to below 1", argument="min_area", value=self.min_area)
         if not 0 <= self.seed < 2**63:
-            raise UserError(f"--seed {self.seed}: a seed is a number from 0 to 2**63 - 1")
+            raise UserError("a seed is a number from 0 to 2**63 - 1", argument="seed", value=self.seed)
 
 
 @dataclass(frozen=True)

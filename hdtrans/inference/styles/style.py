@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UnreadableFile, UserError, nearest, shown
 from hdtrans.inference.styles.clusters import Styles
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.methods.base import mix
@@ -119,16 +119,17 @@ def read_style(file: Path, classes: ClassTable | None) -> Style:
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"--style file={file}: cannot be read as JSON: {error}") from None
+        raise UnreadableFile(file, str(error), "JSON", argument="style", value=f"file={file}") from None
     keys = ("classes", "instances", "others")
     wrong = [key for key in values if key not in keys] if isinstance(values, dict) else ["that"]
     if wrong:
         advice = nearest(str(wrong[0]), keys)
-        raise UserError(f"--style file={file}: {wrong[0]}: there is no such key; it is like {_FORM}.{advice}")
+        finding = f"{wrong[0]}: there is no such key; it is like {_FORM}.{advice}"
+        raise UserError(finding, argument="style", value=f"file={file}")
     sections = [values.get("classes", {}), values.get("instances", {})]
     if not all(isinstance(section, dict) for section in sections) or values.get("others", "mean") not in OTHERS:
-        raise UserError(f"--style file={file}: is like {_FORM}; others is sample or mean")
-    where = f"--style file={file}"
+        raise UserError(f"is like {_FORM}; others is sample or mean", argument="style", value=f"file={file}")
+    where = shown(file)
     return Style(
         values.get("others", "mean"),
         {_class_id(key, classes, where): _choice(value, f"{where}: {key}") for key, value in sections[0].items()},
@@ -141,9 +142,9 @@ def read_numbers(file: Path) -> list[float]:
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"--style file={file}: cannot be read as JSON: {error}") from None
+        raise UnreadableFile(file, str(error), "JSON", argument="style", value=f"file={file}") from None
     if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
-        raise UserError(f"--style file={file}: is no list of numbers, as [0.1, -0.4]")
+        raise UserError("is no list of numbers, as [0.1, -0.4]", argument="style", value=f"file={file}")
     return [float(x) for x in values]
 
 

@@ -160,7 +160,7 @@ def outside(root: Path) -> int:
 @BAR
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--input.*(would lie outside|no file can have)"):
+    with pytest.raises(UserError, match="inputs.*(would lie outside|no file can have)"):
         write(name, tmp_path)
     assert everything(tmp_path) == {}
 

@@ -180,7 +180,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.Capture
     save_trace(tmp_path / "original", "cyclegan", "train_trace.npz")
     command = [tmp_path / "original", "--out", tmp_path / "run"]
     assert convert(*command) == 0 and convert(*command) == 2
-    assert "is there already; choose another name" in capsys.readouterr().err
+    assert "exists already; choose another name" in capsys.readouterr().err
     assert convert(tmp_path / "run", "--to-original", tmp_path / "original") == 2
     assert "latest_net_G_A.pth, latest_net_G_B.pth" in capsys.readouterr().err
     assert convert(tmp_path / "run", "--to-original", tmp_path / "back", "data.labels=3") == 2

@@ -188,7 +188,7 @@ def test_real_maps_may_be_given(place: Path, tmp_path: Path, capsys: pytest.Capt
             ["{place}/model.pt", "--out", "{out}/x.onx"],
             "ends in none of .safetensors, .onnx, .pt2. Did you mean '.onnx'?",
         ),
-        (["{place}/model.pt", "--out", "{place}/model.onnx"], "is there already"),
+        (["{place}/model.pt", "--out", "{place}/model.onnx"], "exists already"),
         (["{place}/model.pt", "--out", "{out}/x.onnx", "--dtype", "bf16"], "is for .safetensors"),
         (["{place}/model.pt", "--out", "{out}/x.onnx", "--direction", "BtoA"], "in one direction alone"),
         (["{place}/model.pt", "--out", "{out}/x.onnx", "--size", "12"], "is no size"),
@@ -223,9 +223,9 @@ def test_files_that_cannot_be_read(place: Path, ending: str, tmp_path: Path) -> 
 
 
 def test_a_program_is_loaded_only_when_trusted(place: Path) -> None:
-    with pytest.raises(UserError, match=r"can run code of its maker when it is loaded; give --trust"):
+    with pytest.raises(UserError, match=r"can run code of its maker when it is loaded; give trust=True"):
         Translator.load(place / "model.pt2")
-    with pytest.raises(UserError, match="--max-memory: takes a checkpoint"):
+    with pytest.raises(UserError, match="max_memory: takes a checkpoint"):
         Translator.load(place / "model.onnx", max_memory=2**40)
 
 

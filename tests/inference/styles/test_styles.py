@@ -498,9 +498,9 @@ def test_a_file_says_the_style(place: Path, tmp_path: Path, translator: Translat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--style", "samples"], "--style samples: is none; there are sample, mean, from=PICTURE"),
-        (["--style", "from=nowhere.png"], "--style nowhere.png: there is no such file or folder"),
-        (["--style", "file=nowhere.json"], "--style nowhere.json: there is no such file or folder"),
+        (["--style", "samples"], "--style samples: there is no style 'samples'; there are sample, mean, from=PICTURE"),
+        (["--style", "from=nowhere.png"], "--style from=nowhere.png: there is no such file or folder"),
+        (["--style", "file=nowhere.json"], "--style file=nowhere.json: there is no such file or folder"),
         (["--num-samples", "3"], "--num-samples 3: they would all be the same picture; give --style sample"),
         (["--style", "sample", "--seed", str(2**63 - 1), "--num-samples", "2"], "and so is that of the last sample"),
     ],
