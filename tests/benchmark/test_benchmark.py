@@ -20,7 +20,7 @@ from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config.stage import Size
 from hdtrans.toycity.scenes import write_dataset
 
-pytestmark = pytest.mark.usefixtures("in_fp32", "forked_children")
+pytestmark = pytest.mark.usefixtures("in_fp32")
 
 CPU, SIZE = torch.device("cpu"), Size(width=128, height=64)
 
