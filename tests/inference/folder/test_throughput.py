@@ -24,8 +24,6 @@ from tests.forked import Forked, end_as_command, run_command, two_processes
 from tests.mutants.translating import norms_of_the_whole_batch
 from tests.small_runs import small_recipe, toy_data, train_values
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
