@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,9 @@ import torch
 
 from hdtrans.engine import precision
 from tests.bars import figure, note_bars, print_bars
+from tests.forked import server
 
-__all__ = ["figure", "in_fp32", "needs_bf16"]
+__all__ = ["figure", "forked_children", "in_fp32", "needs_bf16"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the processes of the tests share the cores already
@@ -27,6 +29,15 @@ def in_fp32() -> Iterator[None]:
     computes_bf16 = precision.computes_bf16
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "computes_bf16", lambda device: device.type == "cuda" and computes_bf16(device))
+        yield
+
+
+@pytest.fixture(scope="module")
+def forked_children() -> Iterator[None]:
+    """Fork processes that would be spawned from a server that has imported torch; each spawn takes four seconds."""
+    get_context = multiprocessing.get_context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", lambda how: server() if how == "spawn" else get_context(how))
         yield
 
 

@@ -63,7 +63,7 @@ class Forked:
         self.files = [Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2)]
         self.connection, theirs = multiprocessing.Pipe(duplex=False)
         # A daemon may not have children; these have data workers.
-        self.process: BaseProcess = _server().Process(  # type: ignore[attr-defined]
+        self.process: BaseProcess = server().Process(  # type: ignore[attr-defined]
             target=_enter,
             args=(function, arguments, theirs, [str(file) for file in self.files], dict(environment or {})),
         )
@@ -149,8 +149,8 @@ def _joined(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
 
 
 @cache
-def _server() -> Any:
-    """Start the server and return how to fork from it."""
+def server() -> Any:
+    """Start the server and return the context of multiprocessing whose processes are forked from it."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     changes = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}

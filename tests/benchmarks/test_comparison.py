@@ -30,6 +30,7 @@ from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Size
 from hdtrans.toycity.scenes import write_dataset
 
+pytestmark = pytest.mark.usefixtures("in_fp32", "forked_children")
 CPU, SIZE = torch.device("cpu"), Size(width=128, height=64)
 ORIGINAL = """
 import os

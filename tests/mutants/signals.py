@@ -50,13 +50,13 @@ def in_a_step() -> None:
 
 def while_validating() -> None:
     """Linger at the first inputs of a validation."""
-    inputs = validation._inputs
+    collate = validation.collate
 
     def lingering(*given: Any) -> Any:
         linger()
-        return inputs(*given)
+        return collate(*given)
 
-    validation._inputs = lingering
+    put(validation, "collate", lingering)
 
 
 def writing_samples() -> None:

@@ -3,8 +3,6 @@
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,11 +20,9 @@ from hdtrans.inference.folder.files import Folders, find_inputs
 from hdtrans.inference.folder.translate import translate_folder
 from hdtrans.inference.translator import Translator
 from tests.bars import Figure
-from tests.forked import Forked, end_as_command
+from tests.forked import Forked, end_as_command, run_command, two_processes
 from tests.mutants.translating import norms_of_the_whole_batch
 from tests.small_runs import small_recipe, toy_data, train_values
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -167,19 +163,11 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
 
 def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:
     assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one", "--dtype", "fp32") == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(ROOT / "tools" / "infer.py"), str(place / "run"), "--input", str(place / "maps"), "--device", "cpu"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "two"), "--dtype", "fp32"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("7 made, 0 there already, 0 failed") == 1
+    given = [str(place / "run"), "--input", str(place / "maps"), "--device", "cpu"]
+    given += ["--out", str(tmp_path / "two"), "--dtype", "fp32"]
+    ended = two_processes(run_command, "infer", given, folder=tmp_path)
+    assert [each.value and each.value[0] for each in ended] == [0, 0], [each.said for each in ended]
+    assert "".join(each.out for each in ended).count("7 made, 0 there already, 0 failed") == 1
     assert made(tmp_path / "two") == made(tmp_path / "one")
     assert (tmp_path / "two" / "index.html").read_text().count("<figure>") == 14
 
