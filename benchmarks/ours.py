@@ -59,5 +59,5 @@ def _named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         kind, network = type(part).__name__, name.split(".")[1:2]
         if kind == "ResidualBlock":
             yield f"{network[0]} blocks", part
-        elif kind == "Segment" and not name.endswith((".first", ".second")):
+        elif kind == "ConvBlock" and not name.endswith((".first", ".second")):
             yield name.removeprefix("networks.").replace(".segments.", " "), part
