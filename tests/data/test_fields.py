@@ -348,7 +348,7 @@ class TestSamples:
         (batch,) = make_loader(samples, [[0, 1]], workers=0, pin_memory=False)
         shapes = {name: tuple(tensor.shape) for name, tensor in batch.fields.items()}
         assert shapes == {"photo": (2, 3, 20, 40), "mask": (2, 1, 20, 40), "points": (2, 3, 2), "attributes": (2, 2)}
-        assert batch.size == (20, 40) and batch["points"].dtype == torch.float32
+        assert batch.size == (20, 40) and batch["points"].dtype == torch.float32 and batch.get("label") is None
 
     def test_rows_that_are_wrong_are_found_before_training(self, data: Faces) -> None:
         (data.root / "train_attributes.csv").write_text("name,a,b\n2,1,\nday/1,1,3\n", encoding="utf-8")

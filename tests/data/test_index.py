@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import find_everything, find_samples
 from hdtrans.data.holdout import hold_back
@@ -17,6 +18,7 @@ from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.photos import Section as Photos
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.prepare.writing.shards import SMALLEST_SHARD, write_shards
+from tests.small_runs import small_recipe, toy_data, write_recipe
 
 FIELDS = ("label", "instance", "photo")
 
@@ -60,9 +62,24 @@ class TestScannedOnce:
         train, held = hold_back(data, files, FIELDS, index)
         test = find_samples(data, data.test, ["label"], ["photo"], index)
         assert len(train) + len(held) == (4 if validation == "val" else 2) and len(test) == 2
+        if validation == "val":
+            assert find_samples(data, "val", FIELDS, index=index) == held
         below = {path: count for path, count in scans.items() if path != str(city)}
         splits = 3 if validation == "val" else 2
         assert set(below.values()) == {1} and sum(path.endswith("night") for path in below) == (3 * splits - 1)
+
+    @pytest.mark.parametrize("validation", [None, 0.3, "test"])
+    def test_a_training_from_its_first_look_to_its_last_preview(
+        self, tmp_path: Path, scans: Counter[str], validation: Any
+    ) -> None:
+        data = toy_data(tmp_path / "city", 4, 2)
+        values = small_recipe(data, tmp_path / "run", validate={"every": 2, "metrics": ["l1"]})
+        values["data"]["validation"] = validation
+        scans.clear()
+        assert run_tool("train", [str(write_recipe(tmp_path / "recipe.yaml", values))]) == 0
+        counts = {Path(path).name: count for path, count in scans.items() if Path(path).parent == data}
+        folders = {f"{split}_{role}" for split in ("train", "test") for role in ("label", "inst", "img")}
+        assert counts.keys() >= folders and set(counts.values()) == {1}
 
     def test_asking_again_changes_nothing(self, city: Path, scans: Counter[str]) -> None:
         data, index = LabelMaps(root=city, labels=3), Index(city)
