@@ -99,7 +99,7 @@ def lead(inputs: Iterable[Input]) -> Input:
 
 
 def read_fields(inputs: Iterable[Input], optional: bool = True) -> frozenset[str]:
-    """Return the fields that training batches must hold; those of optional inputs only if `optional`."""
+    """Return the fields that training reads; those of optional inputs only if `optional`."""
     return frozenset(each.field for each in inputs if each.from_data and (optional or not each.optional))
 
 

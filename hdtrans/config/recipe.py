@@ -54,9 +54,13 @@ class MethodSection(Section):
         """
         raise NotImplementedError
 
-    def reads(self, data: Data) -> frozenset[str]:
-        """Return the fields that training batches must hold, of all directions; raise ValueError as `inputs`."""
-        return frozenset().union(*(read_fields(self.inputs(data, direction)) for direction in self.directions))
+    def reads(self, data: Data, optional: bool = True) -> frozenset[str]:
+        """Return the fields that training reads, of all directions; raise ValueError as `inputs`.
+
+        Without those that are `optional` in every direction, they are what each sample must have.
+        """
+        tables = [self.inputs(data, direction) for direction in self.directions]
+        return frozenset().union(*(read_fields(table, optional) for table in tables))
 
     def stride(self, stage: Stage) -> int:
         """Return the number that height and width are padded to multiples of, by repeating the last row and column."""

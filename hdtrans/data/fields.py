@@ -47,10 +47,12 @@ class FieldKind:
     Attributes:
         spatial: whether it has a value for every pixel, so that it is cut into tiles and padded with the picture.
         has_file: whether a sample has a file of it, rather than a row of a table.
+        mirrored: whether the order of its values changes when the picture is mirrored.
     """
 
     spatial = False
     has_file = False
+    mirrored = False
 
     def read(self, spec: Spec, path: str) -> Array:
         """Read the array of one sample from its file or row; raise UserError naming it."""
@@ -236,6 +238,8 @@ class Points(FieldKind):
 
     The centre of the first pixel lies at (0.5, 0.5), so that scaling a picture multiplies its points.
     """
+
+    mirrored = True
 
     def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
         assert spec.size is not None

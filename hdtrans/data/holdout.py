@@ -13,7 +13,11 @@ Split = tuple[list[SampleFiles], list[SampleFiles]]
 
 
 def hold_back(
-    data: DataKind, files: Sequence[SampleFiles], fields: Collection[str], index: Index | None = None
+    data: DataKind,
+    files: Sequence[SampleFiles],
+    fields: Collection[str],
+    index: Index | None = None,
+    optional: Collection[str] = (),
 ) -> Split:
     """Return the samples to train on and those that validate: what `data.validation` says.
 
@@ -23,7 +27,9 @@ def hold_back(
     Args:
         data: its `validation` is a share of the samples, the name of a folder (whose samples are found), or None.
         files: the training samples, as `find_samples` gives them.
-        fields: that will be read; `photo` may be missing in a folder that validates.
+        fields: every sample has them; in a folder that validates, `photo` may be missing.
+        index: of the data folder; None looks it up anew.
+        optional: fields that are read as well where the folder that validates has them.
 
     Raises:
         UserError: nothing is left to train on, or the folder cannot be used.
@@ -32,7 +38,7 @@ def hold_back(
         return list(files), []
     if isinstance(data.validation, str):
         inputs = [field for field in fields if field != PHOTO]
-        return list(files), find_samples(data, data.validation, inputs, [PHOTO], index)
+        return list(files), find_samples(data, data.validation, inputs, {PHOTO, *optional}, index)
     if data.paired:
         return _split(files, data.validation)
     sides = [[SampleFiles(_stem(path), {side: path}) for path in side_paths(files, side)] for side in files[0].paths]

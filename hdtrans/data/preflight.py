@@ -118,7 +118,7 @@ def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
     """Return a line for each field of points that cannot be mirrored, where training mirrors."""
     found: list[Problem] = []
     for name in sorted(set(fields)):
-        if data.flip and data.fields[name].kind == "points" and data.mirrored_points(name) is None:
+        if data.flip and kind_of(data.fields[name]).mirrored and data.mirrored_points(name) is None:
             words = (
                 f"mirrors pictures, but {shown(data.root / _CLASS_FILE)} has no order of mirrored {name} "
                 '("points": {"mirror": [...]}); add it, or set data.flip=false'

@@ -13,7 +13,6 @@ import hdtrans
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.freed_memory import keep_freed_memory
-from hdtrans.config.inputs import read_fields
 from hdtrans.config.recipe import Recipe
 from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Stage
@@ -157,7 +156,8 @@ def _find(recipe: Recipe) -> Found:
     """Look at everything a user may have got wrong, before anything is written."""
     data = data_of(recipe)
     fields, index = sorted(recipe.method.reads(data)), Index(data.root)
-    needed, optional = _by_need(recipe)
+    needed = recipe.method.reads(data, optional=False)
+    optional = set(fields) - needed
     files = find_samples(data, data.train, needed, optional, index)
     warnings: list[str] = []
     try:
@@ -166,7 +166,7 @@ def _find(recipe: Recipe) -> Found:
         if recipe.training.bad_files != "skip":
             raise
         warnings.append(f"warning: {error}\n  such files are left out (training.bad_files: skip)")
-    files, held_back = hold_back(data, files, fields, index)
+    files, held_back = hold_back(data, files, needed, index, optional)
     classes = class_table(data)
     validation_files = _to_validate(recipe, fields, held_back, index)
     folder = open_run_dir(recipe)
@@ -189,14 +189,6 @@ def _find(recipe: Recipe) -> Found:
     return Found(files, still_files, validation_files, classes, folder, resume, warnings)
 
 
-def _by_need(recipe: Recipe) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the fields that every training sample must have, and those that a training folder may lack."""
-    method, data = recipe.method, data_of(recipe)
-    tables = [method.inputs(data, direction) for direction in method.directions]
-    needed = frozenset().union(*(read_fields(table, optional=False) for table in tables))
-    return needed, method.reads(data) - needed
-
-
 def _to_validate(
     recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles], index: Index
 ) -> list[SampleFiles]:
@@ -204,7 +196,8 @@ def _to_validate(
     data = data_of(recipe)
     if recipe.validation is None:
         return []
-    needed, optional = _by_need(recipe)
+    needed = recipe.method.reads(data, optional=False)
+    optional = set(fields) - needed
     try:
         files = held_back or find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)
     except UserError as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdtrans.common.errors import UserError
-from hdtrans.config.inputs import Inputs, lead
+from hdtrans.config.inputs import Inputs, lead, read_fields, translated
 from hdtrans.config.metrics import METRICS
 from hdtrans.config.validation import metrics_for
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths
@@ -42,15 +42,15 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     """
     first = lead(inputs)
     target = next(each for each in inputs if each.role == "target")
-    needed = data.needed({each.field for each in inputs if each.from_data and each.role != "target"})
+    fields, needed = (data.needed(read_fields(translated(inputs), optional)) for optional in (True, False))
     index, split = Index(data.root), data.test if split is None else split
-    samples = _samples(data, needed, target.field, split, index)
+    samples = _samples(data, needed, fields - needed, target.field, split, index)
     given, truth = _sides(data, samples, first.field, target.field)
     labels = given if first.values == "classes" else None
     extra = {
         each.name: _place([sample.paths[each.field] for sample in samples])
         for each in inputs
-        if each.field in needed and each.name != first.name and each.field in samples[0].paths
+        if each.field in fields and each.name != first.name and each.field in samples[0].paths
     }
     places = Places(
         out, truth, labels, data.results, data, route, target, data.result(target).size or 3, paired=data.paired
@@ -58,13 +58,15 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
     return RunFiles(given, extra, places)
 
 
-def _samples(data: DataKind, needed: Collection[str], wanted: str, split: str, index: Index) -> list[SampleFiles]:
+def _samples(
+    data: DataKind, needed: Collection[str], optional: Collection[str], wanted: str, split: str, index: Index
+) -> list[SampleFiles]:
+    fields = {*needed, wanted}
     if split == "validation" and data.validation is not None:
-        fields = {*needed, wanted}
-        return hold_back(data, find_samples(data, data.train, fields, index=index), fields, index)[1]
+        return hold_back(data, find_samples(data, data.train, fields, optional, index), fields, index, optional)[1]
     if _scored_without_truth(data):
-        return find_samples(data, split, needed, [wanted], index)
-    return find_samples(data, split, {*needed, wanted}, index=index)
+        return find_samples(data, split, needed, {wanted, *optional}, index)
+    return find_samples(data, split, fields, optional, index)
 
 
 def _place(paths: Sequence[str]) -> Path:

@@ -151,7 +151,7 @@ class DataKind(DataSection):
     def mirrored_points(self, field: str) -> tuple[int, ...] | None:
         """Return the order of the points of a field after mirroring, by default that of dataset.json; else None."""
         spec = self.fields.get(field)
-        return mirror_order(self.root, spec.size or 0) if spec is not None and spec.kind == "points" else None
+        return mirror_order(self.root, spec.size or 0) if spec is not None and kind_of(spec).mirrored else None
 
     def needed(self, fields: Collection[str]) -> frozenset[str]:
         """Return those of the fields that a user must give in translating; the others are made of these."""

@@ -16,6 +16,7 @@ from hdtrans.data.dataset import EvalDataset
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
 from hdtrans.data.holdout import hold_back
+from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.publish.published import FORMS
@@ -127,8 +128,9 @@ def encode_styles(
 
 
 def _training_files(translator: Translator, data: DataKind) -> list[SampleFiles]:
-    fields = translator.recipe.method.reads(data)
-    return hold_back(data, find_samples(data, data.train, fields), fields)[0]
+    method, index = translator.recipe.method, Index(data.root)
+    needed, optional = method.reads(data, optional=False), method.reads(data)
+    return hold_back(data, find_samples(data, data.train, needed, optional, index), needed, index, optional)[0]
 
 
 def _samples(translator: Translator, data: DataKind, files: Sequence[SampleFiles]) -> EvalDataset:

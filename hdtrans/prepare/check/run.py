@@ -40,15 +40,17 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
         raise UserError(f"{shown(root)}: there is no such folder")
     index = Index(root)
     data = data_of(recipe) if recipe else guess(index)
-    fields = recipe.method.reads(data) if recipe else frozenset(_guessed_fields(data))
+    fields = recipe.method.reads(data, optional=False) if recipe else frozenset(_guessed_fields(data))
+    optional = recipe.method.reads(data) - fields if recipe else frozenset()
     wanted, jobs, left = {}, [], []
     for split in _splits(data):
         samples, more = find_everything(data, split, data.fields, index)
         if split == data.train and not samples:
             raise UserError(_nothing(data, index))
         if samples:
-            needed = fields if split == data.train else fields - {PHOTO}
-            wanted[split] = data.files_for(needed)
+            there = {role for sample in samples for role in sample.paths}
+            found = {field for field in optional if there.issuperset(data.made_from(field))}
+            wanted[split] = data.files_for((fields if split == data.train else fields - {PHOTO}) | found)
             jobs += [(sample, split) for sample in samples]
             left += more
     facts = _read(jobs, data, workers)
