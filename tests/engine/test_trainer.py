@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from hdtrans.common.errors import NonFiniteError, Stopped
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Ema
-from hdtrans.data.batch import Batch, Sample
-from hdtrans.data.fields import as_bytes, as_floats, collate
+from hdtrans.data.batch import Batch, Sample, collate
+from hdtrans.data.fields import as_bytes, as_floats
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema as Averages
