@@ -351,7 +351,7 @@ class TestCommand:
         (root / "train_img" / "1.png").unlink()
         assert run_tool("check_data", [str(root)]) == 1
         for wrong, words in (
-            ([str(tmp_path / "none")], "no such file"),
+            ([str(tmp_path / "none")], "there is no file or recipe"),
             ([str(root), "data.labels=3"], "a folder takes no overrides"),
             ([str(root / "train_img" / ".." / ".."), "--sheet", "a.gif"], "a contact sheet is .html or .png"),
             ([str(root), "--workers", "0"], "--workers is 1 or more"),
