@@ -109,7 +109,7 @@ class UserError(ValueError):
         Args:
             names: new name of each argument, as the recipe key `validate.segmenter` of `segmenter`; None where the
                 caller has no such argument, so that advice on it is dropped. The first name given to one stays.
-            section: start of the message if that names no argument.
+            section: start of the message, unless that starts with an argument renamed here.
         """
         self._names = {**names, **self._names}
         self._section = self._section or section
@@ -128,12 +128,14 @@ class UserError(ValueError):
             place = spell(self.argument, self.value) or as_argument(self.argument, self.value)
         else:
             place = shown(self.path) if self.path is not None else ""
-            place = ": ".join(part for part in (self._section, place) if part)
+        section = "" if self._names.get(self.argument or "") else self._section
         advice = _joined(one if isinstance(one, str) else one.text(spell) for one in self.advice)
-        message = f"{place}: {self.finding}" if place else self.finding
-        if advice and message.endswith(("?", ".")):
-            return f"{message} {advice[0].upper()}{advice[1:]}"
-        return f"{message}; {advice}" if advice else message
+        return ": ".join(part for part in (section, place, _with_advice(self.finding, advice)) if part)
+
+    def without_place(self) -> str:
+        """Return finding and advice, for a list that names the place itself."""
+        phrases = [one if isinstance(one, str) else one.text(as_argument) for one in self.advice]
+        return _with_advice(self.finding, _joined(phrases))
 
     def __str__(self) -> str:
         return self.text()
@@ -198,19 +200,20 @@ class UnknownName(UserError):
 
 
 class SizeMismatch(UserError):
-    """Files of one sample, or of one batch, differ in size.
+    """Files of one sample differ in size.
 
     Args:
-        path: first file.
-        sizes: (width, height) in pixels by field or file, at least two.
+        paths: files by field; the first is the place of the message.
+        sizes: (width, height) in pixels by field, at least two.
         place: `argument`, `advice`: see `UserError`.
     """
 
-    def __init__(self, path: FilePath, sizes: Mapping[str, tuple[int, int]], **place: Any) -> None:
-        self.sizes = dict(sizes)
-        found = ", ".join(f"{name} {width}x{height}" for name, (width, height) in self.sizes.items())
+    def __init__(self, paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]], **place: Any) -> None:
+        self.paths, self.sizes = dict(paths), dict(sizes)
+        found = ", ".join(f"{name} {width}x{height} ({shown(paths[name])})" for name, (width, height) in sizes.items())
         place.setdefault("advice", ["make them equal"])
-        super().__init__(f"the files of this sample differ in size: {found}", path=path, **place)
+        first = next(iter(paths.values()))
+        super().__init__(f"the files of this sample differ in size: {found}", path=first, **place)
 
 
 class MissingPartner(UserError):
@@ -232,29 +235,21 @@ class WrongIds(UserError):
     """A label map holds ids that are no class.
 
     Args:
-        path: the map.
         ids: those ids, sorted.
         labels: number of classes; their ids are 0 to `labels` - 1.
         ignore: id of pixels without a class, or None.
         found: words for each id, as its number of pixels; unset: the ids alone.
-        place: `argument`, `advice`: see `UserError`.
+        place: `path`, `argument`, `advice`: see `UserError`.
     """
 
     def __init__(
-        self,
-        path: FilePath | None,
-        ids: Sequence[int],
-        labels: int,
-        ignore: int | None,
-        found: Sequence[str] = (),
-        **place: Any,
+        self, ids: Sequence[int], labels: int, ignore: int | None, found: Sequence[str] = (), **place: Any
     ) -> None:
         self.ids, self.labels, self.ignore = tuple(ids), labels, ignore
-        ignored = "no id is ignored" if ignore is None else f"{ignore} is ignored"
+        ignored = "no id is ignored (data.ignore)" if ignore is None else f"{ignore} is ignored (data.ignore)"
         listed = _listed(found or [str(number) for number in ids], last=f", up to {self.ids[-1]}")
-        super().__init__(
-            f"ids that are no class: {listed}. Classes are 0 to {labels - 1}, {ignored}", path=path, **place
-        )
+        finding = f"ids that are no class: {listed}. Classes are 0 to {labels - 1} (data.labels={labels}), {ignored}."
+        super().__init__(finding, **place)
 
 
 class MissingPackage(UserError):
@@ -349,6 +344,12 @@ def reading_failure(error: Exception) -> str:
 def as_text(value: object) -> str:
     """Return an argument's value for a message."""
     return shown(value) if isinstance(value, str | os.PathLike) else str(value)
+
+
+def _with_advice(finding: str, advice: str) -> str:
+    if advice and finding.endswith(("?", ".")):
+        return f"{finding} {advice[0].upper()}{advice[1:]}"
+    return f"{finding}; {advice}" if advice else finding
 
 
 def _joined(phrases: Iterable[str]) -> str:

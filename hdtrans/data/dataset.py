@@ -175,7 +175,7 @@ class SampleReader:
         try:
             drawn = plan(geometry, height, width, flip, None if draw is None else draw(purpose))
         except UserError as error:
-            raise UserError(f"{shown(next(iter(paths.values())))}: {error}") from None
+            raise UserError(str(error), path=next(iter(paths.values()))) from None
         sized = {}
         for name, array in arrays.items():
             kind = kind_of(data.files.get(name) or data.fields[name])

@@ -246,7 +246,7 @@ class Points(FieldKind):
         row = read_row(path)
         if row.shape != (2 * spec.size,):
             raise UserError(
-                f"{shown(path)}: has {row.size} numbers; {spec.size} points have {2 * spec.size}, x and y by turns"
+                f"has {row.size} numbers; {spec.size} points have {2 * spec.size}, x and y by turns", path=path
             )
         return row.reshape(spec.size, 2)
 

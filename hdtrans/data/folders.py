@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import SizeMismatch, UserError, nearest
 from hdtrans.data.index import Folder, Index, nothing_found, scan, slashed
 from hdtrans.data.io.header import FilePath, shown
 from hdtrans.data.io.shards import is_folder
@@ -162,13 +162,9 @@ def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str,
 
 
 def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Raise UserError if the files of one sample differ in (height, width), naming each with its size."""
+    """Raise SizeMismatch if the files of one sample differ in (height, width)."""
     if len(set(sizes.values())) > 1:
-        first = shown(next(iter(paths.values())))
-        found = ", ".join(
-            f"{field} {width}x{height} ({shown(paths[field])})" for field, (height, width) in sizes.items()
-        )
-        raise UserError(f"{first}: the files of this sample differ in size: {found}; make them equal")
+        raise SizeMismatch(paths, {field: (width, height) for field, (height, width) in sizes.items()})
 
 
 def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[SampleFiles]:
@@ -261,7 +257,7 @@ def _check_twins(folder: Folder, keys: Sequence[str]) -> None:
         lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.place(file)) for file in files))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
     raise UserError(
-        f"{shown(folder.path)}: {len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}"
+        f"{len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}", path=folder.path
     )
 
 

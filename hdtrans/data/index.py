@@ -119,14 +119,14 @@ def scan(root: Path, deep: bool = True) -> Folder:
                     else:
                         others[ending or "no extension"] += 1
         except OSError as error:
-            raise UserError(f"{shown(root / inside)}: cannot be searched: {error.strerror or error}") from error
+            raise UserError(f"cannot be searched: {error.strerror or error}", path=root / inside) from error
     return Folder(root, tuple(files), others)
 
 
 def _in_shards(root: Path, places: Mapping[str, str]) -> Folder:
     """Return the pictures of a folder that lies in shards."""
     if root.is_dir():
-        raise UserError(f"{shown(root)}: is a folder, and shards beside it hold one of that name; keep one of them")
+        raise UserError("is a folder, and shards beside it hold one of that name; keep one of them", path=root)
     endings = {file: os.path.splitext(file)[1].lower() for file in places}
     others = Counter(ending or "no extension" for ending in endings.values() if ending not in EXTENSIONS)
     return Folder(root, tuple(file for file, ending in endings.items() if ending in EXTENSIONS), others, places)

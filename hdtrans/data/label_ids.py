@@ -5,31 +5,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import UserError
-
-_MOST_SHOWN = 8
-
-
-class LabelIdError(UserError):
-    """A label map holds ids that are no class.
-
-    Attributes:
-        ids: those ids, sorted.
-    """
-
-    def __init__(self, message: str, ids: list[int]) -> None:
-        super().__init__(message)
-        self.ids = ids
+from hdtrans.common.errors import WrongIds
 
 
 def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, where: str) -> None:
-    """Raise LabelIdError if an (H, W) array of integers holds an id that is neither a class nor ignored.
+    """Raise WrongIds if an (H, W) array of integers holds an id that is neither a class nor ignored.
 
     Args:
         label: the map.
         labels: the number of classes, whose ids are 0 to `labels` - 1.
         ignore: the id of pixels without a class, or None.
-        where: the file or option that the message starts with; then come each id with its number of pixels and its
+        where: file or argument that the message starts with; then come each id with its number of pixels and its
             first place, the ids that are allowed, and the keys of the recipe that could be changed.
     """
     if not label.size or (int(label.max()) < labels and int(label.min()) >= 0):
@@ -45,19 +31,11 @@ def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, wh
     for number, start, count in zip(ids.tolist(), first.tolist(), counts.tolist(), strict=True):
         row, column = divmod(int(places[start]), label.shape[1])
         found.append(f"{number} ({count} pixel{'s' if count > 1 else ''}, first at row {row}, column {column})")
-    told = ", ".join(found[:_MOST_SHOWN])
-    if len(found) > _MOST_SHOWN:
-        told += f" and {len(found) - _MOST_SHOWN} more, up to {ids[-1]}"
-    ignored = "no id is ignored (data.ignore)" if ignore is None else f"{ignore} is ignored (data.ignore)"
-    raise LabelIdError(
-        f"{where}: ids that are no class: {told}. Classes are 0 to {labels - 1} (data.labels={labels}), {ignored}. "
-        f"{advice(ids.tolist())}",
-        ids.tolist(),
-    )
+    raise WrongIds(ids.tolist(), labels, ignore, found, path=where, advice=[advice(ids.tolist())])
 
 
 def advice(ids: list[int]) -> str:
-    """Say which keys to change for ids that are no class."""
+    """Return the keys to change for ids that are no class."""
     options = []
     if ids[0] >= 0 and ids[-1] < 65535:
         options.append(f"data.labels={ids[-1] + 1} if they are classes")

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, WrongIds
 from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
 from hdtrans.data.fields import kind_of
@@ -16,7 +16,7 @@ from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import Header, probe, shown
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.label_ids import LabelIdError, advice
+from hdtrans.data.label_ids import advice
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
@@ -152,12 +152,13 @@ def _header_problems(
     except UserError as error:
         return [_split(error, next(iter(paths.values())))]
     first = next(iter(sizes))
-    return [(shown(paths[first]), problem) for problem in geometry_problems(stages, *sizes[first])]
+    place = shown(paths[first])
+    return [(place, f"{stage}: {finding}") for stage, finding in geometry_problems(stages, *sizes[first])]
 
 
 def _split(error: UserError, path: str) -> Problem:
-    """Return an error's words without the path that they start with."""
-    return shown(path), str(error).removeprefix(f"{shown(path)}: ")
+    """Return the place and the finding of an error in a file."""
+    return shown(path), error.without_place()
 
 
 def kind_problem(role: str, header: Header, data: DataKind) -> str:
@@ -166,13 +167,13 @@ def kind_problem(role: str, header: Header, data: DataKind) -> str:
     return kind_of(spec).problem(spec, header) or data.width_problem(role, header.width)
 
 
-def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[str]:
-    """Yield why a file of this size does not fit a stage."""
+def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Iterator[Problem]:
+    """Yield key and finding of each stage that a file of this size does not fit."""
     for stage in stages:
         try:
             plan(Geometry.of(stage), height, width, False, None)
         except UserError as error:
-            yield f"stages.{stage.name}: {error}"
+            yield f"stages.{stage.name}", str(error)
 
 
 def _has_content_to_check(data: DataKind, role: str) -> bool:
@@ -191,8 +192,8 @@ def _read_error(data: DataKind, role: str, path: str) -> tuple[str, UserError | 
 
 def _label_problems(checked: Sequence[tuple[str, UserError | None]]) -> list[Problem]:
     """Return what is wrong in label maps; where many have ids that are no class, their ids together and a few files."""
-    wrong = [(path, error) for path, error in checked if isinstance(error, LabelIdError)]
-    problems = [_split(error, path) for path, error in checked if error and not isinstance(error, LabelIdError)]
+    wrong = [(path, error) for path, error in checked if isinstance(error, WrongIds)]
+    problems = [_split(error, path) for path, error in checked if error and not isinstance(error, WrongIds)]
     if len(wrong) > _MOST_LABEL_FILES:
         ids = sorted({number for _, error in wrong for number in error.ids})
         told = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.common.errors import Advice, SizeMismatch, UserError, nearest, shown
 from hdtrans.config.inputs import Input
 from hdtrans.config.stage import Size
 from hdtrans.data import derived
@@ -130,8 +130,8 @@ class Places:
         sizes = {name: (arrays[name].shape[0], arrays[name].shape[1]) for name in names}
         try:
             check_sizes({name: paths.get(name, paths.get("label", "")) for name in names}, sizes)
-        except UserError as error:
-            raise UserError(f"{str(error).removesuffix('; make them equal')}; give --resize WIDTHxHEIGHT") from None
+        except SizeMismatch as error:
+            raise SizeMismatch(error.paths, error.sizes, advice=[Advice("resize", "WIDTHxHEIGHT")]) from None
 
 
 def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:

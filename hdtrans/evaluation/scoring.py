@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,8 @@ def score(places: Places, metrics: Sequence[Metric], batch_size: int = 4) -> Sco
         job.run(samples)
     if not job.done:
         name, reason = next(iter(job.scores.failed.items()))
-        raise UserError(f"none of {len(samples)} pictures can be scored; {name}: {reason}")
+        where = f"none of {len(samples)} pictures can be scored; {name}"
+        raise (job.mistake or UserError(reason)).renamed({}, where)
     job.sum_up(time.perf_counter() - begun)
     return job.scores
 
@@ -76,6 +78,7 @@ class _Job:
         self.measured: dict[str, list[Any]] = defaultdict(list)
         self.spent: dict[str, float] = defaultdict(float)
         self.scores = Scores(Summary())
+        self.mistake: UserError | None = None  # of the first picture, if it was one of the user's
 
     def run(self, samples: Sequence[SampleFiles]) -> None:
         """Read ahead and measure in threads; run networks on batches of one size here."""
@@ -105,6 +108,8 @@ class _Job:
                     try:
                         item, measured, spent = future.result()
                     except _FAILURES as error:
+                        if not self.scores.failed and isinstance(error, UserError):
+                            self.mistake = copy(error)  # without its traceback, which would keep arrays
                         self.scores.failed[sample.name] = str(error) or "out of memory"
                         continue
                     self._note(item, measured, spent)

@@ -85,9 +85,9 @@ def test_nearest_finds_a_slip_and_stays_silent_otherwise() -> None:
             "metrics: there is no metric 'psrn'; there are psnr, fid. Did you mean 'psnr'?",
         ),
         (
-            SizeMismatch("a.png", {"label": (64, 32), "photo": (32, 32)}),
+            SizeMismatch({"label": "a.png", "photo": "b.png"}, {"label": (64, 32), "photo": (32, 32)}),
             {"sizes": {"label": (64, 32), "photo": (32, 32)}},
-            "a.png: the files of this sample differ in size: label 64x32, photo 32x32; make them equal",
+            "a.png: the files of this sample differ in size: label 64x32 (a.png), photo 32x32 (b.png); make them equal",
         ),
         (
             MissingPartner("city", {"train_img/": ["1.png", "2.png"]}),
@@ -95,15 +95,15 @@ def test_nearest_finds_a_slip_and_stays_silent_otherwise() -> None:
             "city: files are paired by name, and some have no partner:\n  train_img/ lacks a partner for 1.png, 2.png",
         ),
         (
-            WrongIds("a.png", [7, 9], 5, 255),
+            WrongIds([7, 9], 5, 255, path="a.png"),
             {"ids": (7, 9), "labels": 5, "ignore": 255},
-            "a.png: ids that are no class: 7, 9. Classes are 0 to 4, 255 is ignored",
+            "a.png: ids that are no class: 7, 9. Classes are 0 to 4 (data.labels=5), 255 is ignored (data.ignore).",
         ),
         (
-            WrongIds("a.png", list(range(20, 40)), 5, None),
+            WrongIds(list(range(20, 40)), 5, None, path="a.png"),
             {"ignore": None},
             "a.png: ids that are no class: 20, 21, 22, 23, 24, 25, 26, 27 and 12 more, up to 39. "
-            "Classes are 0 to 4, no id is ignored",
+            "Classes are 0 to 4 (data.labels=5), no id is ignored (data.ignore).",
         ),
         (
             MissingPackage("onnx", "export", ".onnx files"),
@@ -122,6 +122,7 @@ def test_facts_and_their_message(error: UserError, facts: dict[str, Any], messag
     for one in (error, again):
         assert {name: getattr(one, name) for name in facts} == facts
         assert str(one) == message
+        assert message.endswith(one.without_place())
         assert one.exit_code == 2
     assert type(again) is type(error)
 

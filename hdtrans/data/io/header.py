@@ -97,7 +97,7 @@ def probe(path: FilePath) -> Header:
 
 def damaged(path: FilePath, size: int, words: object) -> UserError:
     """Return the error for a file of `size` bytes that cannot be decoded, with the decoder's words."""
-    return UserError(f"{shown(path)}: cannot be read as a picture ({size} bytes): {words}")
+    return UserError(f"cannot be read as a picture ({size} bytes): {words}", path=path)
 
 
 def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
@@ -115,17 +115,17 @@ def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
             return member
         if member:
             member[0].close()
-            raise UserError(f"{shown(path)}: is empty (0 bytes); write the file again") from None
+            raise UserError("is empty (0 bytes); write the file again", path=path) from None
         link = f"; it is a link to {os.readlink(path)!r}" if os.path.islink(path) else ""
-        raise UserError(f"{shown(path)}: cannot be opened: {error.strerror or error}{link}") from error
+        raise UserError(f"cannot be opened: {error.strerror or error}{link}", path=path) from error
     state = os.fstat(descriptor)
     if stat.S_ISREG(state.st_mode) and state.st_size:
         return os.fdopen(descriptor, "rb"), state.st_size
     os.close(descriptor)
     if stat.S_ISREG(state.st_mode):
-        raise UserError(f"{shown(path)}: is empty (0 bytes); write the file again")
+        raise UserError("is empty (0 bytes); write the file again", path=path)
     kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a pipe, socket or device"
-    raise UserError(f"{shown(path)}: is {kind}, not a picture file")
+    raise UserError(f"is {kind}, not a picture file", path=path)
 
 
 def read_header(file: BinaryIO, path: FilePath, size: int) -> Header:
@@ -143,8 +143,9 @@ def read_header(file: BinaryIO, path: FilePath, size: int) -> Header:
         raise damaged(path, size, f"{name}: a picture of {header.width}x{header.height}")
     if header.height * header.width > LARGEST_PIXELS:
         raise UserError(
-            f"{shown(path)}: {header.width}x{header.height} in {size} bytes; a picture may have at most "
-            f"{LARGEST_PIXELS} pixels; cut it into parts"
+            f"{header.width}x{header.height} in {size} bytes; a picture may have at most "
+            f"{LARGEST_PIXELS} pixels; cut it into parts",
+            path=path,
         )
     if header.orientation in _TURNED:
         header = replace(header, height=header.width, width=header.height)

@@ -85,25 +85,26 @@ def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.u
     """
     data, header = loaded or load(path)
     if problem := label_problem(header):
-        raise UserError(f"{shown(path)}: {problem}")
+        raise UserError(problem, path=path)
     label = _ids(path, header, _decode(path, data, header, as_ids=True))
     return label if label.dtype == np.uint8 else label.astype(np.int32, copy=False)
 
 
-def label_problem(header: Header) -> str:
-    """Say why a file with this header cannot be a label map, or ''."""
+def label_problem(header: Header, noun: str = "label map") -> str:
+    """Return why a file with this header cannot be a label map (or a map called `noun`), or ''."""
+    article = "an" if noun[0] in "aeiou" else "a"
     if header.format in ("JPEG", "WEBP"):
         return (
-            f"a label map is expected, but this is a {header.format}, which changes ids; "
-            "write label maps as PNG, TIFF, PGM or .npy"
+            f"{article} {noun} is expected, but this is a {header.format}, which changes ids; "
+            f"write {noun}s as PNG, TIFF, PGM or .npy"
         )
     if header.channels > 1:
         return (
-            f"a label map (one id a pixel) is expected, but this is a picture of {header.channels} channels; if its "
-            "colours stand for classes, convert it to ids with a colour table first (hdtrans prepare)"
+            f"{article} {noun} (one id a pixel) is expected, but this is a picture of {header.channels} channels; if "
+            "its colours stand for classes, convert it to ids with a colour table first (hdtrans prepare)"
         )
     if header.floating:
-        return "a label map is expected, but this holds floating point numbers; write its ids as integers"
+        return f"{article} {noun} is expected, but this holds floating point numbers; write its ids as integers"
     return ""
 
 
@@ -117,7 +118,7 @@ def read_instance(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[n
     """
     data, header = loaded or load(path)
     if problem := instance_problem(header):
-        raise UserError(f"{shown(path)}: {problem}")
+        raise UserError(problem, path=path)
     array = _decode(path, data, header, as_ids=True)
     if array.ndim == 2:
         return _ids(path, header, array).astype(np.int32, copy=False)
@@ -129,7 +130,7 @@ def instance_problem(header: Header) -> str:
     """Say why a file with this header cannot be an instance map, or ''."""
     if header.channels == 3 and header.bits == 8 and header.format not in ("JPEG", "WEBP", "npy"):
         return ""
-    return label_problem(header).replace("a label map", "an instance map").replace("label map", "instance map")
+    return label_problem(header, "instance map")
 
 
 def read_picture(
@@ -147,7 +148,7 @@ def read_picture(
     """
     data, header = loaded or load(path)
     if problem := picture_problem(header, channels):
-        raise UserError(f"{shown(path)}: {problem}")
+        raise UserError(problem, path=path)
     picture = _decode(path, data, header, as_ids=False)
     if picture.ndim == 2:
         picture = picture[..., None]
@@ -162,14 +163,15 @@ def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 
     """
     if array.ndim not in (2, 3) or not array.size or array.dtype.name not in _PICTURE_TYPES:
         raise UserError(
-            f"{where}: has shape {array.shape} and type {array.dtype}; a picture is (H, W) or (H, W, C), and uint8, "
-            "uint16, int32 from 0 to 65535, or floating point in [-1, 1]"
+            f"has shape {array.shape} and type {array.dtype}; a picture is (H, W) or (H, W, C), and uint8, "
+            "uint16, int32 from 0 to 65535, or floating point in [-1, 1]",
+            path=where,
         )
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
     picture = array[..., None] if array.ndim == 2 else array
     if problem := channels_problem(picture.shape[2], channels):
-        raise UserError(f"{where}: {problem}")
+        raise UserError(problem, path=where)
     return _in_range(where, with_channels(picture, channels))
 
 
@@ -200,7 +202,7 @@ def load(path: FilePath) -> Loaded:
         try:
             data = file.read()
         except OSError as error:
-            raise UserError(f"{shown(path)}: cannot be read ({size} bytes): {error.strerror or error}") from error
+            raise UserError(f"cannot be read ({size} bytes): {error.strerror or error}", path=path) from error
     return data, read_header(io.BytesIO(data), path, len(data))
 
 
@@ -335,8 +337,9 @@ def _ids(path: FilePath, header: Header, array: Array) -> Array:
             bad = lowest if lowest < 0 else highest
             row, column = (int(place[0]) for place in np.nonzero(array == bad))
             raise UserError(
-                f"{shown(path)}: holds the id {bad} at row {row}, column {column}; allowed are 0 to {LARGEST_ID}. "
-                "Give pixels without a class the id of data.ignore"
+                f"holds the id {bad} at row {row}, column {column}; allowed are 0 to {LARGEST_ID}. "
+                "Give pixels without a class the id of data.ignore",
+                path=path,
             )
     return array.astype(np.uint8) if array.dtype == np.int8 else array
 
@@ -367,13 +370,15 @@ def _in_range(where: str, picture: Array) -> npt.NDArray[np.uint8 | np.int32 | n
     if picture.dtype.kind == "f":
         if not (lowest >= -1 and highest <= 1):
             raise UserError(
-                f"{where}: holds floating point values from {lowest:g} to {highest:g}; floating point pictures "
-                "must lie in [-1, 1], where -1 is black and 1 is white. Scale it, or write it with 8 or 16 bits"
+                f"holds floating point values from {lowest:g} to {highest:g}; floating point pictures "
+                "must lie in [-1, 1], where -1 is black and 1 is white. Scale it, or write it with 8 or 16 bits",
+                path=where,
             )
         return picture.astype(np.float32, copy=False)
     if picture.dtype == np.bool_ or lowest < 0 or highest > 65535:
         raise UserError(
-            f"{where}: holds {picture.dtype} values from {lowest} to {highest}; a picture holds 8 bits, 16 bits "
-            "(0 to 65535) or floating point numbers in [-1, 1]"
+            f"holds {picture.dtype} values from {lowest} to {highest}; a picture holds 8 bits, 16 bits "
+            "(0 to 65535) or floating point numbers in [-1, 1]",
+            path=where,
         )
     return picture.astype(np.int32)

@@ -73,7 +73,7 @@ def shard_files(root: Path, folder: str) -> dict[str, str]:
             if file.startswith(f"{folder}/"):
                 name, place = file[len(folder) + 1 :], f"{shard}/{file}"
                 if name in found:
-                    raise UserError(f"{shown(place)}: is also {shown(found[name])}; keep one of the shards")
+                    raise UserError(f"is also {shown(found[name])}; keep one of the shards", path=place)
                 found[name] = place
     return found
 
@@ -99,7 +99,7 @@ def open_member(path: str) -> tuple[BinaryIO, int] | None:
         return None
     member = _contents(shard).members.get(file)
     if member is None:
-        raise UserError(f"{shown(path)}: the shard holds no such file")
+        raise UserError("the shard holds no such file", path=path)
     raw = _Part(shard, member.offset, member.size)
     try:
         found = tarfile.TarInfo.frombuf(raw.before(TAR_BLOCK), "utf-8", "surrogateescape")
@@ -206,8 +206,9 @@ def _from_index(shard: str, size: int) -> dict[str, Member]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         words = f"has no key {error}" if isinstance(error, KeyError) else str(error)
         raise UserError(
-            f"{shown(file)}: cannot be read as the index of a shard: {words}; {_ADVICE} (without an index, the shard "
-            "is read from its own headers)"
+            f"cannot be read as the index of a shard: {words}; {_ADVICE} (without an index, the shard "
+            "is read from its own headers)",
+            path=file,
         ) from error
     if made_for != size or any(m.offset + m.size > size or m.offset < TAR_BLOCK for m in members.values()):
         raise _wrong(shard, f"has {size} bytes, but its index was made for one of {made_for}")
@@ -244,4 +245,4 @@ def _plain_name(split: str, member: str) -> str:
 
 
 def _wrong(shard: str, words: str) -> UserError:
-    return UserError(f"{shown(shard)}: {words}; {_ADVICE}")
+    return UserError(f"{words}; {_ADVICE}", path=shard)

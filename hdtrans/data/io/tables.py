@@ -59,7 +59,7 @@ def read_table(path: str | Path) -> Table:
     try:
         state = os.stat(path)
     except OSError as error:
-        raise UserError(f"{shown(path)}: cannot be opened: {error.strerror or error}") from error
+        raise UserError(f"cannot be opened: {error.strerror or error}", path=path) from error
     return _read(os.fspath(path), state.st_size, state.st_mtime_ns)
 
 
@@ -67,10 +67,10 @@ def read_row(path: str) -> Row:
     """Return the numbers of one row, (N,) float32; raise UserError if there is no such row."""
     table, name = split_row(path)
     if not table:
-        raise UserError(f"{shown(path)}: a row of a table (FILE.csv/NAME) is expected")
+        raise UserError("a row of a table (FILE.csv/NAME) is expected", path=path)
     rows = read_table(table).rows
     if name not in rows:
-        raise UserError(f"{shown(table)}: has no row {shown(name)}")
+        raise UserError(f"has no row {shown(name)}", path=table)
     return rows[name].copy()
 
 
@@ -82,7 +82,7 @@ def _read(path: str, size: int, changed: int) -> Table:
             reader = csv.reader(file)
             header = next(reader, [])
             if len(header) < 2:
-                raise UserError(f"{shown(path)}: line 1: a header with a name and at least one number is expected")
+                raise UserError("line 1: a header with a name and at least one number is expected", path=path)
             for cells in reader:
                 if not cells:
                     continue
@@ -95,7 +95,7 @@ def _read(path: str, size: int, changed: int) -> Table:
                     raise UserError(f"{where}: the name {shown(cells[0])} stands twice; keep one of the rows")
                 rows[cells[0]] = np.array([_number(cell, where) for cell in cells[1:]], np.float32)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{shown(path)}: cannot be read as a CSV table in UTF-8: {error}") from error
+        raise UserError(f"cannot be read as a CSV table in UTF-8: {error}", path=path) from error
     return Table(tuple(header[1:]), rows)
 
 

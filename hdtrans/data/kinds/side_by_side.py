@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 from hdtrans.config import inputs
 from hdtrans.config.data import Direction
 from hdtrans.data.io.header import probe
@@ -69,7 +69,7 @@ class Section(PictureKind):
 
     def _split(self, picture: Array, path: str) -> Arrays:
         if problem := self.width_problem("pair", picture.shape[1]):
-            raise UserError(f"{shown(path)}: {problem}")
+            raise UserError(problem, path=path)
         left, right = halves(picture)
         source, photo = (left, right) if self.direction == "AtoB" else (right, left)
         return {"source": with_channels(source, self.source_channels), PHOTO: with_channels(photo, self.photo_channels)}

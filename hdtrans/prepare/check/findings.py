@@ -325,7 +325,7 @@ def _of_stages(facts: Facts) -> Iterator[Finding]:
             sizes[sample.size].append(next(iter(sample.files.values())).path)
     for stage in facts.recipe.stages:
         where = f"stages.{stage.name}"
-        wrong = {size: next(geometry_problems([stage], *size), "").removeprefix(f"{where}: ") for size in sizes}
+        wrong = {size: next((words for _, words in geometry_problems([stage], *size)), "") for size in sizes}
         places = tuple((path, wrong[size]) for size, paths in sizes.items() if wrong[size] for path in paths)
         if places:
             yield Finding("crop", ERROR, f"{where}: files that do not fit its geometry", places)

@@ -107,7 +107,7 @@ def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequenc
     usual = recipe.method.complete(stage.model_copy(update={"output": None, "train": None}))
     filled = {key for key in _FILLED if getattr(stage, key) == getattr(usual, key)}
     values = {key: value for key, value in _given(stage).items() if key not in filled}
-    wrong = any(next(geometry_problems([stage], *size), "") for size in sizes)
+    wrong = any(True for size in sizes for _ in geometry_problems([stage], *size))
     return {k: v for k, v in values.items() if k not in ("size", "geometry", "load")} | fitting if wrong else values
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes
 from hdtrans.data.io.header import Header
@@ -84,7 +84,7 @@ def read_sample(sample: SampleFiles, split: str, data: DataKind) -> SampleFacts:
     try:
         check_sizes({role: sample.paths[role] for role in sizes}, sizes)
     except UserError as error:
-        problem = str(error).partition(": ")[2]
+        problem = error.without_place()
     size = None if problem or not sizes else next(iter(sizes.values()))
     found = {role: spec.values for role, spec in data.files.items() if spec.kind == "ids" and role in arrays}
     maps: dict[str, Array] = {values: arrays[role] for role, values in found.items()}
@@ -98,11 +98,11 @@ def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array |
         try:
             return FileFacts(path), data.read(name, path)
         except UserError as error:
-            return FileFacts(path, problem=_words(error, path)), None
+            return FileFacts(path, problem=error.without_place()), None
     try:
         loaded = load(path)
     except UserError as error:
-        return FileFacts(path, problem=_words(error, path)), None
+        return FileFacts(path, problem=error.without_place()), None
     digest, header = hashlib.sha256(loaded[0]).digest(), loaded[1]
     if problem := kind_problem(name, header, data):
         if spec.values == "classes" and header.channels > 1:
@@ -111,14 +111,10 @@ def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array |
     try:
         array = kind_of(spec).read_loaded(spec, path, loaded)
     except UserError as error:
-        return FileFacts(path, digest, header, _words(error, path)), None
+        return FileFacts(path, digest, header, error.without_place()), None
     constant = any(_is_constant(side) for side in data.sides(name, array))
     highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
     return FileFacts(path, digest, header, constant=constant, highest=highest), array
-
-
-def _words(error: UserError, path: str) -> str:
-    return str(error).removeprefix(f"{shown(path)}: ")
 
 
 def _is_constant(array: Array) -> bool:
