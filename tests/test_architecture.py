@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - {"__init__", "base", "history"}
+KINDS = {file.stem for file in (ROOT / "hdtrans" / "data" / "kinds").glob("*.py")} - {"__init__", "base"}
 
 # A room, and the modules of the package it may import besides its own. A module includes what lies under it.
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -89,6 +90,15 @@ OF_TORCH = ("torch", "torchvision", "triton")
 
 # What stands in few files alone: a name, and where it may be written.
 FEW_PLACES: dict[str, tuple[str, ...]] = {
+    # A data kind answers through `DataKind`; these make or read label maps, whatever a recipe says.
+    **{f"hdtrans.data.kinds.{kind}": (f"hdtrans/data/kinds/{kind}.py",) for kind in KINDS},
+    "hdtrans.data.kinds.label_maps": (
+        "benchmarks/comparison.py",
+        "hdtrans/benchmark/files.py",
+        "hdtrans/benchmark/run.py",
+        "hdtrans/cli/train_segmenter.py",
+        "hdtrans/evaluation/judges/train_segmenter.py",
+    ),
     "torch.distributed": ("hdtrans/engine/distributed.py",),
     "torch.nn.parallel": ("hdtrans/engine/distributed.py",),
     "DistributedDataParallel": ("hdtrans/engine/distributed.py",),
@@ -108,6 +118,53 @@ FEW_PLACES: dict[str, tuple[str, ...]] = {
         "hdtrans/prepare/registry.py",
     ),  # the one place per kind of name
 }
+# Where a kind of input is named, so that a new one is a known, short list of files: its name, what it does in each room
+# (read, check, move, resample, a tensor, an export's dimensions: `data/fields.py`), its column of a preview, its value
+# in a trial of a published model. Whoever adds a file here has spread what `FieldKind` is for.
+INPUT_KINDS = {
+    "ids": (
+        "hdtrans/config/inputs.py",
+        "hdtrans/inference/folder/files.py",  # the maps of a reference photo
+        "hdtrans/inference/folder/style_source.py",
+        "hdtrans/inference/folder/translate.py",  # results that are maps
+        "hdtrans/inference/publish/trial_inputs.py",
+        "hdtrans/methods/base.py",
+        "hdtrans/prepare/check/contact_sheet.py",
+        "hdtrans/prepare/check/findings.py",
+        "hdtrans/prepare/check/samples.py",
+    ),
+    "image": (
+        "hdtrans/config/inputs.py",
+        "hdtrans/data/fields.py",
+        "hdtrans/inference/folder/translate.py",
+        "hdtrans/inference/publish/trial_inputs.py",
+        "hdtrans/methods/base.py",
+        "hdtrans/prepare/check/contact_sheet.py",
+        "hdtrans/prepare/check/findings.py",
+    ),
+    "vector": ("hdtrans/config/inputs.py",),
+    "points": ("hdtrans/inference/publish/trial_inputs.py", "hdtrans/methods/base.py"),
+    "seed": (
+        "hdtrans/config/inputs.py",
+        "hdtrans/inference/publish/trial_inputs.py",
+        "hdtrans/inference/translator.py",
+        "hdtrans/methods/base.py",
+    ),
+}
+# Where fields of batches are named, beside the methods that read them and the data kinds that make them. `prepare`,
+# `toycity` and `benchmark` write data of kinds that they choose, and name them freely.
+FIELDS = ("label", "source", "photo")
+FREE_FIELDS = ("methods", "data/kinds", "prepare", "toycity", "benchmark")
+FIELD_PLACES = (
+    "hdtrans/config/networks.py",  # pool: label, a value of a key
+    "hdtrans/data/dataset.py",  # the random numbers that the source has always been moved by
+    "hdtrans/data/index.py",  # the layouts of CycleGAN's folders
+    "hdtrans/evaluation/judges/train_segmenter.py",  # trains on label maps alone
+    "hdtrans/evaluation/pairs.py",
+    "hdtrans/inference/originals/convert.py",
+    "hdtrans/inference/originals/recipe.py",
+    "hdtrans/inference/styles/apply.py",
+)
 # Imported inside functions.
 ONLY_LATE = ("torchvision", "hdtrans.networks.kernels.fused_norm_kernels", "hdtrans.networks.kernels.fused_pad_kernels")
 
@@ -246,8 +303,27 @@ def _of_code(tree: ast.Module, used: list[Import], file: str) -> Iterator[tuple[
             yield node.lineno, "a bare except hides what it catches; name the exception"
         elif isinstance(node, ast.Constant) and _room(file) == "engine" and node.value in METHODS:
             yield node.lineno, f"the engine knows no method, not {node.value!r}"
+        elif isinstance(node, ast.Constant) and node.value in FIELDS and not _may_name_fields(file):
+            yield node.lineno, f"the field {node.value!r} is named here; ask the method's table of inputs"
+        elif isinstance(node, ast.Compare):
+            yield from _of_comparison(node, file)
         elif isinstance(node, ast.Call):
             yield from _of_call(node, ast.unparse(node.func), safe)
+
+
+def _may_name_fields(file: str) -> bool:
+    free = tuple(f"hdtrans/{room}/" for room in FREE_FIELDS)
+    return not _room(file) or file.startswith(free) or file in FIELD_PLACES
+
+
+def _of_comparison(node: ast.Compare, file: str) -> Iterator[tuple[int, str]]:
+    """Find where code asks of which kind an input is."""
+    if not _room(file) or file.startswith("hdtrans/prepare/formats/") or not ast.unparse(node.left).endswith(".kind"):
+        return  # the annotations of a format have kinds of their own
+    for side in (part for each in node.comparators for part in ast.walk(each)):
+        places = INPUT_KINDS.get(str(side.value)) if isinstance(side, ast.Constant) else None
+        if places is not None and file not in places:
+            yield node.lineno, f"asks whether an input is of kind {side.value!r}; `data/fields.py` answers for kinds"
 
 
 def _of_call(node: ast.Call, name: str, safe_loaders: set[str]) -> Iterator[tuple[int, str]]:
@@ -359,6 +435,19 @@ def test_rooms_without_torch_do_not_reach_it() -> None:
     assert not any(ways), "\n".join(["", *(" -> ".join(way) for way in ways if way)])
 
 
+def test_lists_of_places_are_as_short_as_they_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file listed as naming a kind of input or a field does so: none stays on a list that it has left."""
+    fields = FIELD_PLACES
+    listed = {*fields, *(file for files in INPUT_KINDS.values() for file in files)}
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file in listed}
+    for kind, files in list(INPUT_KINDS.items()):
+        monkeypatch.setitem(INPUT_KINDS, kind, ())
+        assert [file for file in files if not any("is of kind" in line for line in findings(texts[file], file))] == []
+        monkeypatch.setitem(INPUT_KINDS, kind, files)
+    monkeypatch.setattr(f"{__name__}.FIELD_PLACES", ())
+    assert [file for file in fields if not any("the field" in line for line in findings(texts[file], file))] == []
+
+
 def test_no_basename_stands_twice_in_a_room() -> None:
     """A file's name tells it from all others of its room, whatever sub-folder it lies in."""
     seen: dict[tuple[str, str], list[str]] = {}
@@ -412,6 +501,15 @@ DOC = '"""What it is."""\n'
         ("hdtrans/engine/trainer.py", "from hdtrans.methods import pix2pixhd", "not hdtrans.methods.pix2pixhd"),
         ("hdtrans/engine/trainer.py", "import hdtrans\nhdtrans.losses.hinge()", "not hdtrans.losses.hinge"),
         ("hdtrans/engine/trainer.py", "if kind == 'pix2pixhd': pass", "the engine knows no method, not 'pix2pixhd'"),
+        ("hdtrans/engine/x.py", "if spec.kind == 'points': pass", "asks whether an input is of kind 'points'"),
+        ("hdtrans/inference/x.py", "y = spec.kind in ('none', 'seed')", "asks whether an input is of kind 'seed'"),
+        (
+            "hdtrans/engine/x.py",
+            "from hdtrans.data.kinds.unpaired import Section",
+            "hdtrans.data.kinds.unpaired stands in",
+        ),
+        ("hdtrans/inference/x.py", "batch['photo']", "the field 'photo' is named here"),
+        ("hdtrans/evaluation/x.py", "batch.get('label')", "the field 'label' is named here"),
         ("hdtrans/methods/a.py", "from hdtrans.methods.b import Config", "not hdtrans.methods.b.Config"),
         ("hdtrans/methods/a.py", "from . import b", "not hdtrans.methods.b"),
         ("hdtrans/methods/a.py", "from hdtrans.data.io.read import read_label", "not hdtrans.data.io.read.read_label"),

@@ -125,7 +125,7 @@ class Translator(nn.Module):
         dtype = next(self.generator.parameters()).dtype
         style = points.new_zeros(points.shape[0], self.size) if style is None else style
         seen = self.see(label, mask, points, dtype)
-        return crop(self.generator(seen, ForwardContext(style=style.to(dtype))), height, width)
+        return crop(self.generator(seen, ForwardContext(style=style)), height, width)
 
 
 @dataclass

@@ -52,7 +52,7 @@ class StyleModulation(Modulation):
         style = context.style
         assert style is not None, "an adaptive norm needs a style in the forward context"
         if self.affine is not None:
-            made: Tensor = self.affine(style)
+            made: Tensor = self.affine(style.to(self.affine.weight.dtype))
             return made[:, :, None, None]
         numbers = style[:, self.start : self.start + 2 * self.channels]  # (B, 2C)
         if self.shift_first:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -221,6 +222,26 @@ def test_infer_finds_and_takes_the_folders(
 def test_training_does_without_masks(tmp_path: Path) -> None:
     write_data(tmp_path / "data", mask=False, count=4)
     assert run_tool("train", arguments(tmp_path / "data", tmp_path / "run", "stages.0.epochs=1")) == 0
+
+
+def test_masks_may_be_for_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files that validate, and those that are scored, have no masks; an input that is needed is missed."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    write_data(data, count=3)
+    shutil.rmtree(data / "test_mask")
+    validated = ("data.validation=test", "validate.metrics=[psnr]", "stages.0.epochs=1")
+    assert run_tool("train", arguments(data, run, *validated)) == 0
+    recipe = str(run / "recipe.yaml")
+    for split in ("test", "validation"):
+        scored = ["--split", split, "--metrics", "psnr", "--out", str(tmp_path / f"{split}.json")]
+        assert run_tool("evaluate", [str(run), *scored]) == 0
+    assert run_tool("check_data", [recipe]) == 0, capsys.readouterr().out
+    (data / "train_mask").rename(tmp_path / "away")
+    assert run_tool("check_data", [recipe]) == 0, capsys.readouterr().out
+    (data / "test_points.csv").unlink()
+    capsys.readouterr()
+    assert run_tool("evaluate", [str(run), "--out", str(tmp_path / "none.json")]) == 2
+    assert "points" in capsys.readouterr().err
 
 
 def test_points_that_cannot_be_mirrored_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from hdtrans.inference.memory import Memory
 from hdtrans.networks.blocks import ConvBlock, ResidualBlock, same
 from hdtrans.networks.context import ForwardContext, Pyramid
 from hdtrans.networks.initialise import initialise
+from hdtrans.networks.kernels.prepacked import prepack
 from hdtrans.networks.modulation import ClassModulation, Modulation, SpadeModulation, StyleModulation
 from hdtrans.networks.norm import Norm, NormKind
 from hdtrans.networks.padding import Pad
@@ -164,6 +165,18 @@ def test_a_linear_layer_turns_a_style_into_scale_and_shift() -> None:
     scale, shift = norm.modulation.affine(style)[:, :, None, None].chunk(2, 1)
     wanted = F.instance_norm(x) * (1 + scale) + shift
     assert torch.allclose(norm(x, ForwardContext(style=style)), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_style_of_any_type_modulates_prepacked_networks(dtype: torch.dtype) -> None:
+    """For bfloat16 convolutions get that type, while linear layers and styles stay float32."""
+    block = same(3, 4, 3, Norm(4, "instance", "relu", StyleModulation(4, size=5)), "relu").eval()
+    x, style = torch.randn(1, 3, 8, 8), torch.randn(1, 5)
+    with torch.inference_mode():
+        wanted = block(x, ForwardContext(style=style))
+        prepack(block, torch.bfloat16)
+        found = block(x.bfloat16(), ForwardContext(style=style.to(dtype)))
+    assert (found.float() - wanted).abs().max() < 0.1
 
 
 def test_norms_that_are_not_modulated_keep_their_bits() -> None:
