@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     labels = given.labels or (len(table) if table else 0)
     ignore = given.ignore if given.ignore is not None else table.ignore if table else 255
     data = LabelMaps(root=given.data, labels=labels, ignore=ignore, train=given.train, validation=given.held_back)
-    size = read_size(given.size, "--size")
+    size = read_size(given.size, "size")
     training = SegmenterTraining(
         data, given.out, size, given.steps, seed=given.seed, device=given.device, workers=given.workers
     )

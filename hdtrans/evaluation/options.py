@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import Advice, UnknownName, UserError
 from hdtrans.config.metrics import METRICS, MetricInfo
 from hdtrans.config.stage import Size
 from hdtrans.engine.distributed import choose_device
-from hdtrans.evaluation.judges.segmenters import INPUTS, UntrustedFile, load_segmenter
-from hdtrans.evaluation.judges.weights import MissingWeights, WeightFiles
+from hdtrans.evaluation.judges.segmenters import INPUTS, load_segmenter
+from hdtrans.evaluation.judges.weights import WeightFiles
 from hdtrans.evaluation.metrics.base import CachedFeatures, Metric, Settings
 from hdtrans.evaluation.metrics.build import build_metrics
 from hdtrans.evaluation.metrics.segmentation import PROTOCOLS
@@ -54,12 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
-def read_size(text: str | None, option: str = "--resize") -> Size | None:
-    """Parse the size of an option; raise UserError for a malformed one."""
+def read_size(text: str | None, argument: str = "resize") -> Size | None:
+    """Parse the size of an argument; raise UserError for a malformed one."""
     try:
         return None if text is None else Size.model_validate(text)
     except ValueError:
-        raise UserError(f"{option} {text}: write WIDTHxHEIGHT in pixels, for instance 512x256") from None
+        finding = "write WIDTHxHEIGHT in pixels, for instance 512x256"
+        raise UserError(finding, argument=argument, value=text) from None
 
 
 def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tuple[Places, list[Metric]]:
@@ -74,14 +75,12 @@ def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tupl
         UserError: a metric is unknown, does not fit the results, or lacks truth, labels, a network or its weights.
     """
     if not 0 <= given.tolerance < float("inf"):
-        raise UserError(f"--tolerance {given.tolerance:g}: give a number of pixels, 0 or more")
+        finding = "give a number of pixels, 0 or more"
+        raise UserError(finding, argument="tolerance", value=f"{given.tolerance:g}")
     device = choose_device(given.device)
     segmenter = None
     if given.segmenter:
-        try:
-            segmenter = load_segmenter(given.segmenter, device, given.segmenter_input, given.trust)
-        except UntrustedFile as error:
-            raise UserError(f"{error}, or give --trust if you know its origin") from None
+        segmenter = load_segmenter(given.segmenter, device, given.segmenter_input, given.trust)
     names = _chosen(given, places, segmenter is not None)
     for name in names:
         _check(METRICS[name], places, segmenter is not None)
@@ -90,10 +89,7 @@ def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tupl
     weights = WeightFiles(given.weights, given.download)
     cached = _cached_features(given, places)
     settings = Settings(device, weights, classes, segmenter, given.protocol, given.tolerance, given.lpips, cached)
-    try:
-        return places, build_metrics(names, settings)
-    except MissingWeights as error:
-        raise UserError(f"{error}, or give --download") from None
+    return places, build_metrics(names, settings)
 
 
 def _chosen(given: Any, places: Places, has_segmenter: bool) -> tuple[str, ...]:
@@ -102,46 +98,44 @@ def _chosen(given: Any, places: Places, has_segmenter: bool) -> tuple[str, ...]:
         names = tuple(name for text in given.metrics for name in text.lower().replace("-", "_").split(",") if name)
         for name in names:
             if name not in METRICS:
-                raise UserError(f"--metrics {name}: there are {', '.join(METRICS)}.{nearest(name, METRICS)}")
+                raise UnknownName("metric", name, METRICS, argument="metrics", value=name)
         return tuple(dict.fromkeys(names))
     defaults = [info for info in METRICS.values() if info.evaluates and info.scores == places.results]
     if places.results == "pictures":
         defaults = [info for info in defaults if not _lacking(info, places, has_segmenter)]
     if not defaults:
         sets = ", ".join(info.name for info in METRICS.values() if info.sets)
-        needed = (
-            f"--metrics, of {sets}"
-            if places.truth is not None
-            else "--truth DIR, or --labels DIR with --segmenter FILE"
-        )
-        raise UserError(f"there is nothing to measure yet: give {needed}")
+        if places.truth is not None:
+            raise UserError("there is nothing to measure yet", advice=[Advice("metrics", f"NAME, of {sets}")])
+        advice = [Advice("truth", "DIR"), Advice("labels", "DIR", "and a segmenter")]
+        raise UserError("there is nothing to measure yet", advice=advice)
     return tuple(info.name for info in defaults)
 
 
 def _check(info: MetricInfo, places: Places, has_segmenter: bool) -> None:
     """Raise UserError for a metric that does not fit the results or lacks what it needs."""
     if info.scores != places.results:
-        raise UserError(
-            f"--metrics {info.name}: scores {info.scores}, but these results are {places.results} (--results)"
-        )
+        finding = f"scores {info.scores}, but these results are {places.results}"
+        raise UserError(finding, argument="metrics", value=info.name, advice=[Advice("results", info.scores)])
     if lacking := _lacking(info, places, has_segmenter):
-        raise UserError(f"--metrics {info.name}: {lacking}")
+        finding, advice = lacking
+        raise UserError(finding, argument="metrics", value=info.name, advice=advice)
 
 
-def _lacking(info: MetricInfo, places: Places, has_segmenter: bool) -> str:
-    """Return what a metric lacks, '' for nothing."""
+def _lacking(info: MetricInfo, places: Places, has_segmenter: bool) -> tuple[str, list[Advice]] | None:
+    """Return what a metric lacks and how to give it, or None."""
     if not places.paired and not info.sets:
-        return "compares pictures with their own truth; with --unpaired there is none"
+        return "compares pictures with their own truth; unpaired ones have none", [Advice("unpaired", None)]
     truth, labels = places.truth is not None, places.labels is not None
     if "labels" in info.needs and not labels:
-        return "needs the label maps of the pictures: --labels DIR"
+        return "needs the label maps of the pictures", [Advice("labels", "DIR")]
     if "truth" in info.needs and not truth:
-        return "needs the true pictures: --truth DIR"
+        return "needs the true pictures", [Advice("truth", "DIR")]
     if "truth or labels" in info.needs and not truth and not labels:
-        return "needs --truth DIR (pictures white on boundaries) or --labels DIR"
+        return "needs true boundaries", [Advice("truth", "DIR", "(white on boundaries)"), Advice("labels", "DIR")]
     if "segmenter" in info.needs and not has_segmenter:
-        return "needs --segmenter FILE: of hdtrans train_segmenter, or another network"
-    return ""
+        return "needs a segmenter", [Advice("segmenter", "FILE", "(of hdtrans train_segmenter, or another network)")]
+    return None
 
 
 def _cached_features(given: Any, places: Places) -> CachedFeatures:

@@ -1,6 +1,6 @@
 """Metrics during training, for `hdtrans.engine.validation`, which imports none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -20,6 +20,12 @@ from hdtrans.evaluation.metrics.build import build_metrics
 from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
+
+_KEYS: Mapping[str, str | None] = {
+    **{name: f"validate.{name}" for name in ("segmenter", "segmenter_input", "protocol", "weights", "lpips")},
+    **dict.fromkeys(("trust", "download")),
+}
+"""Keys of a recipe for the arguments that judges name; None: a recipe has none."""
 
 
 class PictureJudge:
@@ -44,7 +50,7 @@ class PictureJudge:
         try:
             return [metric.measure([item])[0] for metric in self.metrics]
         except UserError as error:
-            raise UserError(f"validate: {error}") from None
+            raise error.renamed(_KEYS, "validate") from None
 
     def figures(self, measured: Sequence[list[Any]]) -> dict[str, float]:
         """Return the figures of all pictures; figures without a value are left out."""
@@ -73,7 +79,7 @@ def make_judge(given: Validate, data: DataKind, classes: ClassTable | None, devi
         settings = Settings(device, WeightFiles(given.weights), classes, segmenter, given.protocol, lpips=given.lpips)
         return PictureJudge(data, build_metrics(names, settings))
     except UserError as error:
-        raise UserError(f"validate: {error}") from None
+        raise error.renamed(_KEYS, "validate") from None
 
 
 def _item(data: DataKind, batch: Batch, picture: Tensor) -> Item:

@@ -66,19 +66,25 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["found", "--truth", "more"], "--truth: no picture belongs to 1 file(s): c.png"),
-        (["more", "--truth", "truth"], "--truth: nothing belongs to 1 file(s): c"),
+        (["found", "--truth", "more"], "true pictures: no picture belongs to 1 file(s): c.png"),
+        (["more", "--truth", "truth"], "true pictures: nothing belongs to 1 file(s): c"),
         (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
         (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
-        (["found"], "there is nothing to measure yet: give --truth DIR"),
+        (["found"], "there is nothing to measure yet; give --truth DIR"),
         (["found", "--truth", "truth", "--metrics", "psrn"], "there are l1, psnr"),
         (["found", "--truth", "truth", "--metrics", "labels"], "scores labels, but these results are pictures"),
         (["found", "--truth", "truth", "--metrics", "segmentation"], "--labels DIR"),
-        (["found", "--truth", "truth", "--metrics", "ssim", "--unpaired"], "with --unpaired there is none"),
+        (
+            ["found", "--truth", "truth", "--metrics", "ssim", "--unpaired"],
+            "have none; leave out --unpaired",
+        ),
         (["found", "--truth", "truth", "--resize", "8"], "--resize 8: write WIDTHxHEIGHT"),
         (["found", "--truth", "truth", "--results", "labels"], "labels: the number of classes is unknown"),
-        (["found", "--labels", "truth", "--metrics", "segmentation"], "segmentation: needs --segmenter FILE"),
-        (["found", "--labels", "truth", "--metrics", "l1"], "l1: needs the true pictures: --truth DIR"),
+        (
+            ["found", "--labels", "truth", "--metrics", "segmentation"],
+            "needs a segmenter; give --segmenter FILE",
+        ),
+        (["found", "--labels", "truth", "--metrics", "l1"], "l1: needs the true pictures; give --truth DIR"),
         (["found", "--truth", "truth", "--metrics", "fid"], "or give --download"),
     ],
 )

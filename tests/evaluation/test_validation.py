@@ -114,9 +114,9 @@ def test_unpaired_pictures_are_judged_as_sets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"segmenter": "nowhere.pt"}, "validate: segmenter nowhere.pt: no such file"),
+        ({"segmenter": "nowhere.pt"}, "validate.segmenter=nowhere.pt: there is no such file"),
         ({"metrics": ["fid"]}, "and list the file in weights, or save it as"),
-        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate: weights nowhere: no such file or folder"),
+        ({"metrics": ["lpips"], "weights": ["nowhere"]}, "validate.weights=nowhere: there is no such file or folder"),
     ],
 )
 def test_missing_files_are_reported_before_the_first_step(

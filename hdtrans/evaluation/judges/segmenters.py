@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, nearest, reading_failure, shown
+from hdtrans.common.errors import Advice, MissingFile, UserError, reading_failure
 from hdtrans.engine.checkpoint import digest
 from hdtrans.evaluation.judges.features import torchvision_segmenter
 from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
@@ -68,8 +68,10 @@ class Segmenter:
             found = found[:, 0]
         if found.ndim not in (3, 4) or len(found) != len(pictures):
             raise UserError(
-                f"segmenter {self.provenance['file']}: returns {tuple(found.shape)} for {tuple(seen.shape)}; expected "
-                "scores (B, classes, H, W) or ids (B, H, W)"
+                f"returns {tuple(found.shape)} for {tuple(seen.shape)}; expected scores (B, classes, H, W) or ids "
+                "(B, H, W)",
+                argument="segmenter",
+                path=self.provenance["file"],
             )
         if found.ndim == 3:
             ids = found[:, None].double()
@@ -97,7 +99,7 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
     """
     if not file.is_file():
         siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise UserError(f"segmenter {shown(file)}: no such file.{nearest(file.name, siblings)}")
+        raise MissingFile(file, there=siblings, argument="segmenter")
     provenance = {"file": str(file), "sha256": digest(file)}
     if file.suffix == ".onnx":
         return _onnx(file, takes, provenance)
@@ -106,7 +108,10 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
         return _weights(file, device, takes, provenance)
     if not trust:
         raise UntrustedFile(
-            f"segmenter {shown(file)}: a {program} file can run code when it is loaded; export the network as ONNX"
+            f"a {program} file can run code when it is loaded",
+            argument="segmenter",
+            path=file,
+            advice=["export the network as ONNX", Advice("trust", reason="if you know its origin")],
         )
     try:
         if program == "torch.export":
@@ -114,7 +119,7 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
         else:
             module = torch.jit.load(file, map_location=device).eval()
     except Exception as error:  # torch raises many kinds for a file that it cannot use
-        raise UserError(f"segmenter {shown(file)}: cannot be loaded: {reading_failure(error)}") from None
+        raise UserError(f"cannot be loaded: {reading_failure(error)}", argument="segmenter", path=file) from None
     return Segmenter(_runner(module, device, takes), {**provenance, "kind": program, "takes": takes})
 
 
@@ -145,7 +150,7 @@ def _weights(file: Path, device: torch.device, takes: str, provenance: Mapping[s
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
-        raise UserError(f"segmenter {shown(file)}: cannot be read: {reading_failure(error)}") from None
+        raise UserError(f"cannot be read: {reading_failure(error)}", argument="segmenter", path=file) from None
     if isinstance(state, Mapping) and "hdtrans_segmenter" in state:
         return _own(file, state, device, provenance)
     weights = (
@@ -154,8 +159,10 @@ def _weights(file: Path, device: torch.device, takes: str, provenance: Mapping[s
     found = torchvision_segmenter(weights) if isinstance(weights, Mapping) else None
     if found is None:
         raise UserError(
-            f"segmenter {shown(file)}: neither a file of hdtrans train_segmenter nor weights of a "
-            "segmentation network of torchvision; export other networks as ONNX"
+            "neither a file of hdtrans train_segmenter nor weights of a segmentation network of torchvision",
+            argument="segmenter",
+            path=file,
+            advice=["export other networks as ONNX"],
         )
     name, network = found
     module = network.requires_grad_(False).eval().to(device)
@@ -164,7 +171,7 @@ def _weights(file: Path, device: torch.device, takes: str, provenance: Mapping[s
 
 def _own(file: Path, state: Mapping[str, Any], device: torch.device, provenance: Mapping[str, Any]) -> Segmenter:
     if state["hdtrans_segmenter"] > FORMAT:
-        raise UserError(f"segmenter {shown(file)}: was written by a later hdtrans ({state['version']})")
+        raise UserError(f"was written by a later hdtrans ({state['version']})", argument="segmenter", path=file)
     classes = ClassTable.from_dict(state["classes"], str(file))
     network = SegmentationNetwork(len(classes), state["width"])
     network.load_state_dict(state["weights"])
@@ -185,16 +192,18 @@ def _onnx(file: Path, takes: str, provenance: Mapping[str, Any]) -> Segmenter:
     try:
         import onnxruntime
     except ImportError:
-        raise UserError(f"segmenter {shown(file)}: needs onnxruntime: pip install hdtrans[export]") from None
+        raise UserError("needs onnxruntime: pip install hdtrans[export]", argument="segmenter", path=file) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no public base
-        raise UserError(f"segmenter {shown(file)}: cannot be read as ONNX: {reading_failure(error)}") from None
+        raise UserError(f"cannot be read as ONNX: {reading_failure(error)}", argument="segmenter", path=file) from None
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        raise UserError(f"segmenter {shown(file)}: has inputs {[x.shape for x in inputs]}; expected one (B, 3, H, W)")
+        raise UserError(
+            f"has inputs {[x.shape for x in inputs]}; expected one (B, 3, H, W)", argument="segmenter", path=file
+        )
     height, width = inputs[0].shape[2:]
     fixed = isinstance(height, int) and isinstance(width, int)
     one_by_one = inputs[0].shape[0] == 1

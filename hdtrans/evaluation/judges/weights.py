@@ -9,7 +9,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
-from hdtrans.common.errors import UserError, reading_failure, shown
+from hdtrans.common.errors import Advice, MissingFile, UserError, reading_failure, shown
 from hdtrans.engine.checkpoint import digest
 
 
@@ -92,7 +92,7 @@ class WeightFiles:
     def __init__(self, given: Sequence[Path] = (), download: bool = False) -> None:
         for path in given:
             if not path.exists():
-                raise UserError(f"weights {shown(path)}: no such file or folder")
+                raise MissingFile(path, "file or folder", argument="weights")
         files = [file for path in given for file in (sorted(path.glob("*.pth")) if path.is_dir() else [path])]
         self._given = {file: digest(file) for file in files}
         self._download = download
@@ -116,8 +116,12 @@ class WeightFiles:
             _fetch(wanted, file)
         if not file.is_file():
             raise MissingWeights(
-                f"weights of {wanted.what} are missing{self._others(wanted)}; fetch {wanted.url} and list the file in "
-                f"weights, or save it as {file}"
+                f"weights of {wanted.what} are missing{self._others(wanted)}",
+                advice=[
+                    f"fetch {wanted.url} and list the file in weights",
+                    f"save it as {file}",
+                    Advice("download"),
+                ],
             )
         sha256 = digest(file)
         if not sha256.startswith(wanted.sha256):

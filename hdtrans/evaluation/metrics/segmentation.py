@@ -82,9 +82,8 @@ class SegmentationMetric:
         self._classes = classes
         if self._protocol.cityscapes and len(classes) != len(CITYSCAPES_19):
             if len(classes) not in (34, 35):
-                raise UserError(
-                    f"protocol {protocol}: the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19"
-                )
+                finding = f"the label maps have {len(classes)} classes; Cityscapes has 34, 35 or 19"
+                raise UserError(finding, argument="protocol", value=protocol)
             names, colours = zip(*((CITYSCAPES.names[i], CITYSCAPES.colours[i]) for i in CITYSCAPES_19), strict=True)
             self._classes = ClassTable(names, colours)
 
@@ -134,10 +133,8 @@ class SegmentationMetric:
         if self._classes is not self._given and (count in (34, 35) or (count is None and int(found.max()) > 18)):
             found = torch.from_numpy(_TRAIN_IDS)[found.clamp(0, 255)]
         elif count is not None and count != len(self._classes):
-            raise UserError(
-                f"segmenter {self._segmenter.provenance['file']}: finds {count} classes, the label maps have "
-                f"{len(self._classes)}"
-            )
+            finding = f"finds {count} classes, the label maps have {len(self._classes)}"
+            raise UserError(finding, argument="segmenter", path=self._segmenter.provenance["file"])
         return found.numpy()
 
     def summary(self, measured: Sequence[tuple[Any, Any]]) -> Summary:
