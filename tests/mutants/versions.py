@@ -18,4 +18,4 @@ def tell_and_start(patch: pytest.MonkeyPatch) -> None:
         except UserError as error:
             print(error, file=sys.stderr)
 
-    patch.setattr("hdtrans.cli.check_versions", tell)
+    patch.setattr("hdtrans.common.versions.check_versions", tell)
