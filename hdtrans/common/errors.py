@@ -220,15 +220,14 @@ class MissingPartner(UserError):
     """Files that belong together by name lack their partners.
 
     Args:
-        path: folder that holds the data.
-        missing: files without a partner, by the folder or field that lacks it.
-        place: `argument`, `advice`: see `UserError`.
+        finding: sentence, and a line for each folder.
+        missing: names of the samples without a partner, by the field that lacks it.
+        place: `path`, `argument`, `advice`: see `UserError`.
     """
 
-    def __init__(self, path: FilePath, missing: Mapping[str, Sequence[str]], **place: Any) -> None:
-        self.missing = {name: tuple(files) for name, files in missing.items()}
-        lines = [f"\n  {name} lacks a partner for {_listed(files)}" for name, files in self.missing.items()]
-        super().__init__(f"files are paired by name, and some have no partner:{''.join(lines)}", path=path, **place)
+    def __init__(self, finding: str, missing: Mapping[str, Sequence[str]], **place: Any) -> None:
+        self.missing = {name: tuple(samples) for name, samples in missing.items()}
+        super().__init__(finding, **place)
 
 
 class WrongIds(UserError):
@@ -347,8 +346,8 @@ def as_text(value: object) -> str:
 
 
 def _with_advice(finding: str, advice: str) -> str:
-    if advice and finding.endswith(("?", ".")):
-        return f"{finding} {advice[0].upper()}{advice[1:]}"
+    if advice and (finding.endswith(("?", ".")) or "\n" in finding):
+        return f"{finding}{chr(10) if chr(10) in finding else ' '}{advice[0].upper()}{advice[1:]}"
     return f"{finding}; {advice}" if advice else finding
 
 

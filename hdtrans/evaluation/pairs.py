@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import Advice, SizeMismatch, UserError, nearest, shown
+from hdtrans.common.errors import Advice, MissingFile, MissingPartner, SizeMismatch, UserError, shown
 from hdtrans.config.inputs import Input
 from hdtrans.config.stage import Size
 from hdtrans.data import derived
@@ -27,7 +27,8 @@ RESULTS = ("pictures", "labels", "boundaries")
 """What may be scored: photos, label maps, or pictures that are white on boundaries."""
 
 _MOST_SHOWN = 10
-_OPTIONS = {"found": "the pictures", "truth": "--truth", "label": "--labels"}
+_ARGUMENTS = {"found": "target", "truth": "truth", "label": "labels"}
+_SIDES = {"found": "the pictures", "truth": "true pictures", "label": "label maps"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Places:
 def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:
     """Return a picture of 1 or 3 channels as (3, H, W) uint8, as networks take it; raise UserError for others."""
     if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-        raise UserError("networks see pictures of 1 or 3 channels; choose other --metrics")
+        raise UserError("networks take pictures of 1 or 3 channels; choose other metrics")
     eight = derived.eight_bit(picture)
     return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)).transpose(2, 0, 1))
 
@@ -148,8 +149,7 @@ def files_of(name: str, place: Place) -> Sequence[Path]:
         return place
     if not is_folder(place):
         siblings = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
-        what = "" if name == "found" else f"{_OPTIONS[name]} "
-        raise UserError(f"{what}{shown(place)}: there is no such folder.{nearest(place.name, siblings)}")
+        raise MissingFile(place, "folder", siblings, argument=_ARGUMENTS[name])
     samples = gather({name: place})
     if (place / "inference.json").is_file():
         samples = [sample for sample in samples if not sample.name.startswith("thumbnails/")]
@@ -159,22 +159,22 @@ def files_of(name: str, place: Place) -> Sequence[Path]:
 
 
 def _check_partners(samples: Sequence[SampleFiles], places: Mapping[str, Sequence[Path]]) -> None:
-    """Raise UserError for pictures without a partner, and for partners without a picture."""
-    lines = []
+    """Raise MissingPartner for pictures without a partner, and for partners without a picture."""
+    lines, missing = [], {}
     for name in places.keys() - {"found"}:
         used = {os.path.abspath(sample.paths[name]) for sample in samples if name in sample.paths}
         lonely = [sample.name for sample in samples if name not in sample.paths]
         left = [path.name for path in places[name] if os.path.abspath(path) not in used]
         if lonely:
-            lines.append(f"{_OPTIONS[name]}: nothing belongs to {_listed(lonely)}")
+            missing[name] = lonely
+            lines.append(f"{_SIDES[name]}: nothing belongs to {_listed(lonely)}")
         if left:
-            lines.append(f"{_OPTIONS[name]}: no picture belongs to {_listed(left)}")
+            missing["found"] = left
+            lines.append(f"{_SIDES[name]}: no picture belongs to {_listed(left)}")
     if lines:
-        raise UserError(
-            "\n  ".join(["pictures are paired by sub-folder and name; some have no partner:", *sorted(lines)])
-            + "\nMove away what is not to be scored"
-            + (", or give --unpaired for distances between sets alone" if "truth" in places else "")
-        )
+        head = "pictures are paired by sub-folder and name; some have no partner:"
+        sets = [Advice("unpaired", reason="for distances between sets alone")] if "truth" in places else []
+        raise MissingPartner("\n  ".join([head, *sorted(lines)]), missing, advice=["move the others away", *sets])
 
 
 def _listed(names: Sequence[str]) -> str:

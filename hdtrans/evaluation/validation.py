@@ -1,6 +1,6 @@
 """Metrics during training, for `hdtrans.engine.validation`, which imports none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -21,12 +21,9 @@ from hdtrans.evaluation.pairs import Item
 
 Array = npt.NDArray[Any]
 
-_KEYS = {
-    "segmenter": "validate.segmenter",
-    "weights": "validate.weights",
-    "protocol": "validate.protocol",
-    "download": None,
-    "trust": None,
+_KEYS: Mapping[str, str | None] = {
+    **{name: f"validate.{name}" for name in ("segmenter", "segmenter_input", "protocol", "weights", "lpips")},
+    **dict.fromkeys(("trust", "download")),
 }
 """Keys of a recipe by the arguments in messages of metrics; None for arguments without a key."""
 

@@ -90,9 +90,9 @@ def test_nearest_finds_a_slip_and_stays_silent_otherwise() -> None:
             "a.png: the files of this sample differ in size: label 64x32 (a.png), photo 32x32 (b.png); make them equal",
         ),
         (
-            MissingPartner("city", {"train_img/": ["1.png", "2.png"]}),
-            {"missing": {"train_img/": ("1.png", "2.png")}},
-            "city: files are paired by name, and some have no partner:\n  train_img/ lacks a partner for 1.png, 2.png",
+            MissingPartner("2 samples lack a file", {"photo": ["1", "2"]}, path="city"),
+            {"missing": {"photo": ("1", "2")}},
+            "city: 2 samples lack a file",
         ),
         (
             WrongIds([7, 9], 5, 255, path="a.png"),

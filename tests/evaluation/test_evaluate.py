@@ -66,8 +66,8 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["found", "--truth", "more"], "--truth: no picture belongs to 1 file(s): c.png"),
-        (["more", "--truth", "truth"], "--truth: nothing belongs to 1 file(s): c"),
+        (["found", "--truth", "more"], "true pictures: no picture belongs to 1 file(s): c.png"),
+        (["more", "--truth", "truth"], "true pictures: nothing belongs to 1 file(s): c"),
         (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
         (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
         (["found"], "there is nothing to measure yet; give --truth DIR"),
@@ -82,7 +82,7 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
             "segmentation: needs a segmentation network, of hdtrans train_segmenter or another; give --segmenter",
         ),
         (["found", "--labels", "truth", "--metrics", "l1"], "l1: needs the true pictures; give --truth DIR"),
-        (["found", "--truth", "truth", "--metrics", "fid"], "or give --download"),
+        (["found", "--truth", "truth", "--metrics", "fid"], "or give --weights FILE, or --download"),
     ],
 )
 def test_mistakes(
