@@ -21,7 +21,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.estimate import count_step
 from hdtrans.engine.precision import Precision, set_up_backend
-from hdtrans.engine.prefetch import moved
+from hdtrans.engine.prefetch import prefetch
 from hdtrans.engine.stage import StageTraining
 from hdtrans.inference.translator import Translator
 from tests.engine.runs import (
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(name: str, precision: s
 def test_the_host_waits_for_nothing_in_a_step(name: str, precision: str) -> None:
     """From the batch on its way to the figures on theirs."""
     work, averages, batches = at_work(name, precision, "cuda")
-    warm, *others = moved(iter(batches), GPU)
+    warm, *others = prefetch(iter(batches), GPU)
     work.step(warm, 0, 0)  # kernels are tried and compiled here, which waits
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -1,1 +1,1 @@
-"""The trainer and one small file per concern: it knows no method, no network and no loss."""
+"""Training engine: the trainer and one small file per concern. It knows no method, no network and no loss."""

@@ -1,4 +1,4 @@
-"""Whether all processes of a run hold the same bits: what drifts apart once never comes together again."""
+"""Check that all processes hold the same bits: replicas that drift apart once never come together again."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,26 +14,31 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def check_agreement(state: Mapping[str, Any], processes: Processes, where: str) -> None:
-    """Compare a nested state of tensors and plain values over all processes, bit for bit, by a sum for each value.
+    """Compare a nested state of tensors and plain values over all processes, bit for bit, by a checksum for each value.
+
+    Args:
+        state: nested mappings and sequences of tensors and plain values.
+        processes: processes of the run; all of them call this.
+        where: position in the run, for the message.
 
     Raises:
         ProcessError: on every process, naming the processes and the values that differ, and `where`.
     """
     if processes.world == 1:
         return
-    gathered = processes.gather(sums(state))
-    told = processes.on_first(lambda: _differences(gathered))
-    if told:
+    gathered = processes.gather(checksums(state))
+    differing = processes.on_first(lambda: _differences(gathered))
+    if differing:
         raise ProcessError(
-            f"{where}: the processes hold different weights: {told}. Nothing was saved and the last checkpoint is "
+            f"{where}: the processes hold different weights: {differing}. Nothing was saved and the last checkpoint is "
             "untouched; run the same command again to go on from there. If it happens again, suspect the memory or GPU "
             "of that process",
             reported=not processes.first,
         )
 
 
-def sums(state: Mapping[str, Any]) -> dict[str, int]:
-    """Return a number for each value of a nested state, by its path; one bit more or less changes it."""
+def checksums(state: Mapping[str, Any]) -> dict[str, int]:
+    """Return an integer checksum for each value of a nested state, by its path; flipping one bit changes it."""
     tensors: dict[str, Tensor] = {}
     found: dict[str, int] = {}
     for path, value in _flat(state):
@@ -45,7 +50,7 @@ def sums(state: Mapping[str, Any]) -> dict[str, int]:
     by_device: dict[torch.device, list[str]] = {}
     for path, tensor in tensors.items():
         by_device.setdefault(tensor.device, []).append(path)
-    for paths in by_device.values():  # one wait for each device
+    for paths in by_device.values():  # one synchronisation for each device
         found |= dict(zip(paths, torch.stack([tensors[path] for path in paths]).tolist(), strict=True))
     return found
 
@@ -63,7 +68,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _differences(gathered: Sequence[Mapping[str, int]]) -> str:
-    """Say which processes differ from the first, and in what; '' where none does."""
+    """Describe the processes that differ from the first, and the values; '' if none does."""
     lines = []
     for rank, own in enumerate(gathered):
         paths = sorted({*own, *gathered[0]})

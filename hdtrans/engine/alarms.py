@@ -1,4 +1,4 @@
-"""Warnings of training that goes wrong without becoming infinite, from figures that are at hand anyway."""
+"""Warn of training that fails with finite numbers: collapse, divergence, a saturated discriminator."""
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -6,33 +6,38 @@ from statistics import median
 
 from hdtrans.engine.guard import PhaseReport
 
-_LOW, _HIGH, _STEPS = 1e-3, 1e3, 20
-_FLAT = 1e-3  # of pictures in [-1, 1]: an eighth of a level of 255
-_GROWTH, _LEAST, _WINDOW = 100.0, 10, 100
+_LOW, _HIGH, _STEPS = 1e-3, 1e3, 20  # range of a sound discriminator loss; steps outside it before a warning
+_FLAT = 1e-3  # standard deviation over pixels, pictures in [-1, 1]: an eighth of one of 255 levels
+_GROWTH, _LEAST, _WINDOW = 100.0, 10, 100  # factor over the median gradient; steps it needs; steps it spans
 
 
 class Alarms:
-    """Looks at every step and warns once of each thing.
+    """Check the losses and gradients of every step; each warning is given once.
 
-    A discriminator has gone too far where its loss stays under 1e-3 (it is always right: the generator learns
-    nothing), and training diverges where that stays over 1e3, or where the gradient of a generator is more than 100
-    times its median of the last 100 steps. A generator has collapsed where its pictures stay of one colour all over.
+    A discriminator loss that stays under 1e-3 saturates: the generator learns nothing. Training diverges where it stays
+    over 1e3, or where a generator's gradient norm exceeds 100 times its median of the last 100 steps. A generator has
+    collapsed where every picture stays of one colour.
 
     Args:
-        generators: the phases that train what translates; the others train discriminators.
+        generators: names of the phases that train generators; all others train discriminators.
     """
 
     def __init__(self, generators: Collection[str]) -> None:
         self.generators = frozenset(generators)
-        self._told: set[str] = set()
-        self._rows: dict[str, int] = {}
+        self._reported: set[str] = set()
+        self._in_a_row: dict[str, int] = {}
         self._norms: dict[str, deque[float]] = {}
 
     def watch(self, reports: Sequence[PhaseReport], variations: Mapping[str, float]) -> list[str]:
-        """Take in a step that is finite, and how much its pictures vary by route; return the warnings that are new."""
+        """Return the new warnings about one finite step.
+
+        Args:
+            reports: figures of its phases.
+            variations: standard deviation of its pictures over their pixels, by direction.
+        """
         warnings = []
-        for route, variation in variations.items():
-            subject = f"{route}: the generated" if route else "the generated"
+        for direction, variation in variations.items():
+            subject = f"{direction}: the generated" if direction else "the generated"
             flat = f"{subject} pictures have been of one colour all over"
             if self._lasts(flat, variation < _FLAT):
                 warnings += self._once(
@@ -41,12 +46,12 @@ class Alarms:
                 )
         for report in reports:
             if report.name in self.generators:
-                warnings += self._of_generator(report)
+                warnings += self._check_generator(report)
             else:
-                warnings += self._of_discriminator(report)
+                warnings += self._check_discriminator(report)
         return warnings
 
-    def _of_generator(self, report: PhaseReport) -> list[str]:
+    def _check_generator(self, report: PhaseReport) -> list[str]:
         norms = self._norms.setdefault(report.name, deque(maxlen=_WINDOW))
         usual = median(norms) if len(norms) >= _LEAST else 0.0
         norms.append(report.gradient)
@@ -57,7 +62,7 @@ class Alarms:
             "was; training may be diverging (lower training.optimizer.learning_rate)"
         )
 
-    def _of_discriminator(self, report: PhaseReport) -> list[str]:
+    def _check_discriminator(self, report: PhaseReport) -> list[str]:
         loss = abs(sum(report.losses.values()))
         warnings = []
         for out, words in (
@@ -69,14 +74,14 @@ class Alarms:
                 warnings += self._once(warning)
         return warnings
 
-    def _lasts(self, what: str, happens: bool) -> bool:
-        """Count whether something happens at this step; return whether it has for just so many steps as to tell it."""
-        self._rows[what] = self._rows.get(what, 0) + 1 if happens else 0
-        return self._rows[what] == _STEPS
+    def _lasts(self, condition: str, holds: bool) -> bool:
+        """Count the steps in a row at which a condition holds; return True at the one that calls for a warning."""
+        self._in_a_row[condition] = self._in_a_row.get(condition, 0) + 1 if holds else 0
+        return self._in_a_row[condition] == _STEPS
 
     def _once(self, warning: str) -> list[str]:
-        subject = warning.split(" grew")[0]
-        if subject in self._told:
+        subject = warning.split(" grew")[0]  # the figures after it differ at every step
+        if subject in self._reported:
             return []
-        self._told.add(subject)
+        self._reported.add(subject)
         return [warning]

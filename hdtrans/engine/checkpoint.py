@@ -1,4 +1,4 @@
-"""Checkpoints: one file each, whole or not there, with the SHA-256 of its bytes beside it."""
+"""Checkpoints: one file each, written atomically, with the SHA-256 of its bytes beside it."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ _BEST_NAME = re.compile(r"best_(\d{9,})\.pt")
 
 
 class _Hashing:
-    """Hands bytes on and hashes them on the way: as much of a file as torch.save asks for."""
+    """File that hashes the bytes written to it; only the methods that torch.save calls."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -35,11 +35,11 @@ class _Hashing:
 
 
 class Checkpoints:
-    """The checkpoints of a run folder, in `checkpoints/`.
+    """Checkpoints of a run, in `checkpoints/` of its folder.
 
     Args:
-        folder: the run folder.
-        keep: how many of the latest to keep; those at the end of a stage always stay.
+        folder: run folder.
+        keep: number of the latest to keep; those at the end of a stage always stay.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -47,19 +47,24 @@ class Checkpoints:
         self.keep = keep
 
     def files(self) -> list[Path]:
-        """Return the checkpoints there are, the latest first."""
+        """Return the checkpoint files, the latest first."""
         found = [(int(m[1]), f) for f in self.folder.glob("images_*.pt") if (m := _NAME.fullmatch(f.name))]
         return [file for _, file in sorted(found, reverse=True)]
 
     def images_seen(self) -> int:
-        """Return the images seen until the latest checkpoint, 0 where there is none."""
+        """Return the images seen until the latest checkpoint, 0 without one."""
         latest = next(iter(self.files()), None)
         return 0 if latest is None else int(cast(re.Match[str], _NAME.fullmatch(latest.name))[1])
 
     def save(self, state: dict[str, Any], images_seen: int, stage_end: str | None = None) -> Path:
-        """Write a checkpoint, then remove those that are no longer kept; `stage_end` names a stage that ends here.
+        """Write a checkpoint, then remove those that are no longer kept.
 
-        Later ones, which were damaged when the run went on, do not count and are written again in their time.
+        Later files, damaged when the run continued, neither count nor go: they are written again in time.
+
+        Args:
+            state: tensors and plain values.
+            images_seen: images drawn by the whole run.
+            stage_end: name of the stage that ends here; None within a stage.
         """
         suffix = "" if stage_end is None else f"_{stage_end}"
         path = self.folder / f"images_{images_seen:09d}{suffix}.pt"
@@ -69,12 +74,12 @@ class Checkpoints:
         return path
 
     def best(self) -> list[Path]:
-        """Return the best checkpoint; others that a killed process left behind it come after it."""
+        """Return the best checkpoint first; older ones follow where a killed process left them."""
         found = [(int(m[1]), f) for f in self.folder.glob("best_*.pt") if (m := _BEST_NAME.fullmatch(f.name))]
         return [file for _, file in sorted(found, reverse=True)]
 
     def save_best(self, state: dict[str, Any], images_seen: int) -> Path:
-        """Write the best checkpoint, which stays until there is a better one, then remove the one before."""
+        """Write the best checkpoint, then remove the one before it."""
         path = self.folder / f"best_{images_seen:09d}.pt"
         save(path, state)
         with contextlib.suppress(OSError):
@@ -90,9 +95,12 @@ class Checkpoints:
             _remove(old)
 
     def latest(self, warn: Callable[[str], None]) -> Path | None:
-        """Return the latest checkpoint that is whole; a damaged one is told and passed over. None if there is none.
+        """Return the latest intact checkpoint, or None. Damaged checkpoints are skipped with a warning.
 
-        To be called before training alone: it removes what a killed process left half written.
+        Call it only before training: it removes files that a killed process left half written.
+
+        Args:
+            warn: called with each warning.
         """
         for kind in ("images", _BEST):
             for part in self.folder.glob(f".{kind}_*{PART_SUFFIX}"):
@@ -106,7 +114,7 @@ class Checkpoints:
                 load(file, need_digest=True)
                 return file
             except UserError as error:
-                warn(f"warning: {error}\n  going back to the checkpoint before it")
+                warn(f"warning: {error}\n  it is skipped; going back to the checkpoint before it")
         return None
 
 
@@ -116,17 +124,17 @@ def _remove(checkpoint: Path) -> None:
 
 
 def digest_file(path: Path) -> Path:
-    """Return where the SHA-256 of a checkpoint stands."""
+    """Return the path of the file with the SHA-256 of a checkpoint."""
     return path.with_name(path.name + ".sha256")
 
 
 def styles_file(path: Path) -> Path:
-    """Return where the styles of a checkpoint stand: what the objects of each class look like in training."""
+    """Return the path of the styles of a checkpoint: encoded features of the training objects, by class."""
     return path.with_name(path.name + ".styles")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to `path`, and their digest beside it first."""
+    """Write tensors and plain values to `path`; their digest is written first, beside it."""
     with whole_file(path) as file:
         hashing = _Hashing(file)
         torch.save({"format": FORMAT, **state}, cast(BinaryIO, hashing))
@@ -134,10 +142,14 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of ours onto the CPU, and check it against its digest where there is one.
+    """Load a checkpoint onto the CPU and verify its digest.
+
+    Args:
+        path: checkpoint file.
+        need_digest: refuse a file without a digest beside it.
 
     Raises:
-        UserError: the file is missing, damaged, of a later format, or none of ours.
+        UserError: the file is missing, damaged, in a later format, or no checkpoint of hdtrans.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint")
@@ -152,8 +164,8 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
             f"it has {path.stat().st_size:,} bytes and may be cut off{_hint(path)}"
         ) from None
     if not isinstance(state, dict) or "networks" not in state or "recipe" not in state:
-        what = "is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)"
-        raise UserError(f"{path}: {what}{_hint(path)}")
+        found = "is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)"
+        raise UserError(f"{path}: {found}{_hint(path)}")
     if state.get("format", 0) > FORMAT:
         raise UserError(f"{path}: was written by a later hdtrans ({state.get('version')}); update hdtrans to read it")
     return state
@@ -166,7 +178,7 @@ def _hint(path: Path) -> str:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return a checkpoint file given as one, as a run folder (its latest), or as `RUN/best` (by validation)."""
+    """Return the checkpoint file for a path: a file, a run folder (its latest), or `RUN/best` (by validation)."""
     if path.is_file():
         return path
     if path.name == _BEST and path.parent.is_dir() and not path.is_dir():
@@ -194,6 +206,6 @@ def digest(path: Path) -> str:
 def _check_digest(path: Path) -> None:
     beside = digest_file(path)
     if not beside.is_file():
-        raise UserError(f"{path}: its digest {beside.name} is missing, so it cannot be told whether the file is whole")
+        raise UserError(f"{path}: its digest {beside.name} is missing, so the file cannot be verified")
     if digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
-        raise UserError(f"{path}: is damaged: its bytes do not have the SHA-256 that {beside.name} says")
+        raise UserError(f"{path}: is damaged: the SHA-256 of its bytes is not the one in {beside.name}")

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as torchrun started. The only place that imports torch.distributed."""
+"""Processes of a run: one, or as many as torchrun started. The only file that imports torch.distributed."""
 
 import contextlib
 import inspect
@@ -24,17 +24,17 @@ from hdtrans.common.errors import ProcessError, UserError
 
 T = TypeVar("T")
 _DAY = 24 * 60 * 60.0
-_NCCL_MARGIN = 60.0  # seconds: the exchange on the CPU can tell who is missing, so it gives up before that of the GPUs
+_NCCL_MARGIN = 60.0  # seconds: the CPU exchange can name the missing process, so it times out before that of the GPUs
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of a run.
+    """This process among all processes of a run.
 
     Attributes:
-        rank: from 0 to world-1; rank 0 writes and prints.
-        world: how many processes there are.
-        device: where this one computes.
+        rank: number of this process, 0 to world - 1; rank 0 writes and prints.
+        world: number of processes, >= 1.
+        device: device of this process.
     """
 
     rank: int = 0
@@ -44,11 +44,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and prints."""
+        """True for the process that writes and prints."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network so that its gradients are averaged over all processes; itself where there is one."""
+        """Return the network in DistributedDataParallel; the bare network in a run of one process."""
         if self.world == 1:
             return network
         if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
@@ -68,14 +68,14 @@ class Processes:
         return values
 
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes; each loss's gradient reaches the values of every process."""
+        """Return the differentiable sum over all processes; gradients flow back to the values of every process."""
         if self.world == 1:
             return values
         summed: Tensor = _Total.apply(values)
         return summed
 
     def largest(self, number: int) -> int:
-        """Return the largest of an integer each; on the CPU, so that a GPU's queue is not waited for."""
+        """Return the largest integer of all processes; exchanged on the CPU, so that no GPU queue is waited for."""
         if self.world == 1:
             return number
         value = torch.tensor(number)
@@ -83,7 +83,7 @@ class Processes:
         return int(value)
 
     def any(self, flags: Tensor) -> Tensor:
-        """Return, for each flag of a vector on the device, whether one process has it up; nothing is waited for."""
+        """Return the logical or over all processes of (N,) bool flags on the device, without a host-device sync."""
         if self.world > 1:
             flags = flags.to(torch.uint8)
             dist.all_reduce(flags, dist.ReduceOp.MAX)
@@ -98,7 +98,7 @@ class Processes:
         return gathered or []
 
     def agree(self, action: Callable[[], T]) -> T:
-        """Run `action` on every process and return its result; a UserError of one ends all, and the first tells it."""
+        """Run `action` on every process and return its result; a UserError of one ends all, reported by rank 0."""
         if self.world == 1:
             return action()
         result, refusal = None, None
@@ -116,15 +116,15 @@ class Processes:
         raise ending
 
     def together(self, items: Iterable[T]) -> Iterator[T]:
-        """Go over as many items as every process has; a UserError of one ends all, as `agree` does."""
+        """Iterate until one process has no more items; a UserError of one ends all, as in `agree`."""
         iterator = iter(items)
         while (item := self.agree(lambda: next(iterator, None))) is not None:
             yield item
 
     def on_first(self, action: Callable[[], Any]) -> Any:
-        """Run `action` on rank 0, the others wait, and return its plain result everywhere; what it raises, all raise.
+        """Run `action` on rank 0 while the others wait; return its plain result, or raise its error, everywhere.
 
-        A UserError of another process than the first carries `reported`, since the first one prints it.
+        A UserError on other ranks carries `reported`, for rank 0 prints it.
         """
         if self.world == 1:
             return action()
@@ -148,26 +148,31 @@ class Processes:
 
     @contextmanager
     def watched(self, progress: Callable[[], str]) -> Iterator[None]:
-        """Say, where this process waits in vain, which other one is lost or failed, and how far `progress` says it got.
+        """Name the lost or failed process where this one waits for it in vain; errors of this process pass through.
 
-        Raises ProcessError, or the UserError of the other process. What fails here by itself passes through.
+        Args:
+            progress: returns the position of this process in the run, for the message.
+
+        Raises:
+            ProcessError: another process is lost, or failed by a bug.
+            UserError: error of another process.
         """
         try:
             yield
         except Exception as error:
-            if self._groups is None or self._groups.words.said:
+            if self._groups is None or self._groups.failures.reported:
                 raise
-            told = self._groups.words.explain(error, progress())
-            if told is None:
+            cause = self._groups.failures.explain(error, progress())
+            if cause is None:
                 raise
-            raise told from error
+            raise cause from error
 
     def _of(self, kind: str) -> Any:
         return None if self._groups is None else getattr(self._groups, kind)
 
 
 class _Total(torch.autograd.Function):
-    """Sum over all processes, forth and back."""
+    """Sum over all processes, of values in the forward pass and of gradients in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -182,86 +187,94 @@ class _Total(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Groups:
-    """Besides the group of the gradients, on the CPU: one for what each step exchanges, and one for long waits."""
+    """Process groups on the CPU, besides that of the gradients: `step` for every step, `pause` for long waits."""
 
     step: Any
     pause: Any
-    words: "_Words"
+    failures: "_FailureReports"
 
 
-# Of an exchange with other processes that failed. The last is all that gloo says where another exchange timed out.
+# Parts of the messages of failed exchanges. The last is all that gloo gives where another exchange timed out.
 _SIGNS = ("gloo", "NCCL", "caused pair closure")
 
 
-class _Words:
-    """What each process leaves in the store that torchrun keeps: where it runs, and how it failed."""
+class _FailureReports:
+    """Host name and failure of each process, in the key-value store of torchrun.
+
+    Args:
+        store: key-value store that all processes reach.
+        rank: number of this process.
+        world: number of processes.
+    """
 
     def __init__(self, store: Any, rank: int, world: int) -> None:
         self.store, self.rank, self.world = store, rank, world
-        self.said = False
+        self.reported = False
         self.store.set(f"host/{rank}", socket.gethostname())
 
     def explain(self, error: Exception, where: str) -> Exception | None:
-        """Leave a word about the error; return what it comes from, or None where it comes from here."""
-        self.said = True
+        """Report the error of this process; return the error that caused it elsewhere, or None if it began here."""
+        self.reported = True
         text = str(error) or type(error).__name__
         waited = isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
         known = isinstance(error, UserError | ProcessError)
-        word = {"waited": waited, "user": isinstance(error, UserError), "where": where}
-        word["text"] = text if known else f"{type(error).__name__}: {text.splitlines()[0]}"
+        report = {"waited": waited, "user": isinstance(error, UserError), "where": where}
+        report["text"] = text if known else f"{type(error).__name__}: {text.splitlines()[0]}"
         found: list[Exception] = []
 
-        def ask() -> None:
+        def exchange() -> None:
             with contextlib.suppress(RuntimeError):
-                self.store.set(f"word/{self.rank}", json.dumps(word))
+                self.store.set(f"word/{self.rank}", json.dumps(report))
                 if waited:
                     found.append(self._cause(self._gather(3.0), where, text))
 
-        asking = threading.Thread(target=ask, daemon=True)  # the store may be out of reach, with the machine it is on
-        asking.start()
-        asking.join(15.0)
+        # In a thread with a time limit: the store may be out of reach, together with the machine that holds it.
+        exchanging = threading.Thread(target=exchange, daemon=True)
+        exchanging.start()
+        exchanging.join(15.0)
         lost = ProcessError(f"{where}: process {self.rank} lost the others: {text.splitlines()[0]}")
         return (found or [lost])[0] if waited else None
 
     def _gather(self, seconds: float) -> dict[int, dict[str, Any]]:
-        """Return the words of all processes that leave one soon."""
+        """Return the reports of all processes that leave one within some seconds, by rank."""
         deadline = time.monotonic() + seconds
-        words: dict[int, dict[str, Any]] = {}
+        reports: dict[int, dict[str, Any]] = {}
         while True:
             for rank in range(self.world):
-                if rank not in words and self.store.check([f"word/{rank}"]):
-                    words[rank] = json.loads(self.store.get(f"word/{rank}"))
-            if len(words) == self.world or time.monotonic() > deadline:
-                return words
+                if rank not in reports and self.store.check([f"word/{rank}"]):
+                    reports[rank] = json.loads(self.store.get(f"word/{rank}"))
+            if len(reports) == self.world or time.monotonic() > deadline:
+                return reports
             time.sleep(0.05)
 
-    def _cause(self, words: dict[int, dict[str, Any]], where: str, text: str) -> Exception:
-        told = self.rank != min(rank for rank, word in words.items() if word["waited"])
-        failed = [rank for rank, word in words.items() if not word["waited"]]
+    def _cause(self, reports: dict[int, dict[str, Any]], where: str, text: str) -> Exception:
+        """Return the error behind a failed exchange: a failure of another process, or its loss."""
+        reported = self.rank != min(rank for rank, report in reports.items() if report["waited"])
+        failed = [rank for rank, report in reports.items() if not report["waited"]]
         if failed:
-            first = min(failed, key=lambda rank: not words[rank]["user"])
-            word = words[first]
-            if word["user"]:
-                refusal = UserError(word["text"])
+            first = min(failed, key=lambda rank: not reports[rank]["user"])  # a UserError before a bug
+            report = reports[first]
+            if report["user"]:
+                refusal = UserError(report["text"])
                 refusal.reported = True
                 return refusal
-            return ProcessError(f"{word['where']}: {self._name(first)} failed: {word['text']}", told)
-        lost = [self._name(rank) for rank in range(self.world) if rank not in words]
+            return ProcessError(f"{report['where']}: {self._name(first)} failed: {report['text']}", reported)
+        lost = [self._name(rank) for rank in range(self.world) if rank not in reports]
         if lost:
             reason = f"no word from {', '.join(lost)}: killed, stuck, or cut off with its machine"
         else:
             reason = f"the processes lost each other: {text.splitlines()[0]}"
         advice = "Run the same command again to go on from the last checkpoint"
         if lost and ("imed out" in text or "imeout" in text):
-            advice += " (training.timeouts says how long to wait)"
-        return ProcessError(f"{where}: {reason}. {advice}", told)
+            advice += " (training.timeouts sets how long to wait)"
+        return ProcessError(f"{where}: {reason}. {advice}", reported)
 
     def _name(self, rank: int) -> str:
         key = f"host/{rank}"
         return f"process {rank} on {self.store.get(key).decode()}" if self.store.check([key]) else f"process {rank}"
 
 
-# torch 2.14 renamed the argument that turns the synchronisation of buffers off.
+# torch 2.14 renamed the argument that turns off the synchronisation of buffers.
 _NO_BUFFER_SYNC: dict[str, Any] = (
     {"forward_sync_buffers": False}
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
@@ -271,15 +284,15 @@ _NO_BUFFER_SYNC: dict[str, Any] = (
 
 @contextmanager
 def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Iterator[Processes]:
-    """Join the processes that torchrun started, or be the only one.
+    """Join the processes that torchrun started; without torchrun, run as the only process.
 
     Args:
-        device: `cpu`, `cuda`, or `auto`: a GPU for each process where there are GPUs.
-        step: seconds that processes wait for each other in a step.
-        pause: seconds that they wait for one that works alone, and for each other to begin.
+        device: `cpu`, `cuda`, or `auto`: a GPU for each process if the machine has GPUs.
+        step: timeout of the exchanges within a step, in seconds.
+        pause: timeout of the start, and of waits for a process that works alone, in seconds.
 
     Raises:
-        UserError: there is no GPU for this process.
+        UserError: no GPU is left for this process.
         ProcessError: another process is lost.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
@@ -293,8 +306,8 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
     patience = timedelta(seconds=step + (_NCCL_MARGIN if on_gpu else 0))
     store, _, _ = next(rendezvous("env://", rank, world, timeout=timedelta(seconds=pause)))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # It is torchrun's, over all restarts, and holds the addresses of processes that are gone. A store of the first
-        # process begins with it, and hosts that came later have counted fewer restarts.
+        # torchrun's store outlives restarts and holds addresses of dead processes, so that each restart takes a prefix.
+        # A store of the first process begins with it; hosts that joined later have counted fewer restarts.
         store = PrefixStore(f"hdtrans/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", store=store, rank=rank, world_size=world, timeout=patience
@@ -303,7 +316,7 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
         groups = _Groups(
             dist.new_group(backend="gloo", timeout=timedelta(seconds=step)),
             dist.new_group(backend="gloo", timeout=timedelta(seconds=pause)),
-            _Words(store, rank, world),
+            _FailureReports(store, rank, world),
         )
         processes = Processes(rank, world, place, groups)
         with processes.watched(lambda: "before the first step"):
@@ -313,7 +326,7 @@ def start_processes(device: str, step: float = _DAY, pause: float = _DAY) -> Ite
 
 
 def choose_device(device: str, local_rank: int = 0) -> torch.device:
-    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; raise UserError if it is not there."""
+    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; raise UserError if the machine lacks it."""
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():

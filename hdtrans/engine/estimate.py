@@ -1,4 +1,4 @@
-"""What a recipe would train and what it costs, counted on shapes alone: nothing is allocated, read or written."""
+"""Estimate compute and memory of a recipe on fake tensors: nothing is allocated, read or written."""
 
 import itertools
 import weakref
@@ -28,20 +28,20 @@ from hdtrans.methods.base import Method
 
 GPU_SIZES = (12, 16, 24, 48, 80, 141)  # GB
 _SPARE = 0.1  # share of a GPU's memory that the estimate leaves free
-_MORE = (8, 32)  # pictures of larger batches, by which it is told how much each takes
-_UNSIZED = (1024, 512)  # width and height assumed where the files decide
+_MORE = (8, 32)  # pictures added to the batch, to infer the memory of each
+_UNSIZED = (1024, 512)  # width and height assumed for stages that keep the size of the files
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step of one process.
+    """Cost of one training step of one process.
 
     Attributes:
-        flops: of all phases, forward and backward; a multiplication and an addition are two.
-        weights: bytes of all networks and fixed networks.
+        flops: operations of all phases, forward and backward; a multiplication and an addition are two.
+        weights: bytes of all networks, frozen ones included.
         optimizers: bytes of gradients and Adam's two moments.
-        activations: bytes of all else, at most, beyond what is there between two steps: what is kept for the backward
-            passes, and what is being computed, less gradients that are gone meanwhile.
+        activations: peak bytes beyond those held between two steps: tensors kept for the backward passes and results
+            of operators, less gradients that are freed meanwhile.
         averages: bytes of the averaged weights.
     """
 
@@ -53,14 +53,14 @@ class Cost:
 
     @property
     def total(self) -> int:
-        """Bytes of one process."""
+        """Bytes of one process, all parts together."""
         return self.weights + self.optimizers + self.activations + self.averages
 
 
 def describe(recipe: Recipe) -> str:
     """Return the resolved recipe and, for each stage, its networks, compute and memory.
 
-    Where `training.device` is `cuda`, memory is that of a GPU, whether there is one or not.
+    With `training.device=cuda`, memory is that of a GPU, even on a machine without one.
     """
     precision = _planned_precision(recipe)
     lines = [yaml_text(recipe.model_dump(mode="json"))]
@@ -82,6 +82,7 @@ def describe(recipe: Recipe) -> str:
 
 
 def _planned_precision(recipe: Recipe) -> Precision:
+    """Return the precision that the recipe would train in; a missing GPU is taken for one with bf16."""
     wanted, name = recipe.training.device, recipe.training.precision
     if wanted == "cuda" and not torch.cuda.is_available():
         return Precision("bf16" if name == "auto" else name, "cuda")  # as on GPUs since Ampere
@@ -101,18 +102,19 @@ def _memory(cost: Cost, device: str) -> str:
 def largest_batches(totals: Mapping[int, int]) -> list[int]:
     """Return the largest batch that fits a GPU of each of `GPU_SIZES`; 0 where none does.
 
-    Of its memory a tenth and 1 GiB are left free: its context takes about half a GiB, cuDNN's workspaces some hundred
-    MiB, and what the allocator cannot put together again a few percent.
+    A tenth of the memory and 1 GiB stay free: the CUDA context takes about half a GiB, cuDNN's workspaces some hundred
+    MiB, and fragmentation a few percent.
 
     Args:
-        totals: bytes of a process by the size of its batch, of 1 and at least one more. A picture takes at least as
-            much as those before it, so that between two sizes a straight line promises nothing that does not fit.
-            Where the last two take the same (pictures so small that weights are all), it is the last.
+        totals: bytes of a process by batch size: size 1 and at least one more. A picture takes at least as much memory
+            as the one before it, so that a straight line between two sizes never underestimates. Where the last two
+            sizes take the same (weights outweigh tiny pictures), the last is the answer.
     """
     pairs = list(itertools.pairwise(sorted(totals.items())))
     found = []
     for size in GPU_SIZES:
         usable = int(size * 2**30 * (1 - _SPARE)) - 2**30
+        # The segment in which the memory runs out; beyond the last size, the last segment goes on.
         (few, least), (many, most) = next((pair for pair in pairs if usable < pair[1][1]), pairs[-1])
         if most == least:
             found.append(many if usable >= most else 0)
@@ -127,9 +129,9 @@ def _batches(fits: list[int]) -> str:
 
 
 def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[StageTraining, Cost]:
-    """Walk one step of a stage with tensors that have shapes alone; return what trains, and what it costs.
+    """Run one step of a stage on fake tensors; return the stage in training and its cost.
 
-    Where the precision is that of `cuda`, memory is counted as a GPU with Triton takes it, which need not be there.
+    For a precision on `cuda`, memory is counted as on a GPU with Triton, even on a machine without one.
     """
     module, on_gpu = method_module(recipe.method.kind), precision.device == "cuda"
     precision = Precision(precision.name, "cpu")
@@ -149,7 +151,7 @@ def count_step(recipe: Recipe, stage: Stage, precision: Precision) -> tuple[Stag
 
 
 def _after_a_step(work: StageTraining) -> list[Tensor]:
-    """Give all that is trained gradients and moments, as they are there between two steps; return all tensors."""
+    """Make the gradients and moments that training holds between two steps; return all tensors."""
     tensors = [
         x for part in (work.method.networks, work.method.frozen_networks) for x in (*part.parameters(), *part.buffers())
     ]
@@ -163,7 +165,7 @@ def _after_a_step(work: StageTraining) -> list[Tensor]:
 
 
 def count_translation(recipe: Recipe, size: Size) -> int:
-    """Return the operations of making one picture of a size, as the last stage of a recipe makes it."""
+    """Return the operations of translating one picture of a size with the model of a recipe's last stage."""
     module, stage = method_module(recipe.method.kind), recipe.stages[-1]
     with FakeTensorMode(), torch.device("cpu"), torch.no_grad():
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
@@ -185,16 +187,17 @@ def _default_type(dtype: torch.dtype) -> Iterator[None]:
 
 
 class _Count(TorchDispatchMode):
-    """Counts operations, and the bytes of all tensors that operators make, each storage once, until it is let go.
+    """Count operations and the bytes of live storages, each storage once.
 
-    (torch's FlopCounterMode keeps what activation checkpointing computes again alive.)
+    (torch's FlopCounterMode keeps recomputed tensors of activation checkpointing alive.)
 
     Args:
-        before: all tensors that are there already, some of which may be let go.
+        before: tensors that exist already, some of which may be freed meanwhile.
 
     Attributes:
-        flops: of convolutions and products of matrices.
-        now, most: bytes beyond what was there before, at this moment and at most so far.
+        flops: operations of convolutions and matrix products.
+        now: live bytes beyond those of `before`.
+        most: largest `now` so far.
     """
 
     def __init__(self, before: Iterable[Tensor] = ()) -> None:
@@ -216,7 +219,7 @@ class _Count(TorchDispatchMode):
         return made
 
     def add(self, tensor: Tensor) -> None:
-        """Count a tensor, unless its storage is counted."""
+        """Count the storage of a tensor, unless it is counted already."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self.storages:
             self.storages.add(storage._cdata)
@@ -230,7 +233,7 @@ class _Count(TorchDispatchMode):
 
 
 def _batch(recipe: Recipe, stage: Stage) -> Batch:
-    """Return a batch of the shapes and types that training has."""
+    """Return a batch with the shapes and types of the training batches of a stage."""
     width, height = (stage.size.width, stage.size.height) if stage.size else _UNSIZED
     count, known = stage.batch_size, recipe.data.fields
     fields = {
@@ -241,7 +244,7 @@ def _batch(recipe: Recipe, stage: Stage) -> Batch:
 
 
 def _without_style(method: Method, arguments: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the arguments of a translation that is given no style, whose encoder is therefore not counted."""
+    """Return the arguments of a translation without its style, so that the encoder is not counted."""
     return {name: x for name, x in arguments.items() if method.style is None or name != method.style.name}
 
 

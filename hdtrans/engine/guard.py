@@ -1,9 +1,9 @@
 """Skip non-finite steps without a host-device sync.
 
-A phase whose losses or gradients are not finite, on any process, raises a flag on the device that stays up. Adam, the
-scales of fp16 and the averages change nothing while it is. The host reads it a step late, after queueing the next step,
-which therefore changed nothing either. It then restores buffers and extra state, lowers the flag, and stops, or goes on
-with the next step.
+A phase with non-finite losses or gradients, on any process, raises a flag on the device that stays up. Meanwhile Adam,
+the scales of fp16 and the averages change nothing. The host reads the flag a step late, after queueing the next step,
+which therefore changed nothing either. It then restores buffers and extra state, lowers the flag, and stops or goes
+on with the next step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,24 +16,35 @@ from torch import Tensor
 from hdtrans.data.batch import Batch
 from hdtrans.engine.distributed import Processes
 
-_IN_A_ROW, _OVERFLOWS_IN_A_ROW = 5, 25
-_WINDOW, _IN_WINDOW = 1000, 50
-_LEAST_SCALE = 1.0  # with which fp16 may overflow no more
+_IN_A_ROW, _OVERFLOWS_IN_A_ROW = 5, 25  # skipped steps in a row that are allowed; those by fp16 overflow
+_WINDOW, _IN_WINDOW = 1000, 50  # skipped steps that are allowed in a window of so many
+_LEAST_SCALE = 1.0  # an overflow at this scale or below is no matter of scaling
 
 
 class Guard:
-    """The flag.
+    """Flag of a non-finite step, on the device.
+
+    Args:
+        processes: processes of the run.
 
     Attributes:
-        frozen: 1 from the first phase that is not finite until `clear`, else 0; a float32 scalar on the device.
+        frozen: 1 from the first non-finite phase until `clear`, else 0; a float32 scalar on the device.
     """
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self.frozen = torch.zeros((), device=processes.device)
 
-    def look(self, losses: Tensor, norms: Tensor) -> Tensor:
-        """Return whether losses and whether norms of gradients are not finite on some process, (2,) bool."""
+    def check_finite(self, losses: Tensor, norms: Tensor) -> Tensor:
+        """Raise the flag if losses or gradient norms of any process are not finite.
+
+        Args:
+            losses: losses of a phase, of any shape.
+            norms: gradient norms, (parameters,).
+
+        Returns:
+            (2,) bool on the device: non-finite losses, non-finite gradients.
+        """
         found = self.processes.any(torch.stack([~torch.isfinite(x).all() for x in (losses, norms)]))
         self.frozen = torch.maximum(self.frozen, found.any().float())
         return found
@@ -45,7 +56,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """State that a phase may change besides weights: buffers, and the extra state of the method."""
+    """State besides weights that a phase may change: buffers, and the extra state of the method by name."""
 
     buffers: list[Tensor]
     memory: dict[str, dict[str, Any]]
@@ -53,16 +64,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class PhaseFigures:
-    """Of one phase, on the device.
+    """Figures of one phase, on the device.
 
     Attributes:
-        name: of the phase.
-        losses: by name.
-        parameters: the names of those that have a gradient.
-        norms: the norm of each of their gradients, times the scale.
-        found: whether losses, and whether gradients, are not finite on some process.
-        scale: of the losses.
-        learning_rate: of the step.
+        name: name of the phase.
+        losses: scalar losses, by name.
+        parameters: names of the parameters that have a gradient.
+        norms: norms of their gradients, times the scale, (parameters,).
+        non_finite: non-finite losses, non-finite gradients, on any process, (2,) bool.
+        scale: fp16 factor on the losses; None without.
+        learning_rate: learning rate of the step.
         before: state before the phase; before the whole step, if it is the first.
     """
 
@@ -70,7 +81,7 @@ class PhaseFigures:
     losses: dict[str, Tensor]
     parameters: list[str]
     norms: Tensor
-    found: Tensor
+    non_finite: Tensor
     scale: Tensor | None
     learning_rate: float
     before: Snapshot
@@ -78,7 +89,16 @@ class PhaseFigures:
 
 @dataclass(frozen=True)
 class PhaseReport:
-    """What the host reads of a phase; `gradient` is the norm of all its gradients, `scale` None unless in fp16."""
+    """Figures of one phase, on the host.
+
+    Attributes:
+        name: name of the phase.
+        losses: losses, by name.
+        gradient: norm of all its gradients together, unscaled.
+        scale: fp16 factor on the losses; None without.
+        bad_losses: True if a loss was not finite on any process.
+        bad_gradients: True if a gradient was not finite on any process.
+    """
 
     name: str
     losses: dict[str, float]
@@ -89,19 +109,20 @@ class PhaseReport:
 
     @property
     def bad(self) -> bool:
-        """Whether the phase changed nothing."""
+        """True if the phase changed nothing, for it was not finite."""
         return self.bad_losses or self.bad_gradients
 
 
 @dataclass
 class Step:
-    """One batch taken through the phases, as the device knows it.
+    """Figures of one training step, on the device; `send` and `read` bring them to the host.
 
     Attributes:
-        batch: what was trained on; its names and files alone.
-        images, images_seen: before it, by the stage and by the run.
-        phases: those that ran.
-        variations: how much the generated pictures vary over their pixels, by direction.
+        batch: names, counters and files of the batch, without its fields.
+        images: images drawn by the stage before the step.
+        images_seen: images drawn by the whole run before the step.
+        phases: figures of the phases that ran, in order.
+        variations: standard deviation of the generated pictures over their pixels, by direction.
     """
 
     batch: Batch
@@ -114,16 +135,17 @@ class Step:
 
     @property
     def losses(self) -> dict[str, Tensor]:
-        """Every loss as `phase/name`."""
+        """All losses, as `phase/name`."""
         return {f"{phase.name}/{name}": loss for phase in self.phases for name, loss in phase.losses.items()}
 
     def send(self) -> None:
-        """Send the figures to the host, without waiting for them."""
+        """Start the copy of the figures to the host, without a host-device sync."""
         figures = list(self.variations.values())
         for phase in self.phases:
             norm = torch.linalg.vector_norm(phase.norms)
             scale = torch.ones_like(norm) if phase.scale is None else phase.scale
-            figures += [*phase.losses.values(), norm / scale, scale, *phase.found]
+            figures += [*phase.losses.values(), norm / scale, scale, *phase.non_finite]
+        # One vector, so that one copy does: the variations, then losses, gradient, scale and flags of each phase.
         sent = torch.stack([figure.to(torch.float64) for figure in figures]) if figures else torch.zeros(0)
         self._sent = sent.to("cpu", non_blocking=True)
         if sent.is_cuda:
@@ -131,7 +153,7 @@ class Step:
             self._event.record()
 
     def read(self) -> tuple[list[PhaseReport], dict[str, float]]:
-        """Return what was sent of phases and of `variations`, waiting for this step, and for nothing after it."""
+        """Return the phases' reports and the variations, waiting for this step and for nothing queued after it."""
         assert self._sent is not None, "read before send"
         if self._event is not None:
             self._event.synchronize()
@@ -148,18 +170,23 @@ def _report(phase: PhaseFigures, values: Iterator[float]) -> PhaseReport:
 
 
 class Skips:
-    """Counts the steps that changed nothing, and says when they are too many."""
+    """Count skipped steps, and decide when they are too many.
+
+    Attributes:
+        steps: steps so far, skipped ones included.
+        skipped: numbers of the steps skipped among the last 1000.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
-        self.skipped: list[int] = []  # by the number of the step, of the last 1000
+        self.skipped: list[int] = []
 
     def good(self) -> None:
-        """Count a step that did what it should."""
+        """Count a step with finite figures."""
         self.steps += 1
 
     def bad(self, reports: Sequence[PhaseReport]) -> str:
-        """Count one that did not; return why training must stop now, or an empty text."""
+        """Count a skipped step; return the reason why training must stop now, or ''."""
         self.skipped = [n for n in self.skipped if n > self.steps - _WINDOW] + [self.steps]
         self.steps += 1
         overflow = overflowed(reports)
@@ -176,16 +203,16 @@ class Skips:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what continues the count."""
+        """Return the count, for a checkpoint."""
         return {"steps": self.steps, "skipped": list(self.skipped)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue the count."""
+        """Continue the count of a checkpoint."""
         self.steps, self.skipped = state["steps"], list(state["skipped"])
 
 
 def overflowed(reports: Sequence[PhaseReport]) -> bool:
-    """Return whether a step that is not finite is so by scaled gradients alone, which a smaller scale cures."""
+    """Return True if scaled gradients alone made a step non-finite, which a smaller scale cures."""
     first = _first_bad(reports)
     return first.scale is not None and not first.bad_losses
 

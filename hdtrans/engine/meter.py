@@ -1,4 +1,4 @@
-"""Sums of losses between two reports, kept on the device, and the time that data made the device wait."""
+"""Mean losses between two log lines, summed on the device, and the time spent waiting for data."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,11 @@ from hdtrans.engine.distributed import Processes
 
 
 class Meter:
-    """Adds up losses without waiting for the device; `flush` returns their means."""
+    """Sum of losses without a host-device sync; `flush` returns their means.
+
+    Attributes:
+        speed: seconds since the start, images per second and share of waiting, as of the last `flush`.
+    """
 
     def __init__(self) -> None:
         self.speed: dict[str, float] = {}
@@ -28,11 +32,11 @@ class Meter:
 
     @property
     def waiting_share(self) -> float:
-        """The share of the time, in [0, 1], in which training waited for data."""
+        """Share of the time spent waiting for data, in [0, 1], since the last `flush`."""
         return self._waited / max(1e-9, time.monotonic() - self._since)
 
     def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Go over the batches, counting the time until each is there."""
+        """Iterate over the batches, counting the time until each arrives."""
         iterator = iter(batches)
         while True:
             start = time.monotonic()
@@ -44,13 +48,18 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count the time inside for nothing but `seconds`: images per second are those of training."""
+        """Exclude the time inside from images per second and the share of waiting; `seconds` includes it."""
         start = time.monotonic()
         yield
         self._since += time.monotonic() - start
 
     def add(self, losses: dict[str, Tensor], images: int) -> None:
-        """Count the losses of one batch of `images`."""
+        """Add the losses of one batch.
+
+        Args:
+            losses: scalars on the device, by name.
+            images: images of the batch, over all processes.
+        """
         for name, loss in losses.items():
             value = loss.double() if loss.device.type == "cpu" else loss.float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -58,10 +67,7 @@ class Meter:
         self._images += images
 
     def flush(self, processes: Processes) -> dict[str, float]:
-        """Return the mean of every loss over batches and processes, waiting for the device; start anew.
-
-        `speed` then holds the seconds since the meter was made, images per second, and the share of waiting.
-        """
+        """Return the mean losses over batches and processes, waiting for the device; set `speed`, and start anew."""
         names = list(self._sums)
         means: dict[str, float] = {}
         if names:

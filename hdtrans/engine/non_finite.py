@@ -1,4 +1,4 @@
-"""What a run leaves and says where a step was not finite."""
+"""Evidence of a non-finite step: its file in the run folder, and its sentence in the message."""
 
 import json
 import math
@@ -13,7 +13,7 @@ FOLDER = "non_finite"
 
 
 def evidence(step: Step, reports: Sequence[PhaseReport]) -> dict[str, Any]:
-    """Return what one process knows of a step that was not finite: its samples, losses and gradients."""
+    """Return the samples, losses and gradients of a non-finite step on one process, as plain values."""
     phases = []
     for phase, report in zip(step.phases, reports, strict=True):
         norms = dict(zip(phase.parameters, phase.norms.tolist(), strict=True))
@@ -34,44 +34,45 @@ def evidence(step: Step, reports: Sequence[PhaseReport]) -> dict[str, Any]:
 def save_evidence(
     folder: Path, step: Step, reports: Sequence[PhaseReport], by_rank: Sequence[dict[str, Any]], where: dict[str, Any]
 ) -> Path:
-    """Write `non_finite/images_N.json` into the run folder, N being the images seen before the step; return its path.
+    """Write `non_finite/images_N.json`, N being the images seen before the step; return its path.
 
     Args:
-        folder: of the run.
-        step, reports: of the step.
-        by_rank: the evidence of every process.
-        where: what else is told of the run: stage, seed, precision.
+        folder: run folder.
+        step: non-finite step.
+        reports: reports of its phases.
+        by_rank: evidence of every process.
+        where: further entries of the file: stage, seed, precision.
     """
     path = folder / FOLDER / f"images_{step.images_seen:09d}.json"
     first = next(report for report in reports if report.bad)
-    told = {
+    content = {
         **where,
         "images_seen": step.images_seen,
         "phase": first.name,
         "what": "a loss" if first.bad_losses else "a gradient",
         "ranks": list(by_rank),
     }
-    write_text(path, json.dumps(told, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
 
 
 def sentence(step: Step, reports: Sequence[PhaseReport], by_rank: Sequence[dict[str, Any]]) -> str:
-    """Say what was not finite, on which process and with which samples."""
+    """Describe a non-finite step: the loss or gradient, its process, and its samples."""
     first = next(report for report in reports if report.bad)
     place = next(n for n, report in enumerate(reports) if report.bad)
     for rank, known in enumerate(by_rank):
         phase = known["phases"][place]
-        bad = [name for name, value in phase["losses"].items() if isinstance(value, str)]
-        what = f"{first.name}/{bad[0]}" if bad else f"the gradient of {phase['first_bad_parameter']}"
+        bad = [name for name, value in phase["losses"].items() if isinstance(value, str)]  # as `_plain` has them
+        culprit = f"{first.name}/{bad[0]}" if bad else f"the gradient of {phase['first_bad_parameter']}"
         if bad or (not first.bad_losses and phase["first_bad_parameter"]):
             losses = ", ".join(f"{first.name}/{name} {_short(value)}" for name, value in phase["losses"].items())
             process = f" on process {rank}" if len(by_rank) > 1 else ""
-            return f"{what} is not finite{process} ({losses}; samples {', '.join(known['samples'])})"
+            return f"{culprit} is not finite{process} ({losses}; samples {', '.join(known['samples'])})"
     return f"phase {first.name} is not finite"
 
 
 def _plain(value: float) -> float | str:
-    """Return a number as JSON has it: not finite ones as words."""
+    """Return a number as JSON holds it: non-finite ones as text."""
     return value if math.isfinite(value) else str(value)
 
 

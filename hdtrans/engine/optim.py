@@ -1,4 +1,4 @@
-"""Optimizers and the learning rate, a pure function of the images seen."""
+"""Optimizers, and the learning rate as a pure function of the images seen."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from hdtrans.config.training import Adam
 
 
 def make_adam(parameters: Iterable[Tensor], config: Adam, learning_rate: float) -> torch.optim.Adam:
-    """Return Adam over the parameters; fused, for that one alone can leave out a step without the host looking on."""
+    """Return fused Adam over the parameters: only the fused one skips a step without a host-device sync."""
     return torch.optim.Adam(parameters, learning_rate, config.betas, config.eps, config.weight_decay, fused=True)
 
 
 def clip_gradients(gradients: Sequence[Tensor], norms: Tensor, scale: Tensor | None, largest: float) -> None:
-    """Scale gradients down in place where the norm of all of them exceeds `largest`; the host does not wait.
+    """Clip gradients in place to a norm of all of them together, without a host-device sync.
 
     Args:
-        gradients: `scale` times as large as they are.
-        norms: norm of each.
-        scale: None for 1.
-        largest: norm to which they are clipped.
+        gradients: gradients, multiplied by `scale`.
+        norms: norms of these gradients, (gradients,).
+        scale: scalar on the device; None for 1.
+        largest: largest norm, > 0.
     """
     norm = torch.linalg.vector_norm(norms)
     norm = norm if scale is None else norm / scale
@@ -31,9 +31,14 @@ def clip_gradients(gradients: Sequence[Tensor], norms: Tensor, scale: Tensor | N
 
 
 def step_adam(optimizer: torch.optim.Adam, scale: Tensor | None, frozen: Tensor) -> None:
-    """Step with gradients that are `scale` times as large; where `frozen` is 1, change nothing.
+    """Take one optimizer step, or skip it on the device.
 
-    These are the two attributes that torch's GradScaler hands to fused optimizers.
+    torch's GradScaler sets the same two attributes of fused optimizers.
+
+    Args:
+        optimizer: fused Adam.
+        scale: factor that the gradients carry; None for 1.
+        frozen: flag on the device; at 1 nothing changes.
     """
     optimizer.grad_scale = scale  # type: ignore[attr-defined]
     optimizer.found_inf = frozen  # type: ignore[attr-defined]
@@ -41,9 +46,9 @@ def step_adam(optimizer: torch.optim.Adam, scale: Tensor | None, frozen: Tensor)
 
 
 def load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
-    """Continue from the state of an Adam, fused or not, whatever the layout of its moments.
+    """Load the state of an Adam, fused or not, with moments in any memory layout.
 
-    They get that of their weights: on the CPU, fused Adam mixes up what is laid out in two ways, as of torch 2.15.
+    Moments get the layout of their weights: on the CPU, fused Adam mixes up tensors of two layouts, as of torch 2.15.
     """
     groups = [{**group, "fused": True} for group in state["param_groups"]]
     optimizer.load_state_dict({**state, "param_groups": groups})
@@ -54,14 +59,15 @@ def load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
 
 
 def stage_images(stage: Stage, count: int) -> int:
-    """Return how many images a stage draws from `count` files: the one place where epochs become images."""
+    """Return the images that a stage draws from `count` files, >= 1; only here do epochs become images."""
     return max(1, round((stage.epochs + stage.decay_epochs) * count))
 
 
 def decay(stage: Stage, count: int, images: int) -> float:
-    """Return the factor of the learning rate after `images` of a stage.
+    """Return the factor on the learning rate, in [0, 1], after `images` of a stage with `count` files.
 
-    `linear`: 1, then falling to 0 in a straight line. `step`: times `decay_factor` after every `decay_every` epochs.
+    `linear`: 1 for `epochs`, then linear to 0 over `decay_epochs`. `step`: times `decay_factor` after every
+    `decay_every` epochs.
     """
     if stage.decay == "step":
         assert stage.decay_every is not None

@@ -1,4 +1,4 @@
-"""Batches on their way to the GPU, beside what it computes."""
+"""Copy batches to the GPU on a side stream."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,22 +7,22 @@ import torch
 from hdtrans.data.batch import Batch
 
 
-def moved(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Go over the batches on `device`, each fetched when it is asked for.
+def prefetch(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Yield the batches on `device`, each copied when it is requested.
 
-    Whoever trains asks for a batch when the GPU has the step before it still to do. On the stream of that step, the
-    copy would begin after it; on a stream of its own, from pinned memory, it begins at once, and the next step waits
-    for it alone. Nothing is fetched ahead, so that what is counted, and where an error comes, stay as they are.
+    The host requests a batch while the GPU still computes the step before it. On the stream of that step, the copy
+    would begin after it. On a side stream, from pinned memory, it begins at once, and the next step waits for it alone.
+    No batch is read ahead of its step, so that counts and the place of an error stay exact.
     """
     if device.type != "cuda":
         for batch in batches:
             yield batch.to(device)
         return
-    beside = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)
     for batch in batches:
-        with torch.cuda.stream(beside):
-            there = batch.to(device)
+        with torch.cuda.stream(side):
+            copied = batch.to(device)
         computing = torch.cuda.current_stream(device)
-        computing.wait_stream(beside)
-        there.record_stream(computing)
-        yield there
+        computing.wait_stream(side)
+        copied.record_stream(computing)  # the allocator may reuse its memory only after the step
+        yield copied

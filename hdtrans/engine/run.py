@@ -1,4 +1,4 @@
-"""From a recipe to a trained run: find the data, build the networks, continue or start, train."""
+"""Train a recipe: find the data, build the networks, continue or start a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,10 +36,20 @@ from hdtrans.engine.validation import Judge, Validation
 
 @dataclass(frozen=True)
 class Found:
-    """What rank 0 found before the first step, for all processes."""
+    """Findings of rank 0 before the first step, for all processes.
+
+    Attributes:
+        files: training files.
+        preview_files: files of the sample grids.
+        validation_files: files of the validation.
+        classes: names and colours of the classes; None without label maps.
+        folder: run folder.
+        resume: checkpoint from which the run continues; None for a new run.
+        warnings: messages for the user.
+    """
 
     files: list[SampleFiles]
-    still_files: list[SampleFiles]
+    preview_files: list[SampleFiles]
     validation_files: list[SampleFiles]
     classes: ClassTable | None
     folder: Path
@@ -54,8 +64,8 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
     """Train a recipe, or continue its run; return the run folder. Errors: see `Trainer.run`.
 
     Args:
-        recipe: what to train.
-        make_judge: makes what measures the metrics of the recipe's section `validate`; wanted where it has one.
+        recipe: recipe, complete.
+        make_judge: makes the metrics of the recipe's section `validate`; required if it has one.
     """
     timeouts = recipe.training.timeouts
     keep_freed_memory()
@@ -67,7 +77,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
         initialised = ""
         if state is None and recipe.init_from is not None:
             initialised = initialise_from(networks, Path(recipe.init_from))
-        stages, shared = share_out(recipe.stages, state, processes.world)
+        stages, kept = keep_global_batches(recipe.stages, state, processes.world)
         reporter = _reporter(recipe, stages, found, state, processes)
         trainer = Trainer(
             networks,
@@ -78,14 +88,14 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             processes,
             checkpoint.Checkpoints(found.folder, recipe.training.keep),
             reporter,
-            lambda number: _stills(recipe, found, number),
+            lambda number: _preview_batches(recipe, found, number),
             found.classes,
             _identity(recipe, found),
             data_of(recipe).viewable,
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
-            for line in [*found.warnings, trainer.precision.remark, initialised, _greeting(found, state), shared]:
+            for line in [*found.warnings, trainer.precision.remark, initialised, _greeting(found, state), kept]:
                 if line:
                     reporter.message(line)
         if state is not None:
@@ -98,36 +108,36 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
         return found.folder
 
 
-def share_out(stages: Sequence[Stage], state: dict[str, Any] | None, world: int) -> tuple[list[Stage], str]:
-    """Keep the batches of a run as large as they were when another number of processes goes on with it.
+def keep_global_batches(stages: Sequence[Stage], state: dict[str, Any] | None, world: int) -> tuple[list[Stage], str]:
+    """Keep the global batches of a run when another number of processes continues it.
 
     Args:
-        stages: of the recipe.
-        state: the checkpoint that is gone on from.
-        world: how many processes there are.
+        stages: stages of the recipe.
+        state: checkpoint from which the run continues; None for a new run.
+        world: number of processes, >= 1.
 
     Returns:
-        The stages, the `batch_size` changed of those whose recipe is as it was and whose batch can be shared out
-        evenly; and a line that says so, or "". What does not fit is left for the trainer to refuse.
+        The stages, with a new `batch_size` where the recipe is unchanged and the processes divide the batch evenly; and
+        a message about these, or "". The trainer refuses batches that do not fit.
     """
-    shared, lines = list(stages), []
+    kept, lines = list(stages), []
     if state is None:
-        return shared, ""
+        return kept, ""
     for number, before in enumerate(state["global_batches"]):
-        stage, was = shared[number], state["recipe"]["stages"][number]["batch_size"]
+        stage, was = kept[number], state["recipe"]["stages"][number]["batch_size"]
         size = before // world
         if number < state["stage"] or stage.batch_size != was or size in (0, was) or size * world != before:
             continue
-        shared[number] = stage.model_copy(update={"batch_size": size})
+        kept[number] = stage.model_copy(update={"batch_size": size})
         lines.append(f"stage {stage.name}: batches stay {before} images: batch_size {size} for each of {world}")
-    return shared, "\n".join(lines)
+    return kept, "\n".join(lines)
 
 
 def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
-    """Start the networks from another run or checkpoint; return a line that says which were and which were not.
+    """Load the networks from another run or checkpoint; return a message that lists loaded and new ones.
 
     Raises:
-        UserError: a network of the same name has other shapes, or none is the same.
+        UserError: a network of the same name has other shapes, or none has the same name.
     """
     file = checkpoint.find_checkpoint(path)
     weights = checkpoint.load(file)["networks"]
@@ -153,7 +163,7 @@ def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
 
 
 def _find(recipe: Recipe) -> Found:
-    """Look at everything a user may have got wrong, before anything is written."""
+    """Find the data, the run folder and its checkpoint; all checks of user input precede the first write."""
     data = data_of(recipe)
     fields, index = sorted(recipe.method.reads(data)), Index(data.root)
     needed = recipe.method.reads(data, optional=False)
@@ -179,20 +189,20 @@ def _find(recipe: Recipe) -> Found:
         )
     count = recipe.training.sample_count
     try:
-        still_files = find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)[:count]
-        preflight(still_files, fields, data, recipe.stages)
+        preview_files = find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)[:count]
+        preflight(preview_files, fields, data, recipe.stages)
     except UserError as error:
-        still_files = (held_back or files)[:count]
+        preview_files = (held_back or files)[:count]
         if any(data.root.glob(f"{data.test}*")):
             instead = "files held back" if held_back else "training files"
             warnings.append(f"warning: sample grids show {instead}, for the test files cannot be used: {error}")
-    return Found(files, still_files, validation_files, classes, folder, resume, warnings)
+    return Found(files, preview_files, validation_files, classes, folder, resume, warnings)
 
 
 def _to_validate(
     recipe: Recipe, fields: Sequence[str], held_back: list[SampleFiles], index: Index
 ) -> list[SampleFiles]:
-    """Return the samples to validate on: those held back, else the test files."""
+    """Return the files of the validation: the training files held back, else the test files."""
     data = data_of(recipe)
     if recipe.validation is None:
         return []
@@ -202,7 +212,7 @@ def _to_validate(
         files = held_back or find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)
     except UserError as error:
         raise UserError(f"validate: {error}\nOr hold some training files back (data.validation=0.1)") from None
-    if not isinstance(data.validation, float):  # those were looked at with the training files
+    if not isinstance(data.validation, float):  # held-back files were checked with the training files
         preflight(files, fields, data, recipe.stages)
     lacking = set(data.files_for(needed)) - files[0].paths.keys()
     if lacking and recipe.validation.needs_truth:
@@ -214,7 +224,7 @@ def _to_validate(
 
 
 def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
-    """Read the checkpoint to go on from; the order of samples follows from the count of files."""
+    """Load the checkpoint from which the run continues; the order of samples depends on the number of files."""
     if not path.is_file():
         raise UserError(f"{path}: process {processes.rank} cannot see it; all nodes need the same run folder")
     state = checkpoint.load(path)
@@ -233,23 +243,24 @@ def _samples(recipe: Recipe, found: Found, number: int) -> Dataset[Sample]:
     return TrainingSamples(found.files, fields, data, geometry, recipe.training.seed, number, skip)
 
 
-def _stills(recipe: Recipe, found: Found, number: int) -> list[Batch]:
-    if not found.still_files:
+def _preview_batches(recipe: Recipe, found: Found, number: int) -> list[Batch]:
+    """Return the samples of the grids of a stage; bad files are left out if the recipe allows it."""
+    if not found.preview_files:
         return []
     fields = recipe.method.reads(recipe.data)
-    samples = EvalDataset(found.still_files, fields, data_of(recipe), Geometry.of(recipe.stages[number]))
-    stills = []
-    for place in range(len(found.still_files)):
+    samples = EvalDataset(found.preview_files, fields, data_of(recipe), Geometry.of(recipe.stages[number]))
+    batches = []
+    for index in range(len(found.preview_files)):
         try:
-            stills.append(collate([samples[place]]))
+            batches.append(collate([samples[index]]))
         except UserError:
             if recipe.training.bad_files != "skip":
                 raise
-    return stills
+    return batches
 
 
 def _validation(recipe: Recipe, found: Found, device: torch.device, make_judge: MakeJudge | None) -> Validation | None:
-    """Return what validates, once it was tried on the first picture of each stage."""
+    """Return the validation, tried on the first picture of each stage; None if the recipe has none."""
     if recipe.validation is None:
         return None
     assert make_judge is not None, "a recipe that validates needs a judge"

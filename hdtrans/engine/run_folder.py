@@ -10,7 +10,7 @@ from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config.recipe import Recipe, check_recipe
 
 # Keys that may change when a run continues, besides a longer last stage and the section validate. A batch_size may
-# change with the number of processes: the trainer holds their product.
+# change with the number of processes: the trainer requires an equal product.
 _MAY_CHANGE = {
     "name",
     "out",
@@ -28,10 +28,10 @@ _MAY_CHANGE = {
 
 
 class NoRunFolder(UserError):
-    """A folder that is not empty holds no run.
+    """Refusal of a folder that is not empty and holds no run.
 
     Args:
-        folder: the folder.
+        folder: folder given for the run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +40,7 @@ class NoRunFolder(UserError):
 
 
 class RecipeChanged(UserError):
-    """A run folder holds the run of another recipe, which cannot continue.
+    """Refusal to continue the run of another recipe.
 
     Args:
         folder: run folder.
@@ -63,7 +63,7 @@ def open_run_dir(recipe: Recipe) -> Path:
     A run that stopped before its first checkpoint starts anew, with any recipe.
 
     Raises:
-        NoRunFolder: the folder holds something else.
+        NoRunFolder: the folder holds other files, and no run.
         RecipeChanged: the folder holds a run of another recipe; the message lists the differences.
     """
     folder, file = recipe.folder, recipe.folder / "recipe.yaml"
@@ -79,7 +79,7 @@ def open_run_dir(recipe: Recipe) -> Path:
 
 
 def _resolved(values: Any, where: str) -> Any:
-    """Return a recipe's values with keys that were added to the schema since, at their defaults."""
+    """Return a recipe's values, completed by the defaults of keys that the schema gained since."""
     try:
         return check_recipe(values, where).model_dump(mode="json")
     except UserError:
@@ -87,7 +87,7 @@ def _resolved(values: Any, where: str) -> Any:
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one line for each key that differs and may not change between two resolved recipes."""
+    """Return one line for each key that differs between two resolved recipes and may not change."""
     before, after = _flat(was), _flat(now)
     last = len(now["stages"]) - 1
     lines = []

@@ -1,4 +1,4 @@
-"""One stage in training: its method, its wrapped networks, and an optimizer and a scaler for each phase."""
+"""Stage in training: its method, its wrapped networks, and an optimizer and a loss scaler for each phase."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from hdtrans.methods.base import Method, Phase, StepContext
 
 @dataclass
 class PhaseOptimizer:
-    """A phase with its parameters, its optimizer and its scaler."""
+    """Phase with its parameters by name, its optimizer, and its loss scaler (fp16 alone)."""
 
     phase: Phase
     parameters: dict[str, nn.Parameter]
@@ -28,20 +28,22 @@ class PhaseOptimizer:
 
 
 class StageTraining:
-    """One stage at work: `step` takes a batch through the phases.
+    """Stage in training: `step` takes a batch through the phases.
 
-    While `guard.frozen` is up, weights and optimizers stay as they are; `undo` puts back the rest.
+    While `guard.frozen` is up, weights and optimizers stay as they are; `undo` restores the other state.
 
     Args:
-        method: as it is in this stage.
-        stage: of the recipe, completed.
-        count: how many training files there are.
-        training: the recipe's section.
-        precision: of the computation.
-        processes: of the run.
+        method: method, built for this stage.
+        stage: stage of the recipe, completed.
+        count: number of training files.
+        training: section `training` of the recipe.
+        precision: number types.
+        processes: processes of the run.
 
     Attributes:
-        taken: the last step.
+        trained: names of the networks that this stage trains.
+        global_batch: images of a batch of all processes.
+        taken: figures of the last step.
     """
 
     taken: Step
@@ -58,7 +60,7 @@ class StageTraining:
         self.learning_rate = stage.learning_rate or training.optimizer.learning_rate
         self.trained = [name for name in method.networks if any(name in phase.trains for phase in method.phases)]
         self.global_batch = stage.batch_size * processes.world
-        # Walking through networks at every step takes milliseconds.
+        # Listed once: walking through networks at every step takes milliseconds.
         self._weights = {name: list(network.parameters()) for name, network in method.networks.items()}
         self._buffers = list(method.networks.buffers())
         self.set_trainable(self.trained)
@@ -77,14 +79,14 @@ class StageTraining:
         return PhaseOptimizer(phase, parameters, optimizer, self.precision.scaler(self.processes.device))
 
     def set_trainable(self, trained: Iterable[str]) -> None:
-        """Turn gradients on for the networks named and off for all others."""
+        """Turn gradients on for the networks named `trained` and off for all others."""
         trained = set(trained)
         for name, weights in self._weights.items():
             for weight in weights:
                 weight.requires_grad_(name in trained)
 
     def train_mode(self) -> None:
-        """Put the networks this stage trains in training mode, and those it freezes in evaluation mode."""
+        """Put the networks that this stage trains in training mode, and all others in evaluation mode."""
         for name, network in self.method.networks.items():
             network.train(name in self.trained)
 
@@ -93,12 +95,12 @@ class StageTraining:
         return self.learning_rate * decay(self.stage, self.count, images)
 
     def step(self, batch: Batch, images: int, images_seen: int) -> dict[str, Tensor]:
-        """Take one batch through all phases; return every loss as `phase/name`, on the device, not waited for.
+        """Take one batch through all phases; return all losses as `phase/name`, without a host-device sync.
 
         Args:
-            batch: on the device.
-            images: drawn by this stage before the batch.
-            images_seen: by the whole run before the batch.
+            batch: this process's part of the global batch, on the device.
+            images: images drawn by this stage before the batch.
+            images_seen: images drawn by the whole run before the batch.
         """
         running = [each for each in self.phase_optimizers if (images // self.global_batch) % each.phase.every == 0]
         trained = {name for each in running for name in each.phase.trains}
@@ -107,7 +109,7 @@ class StageTraining:
         before: Snapshot | None = self.snapshot()
         if self.precision.channels_last:
             batch = batch.channels_last()
-        for each in self.phase_optimizers:  # now, for memory is shortest at the end of the forward pass
+        for each in self.phase_optimizers:  # freed now: memory peaks at the end of the forward pass
             each.optimizer.zero_grad(set_to_none=True)
         self.set_trainable(trained)
         with self.precision.autocast():
@@ -121,11 +123,11 @@ class StageTraining:
         return self.taken.losses
 
     def _context(self, batch: Batch, images_seen: int, trained: Iterable[str]) -> StepContext:
-        """Return the context of a step that trains these networks."""
+        """Return the context of a step that trains the networks named."""
         first = self.processes.rank * self.stage.batch_size
 
         def shared(make: Callable[[], Any]) -> Any:
-            # A phase that reads a `Lazy` has turned off the gradients of all networks but its own.
+            # The phase that reads a `Lazy` has turned off the gradients of all networks but its own.
             before = [name for name, weights in self._weights.items() if any(w.requires_grad for w in weights)]
             self.set_trainable(trained)
             try:
@@ -147,7 +149,7 @@ class StageTraining:
         )
 
     def _nets(self, trained: Iterable[str]) -> dict[str, nn.Module]:
-        """Return the networks by name; the others are bare, for their gradients are off and not to be averaged."""
+        """Return the networks by name: `trained` ones in DDP, others bare, for they have no gradients to average."""
         return {name: self.nets[name] if name in trained else network for name, network in self.method.networks.items()}
 
     def _run(
@@ -159,35 +161,35 @@ class StageTraining:
         learning_rate: float,
         before: Snapshot,
     ) -> None:
-        """Run one phase: losses, backward pass, and the optimizer's step."""
+        """Run one phase: losses, backward pass, optimizer step."""
         phase, optimizer, scaler = each.phase, each.optimizer, each.scaler
         self.set_trainable(phase.trains)
         with self.precision.autocast():
             losses = phase.losses(self._nets(phase.trains), batch, shared, context)
-        total = torch.stack(list(losses.values())).sum()
+        total = torch.stack(list(losses.values())).sum()  # ()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.zero_grad(set_to_none=True)
         scale = None if scaler is None else scaler.scale
         (total if scale is None else total * scale).backward()
         gradients = {name: p.grad for name, p in each.parameters.items() if p.grad is not None}
-        norms = torch.stack(torch._foreach_norm(list(gradients.values())))
+        norms = torch.stack(torch._foreach_norm(list(gradients.values())))  # (parameters,)
         frozen_before = self.guard.frozen > 0
-        found = self.guard.look(total.detach(), norms)
+        non_finite = self.guard.check_finite(total.detach(), norms)
         if phase.clip is not None:
             clip_gradients(list(gradients.values()), norms, scale, phase.clip)
         step_adam(optimizer, scale, self.guard.frozen)
         if scaler is not None:
-            scaler.update(overflow=found[1], frozen=frozen_before | found[0])
+            scaler.update(overflow=non_finite[1], frozen=frozen_before | non_finite[0])
         if phase.after is not None:
             self._after(phase)
         losses = {name: loss.detach() for name, loss in losses.items()}
-        figures = PhaseFigures(phase.name, losses, list(gradients), norms, found, scale, learning_rate, before)
+        figures = PhaseFigures(phase.name, losses, list(gradients), norms, non_finite, scale, learning_rate, before)
         self.taken.phases.append(figures)
 
     @torch.no_grad()
     def _after(self, phase: Phase) -> None:
-        """Call a phase's `after` on the weights it stepped, undone where the step is frozen."""
+        """Call a phase's `after` on the weights it stepped; a frozen step undoes it on the device."""
         assert phase.after is not None
         weights = [p for name in phase.trains for p in self._weights[name]]
         before = [p.clone() for p in weights]
@@ -196,12 +198,17 @@ class StageTraining:
             torch.where(self.guard.frozen > 0, value, weight, out=weight)
 
     def snapshot(self) -> Snapshot:
-        """Return the state that phases may change besides the weights."""
+        """Return the state besides weights that phases may change."""
         return Snapshot([b.clone() for b in self._buffers], self._memory())
 
     @torch.no_grad()
     def undo(self, step: Step, phase: int) -> None:
-        """Put back what a step changed from one of its phases on, and let the next step train again."""
+        """Restore the state before one of a step's phases, and lower the flag, so that the next step trains again.
+
+        Args:
+            step: non-finite step.
+            phase: index of its first non-finite phase.
+        """
         before = step.phases[phase].before
         for buffer, value in zip(self._buffers, before.buffers, strict=True):
             buffer.copy_(value)
@@ -210,7 +217,7 @@ class StageTraining:
         self.guard.clear()
 
     def memory(self) -> dict[str, dict[str, Any]]:
-        """Return the extra state of the method for this process's part of the global batch, on the CPU."""
+        """Return the method's extra state for this process's part of the global batch, on the CPU."""
         return _on_cpu(self._memory())
 
     def _memory(self) -> dict[str, dict[str, Any]]:
@@ -219,7 +226,7 @@ class StageTraining:
         return {name: kept.state_dict(indices) for name, kept in self.method.state.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what continues this stage, but for the memories."""
+        """Return the optimizers and scalers, by phase; a checkpoint adds the extra state of all processes."""
         return {
             "optimizers": {each.phase.name: each.optimizer.state_dict() for each in self.phase_optimizers},
             "scalers": {
@@ -228,7 +235,7 @@ class StageTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned, with the memories of all processes put together."""
+        """Continue from the result of `state_dict`, with the extra state of all processes under `memory`."""
         for each in self.phase_optimizers:
             load_adam(each.optimizer, state["optimizers"][each.phase.name])
             if each.scaler is not None:
@@ -237,7 +244,7 @@ class StageTraining:
             kept.load_state_dict(state["memory"].get(name, {}))
 
     def table(self) -> str:
-        """Return a table of the networks: parameters, trained in which phase, or frozen, or not used."""
+        """Return a table of the networks: number of parameters, and phase, `frozen` or `not in this stage`."""
         used = {*self.trained, *self.method.averaged}
         lines = [
             f"stage {self.stage.name}: {self.stage.size or 'sizes as the files'}, output {self.stage.output}, "
@@ -254,11 +261,15 @@ class StageTraining:
 
 @torch.no_grad()
 def variation(pictures: Tensor) -> Tensor:
-    """Return how much pictures vary over their pixels, a scalar on their device.
+    """Return the standard deviation of pictures over their pixels, a scalar on their device.
 
-    The standard deviation of every channel of every picture, (B, C, H, W), and the mean of these. Colours that differ
-    between channels or pictures count for nothing: where it is 0, every picture is of one colour.
+    It is taken for each channel of each picture and averaged. Differences between channels or pictures do not count: at
+    0, every picture is of one colour.
+
+    Args:
+        pictures: (B, C, H, W).
     """
+    # Half precision is widened first; (B, C, H, W) -> (B, C) -> ().
     return pictures.to(torch.promote_types(pictures.dtype, torch.float32)).std((2, 3), correction=0).mean()
 
 

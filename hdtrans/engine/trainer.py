@@ -33,8 +33,8 @@ from hdtrans.engine.meter import Meter
 from hdtrans.engine.non_finite import evidence, save_evidence, sentence
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
-from hdtrans.engine.prefetch import moved
-from hdtrans.engine.report.previews import Viewable, sample_pictures
+from hdtrans.engine.prefetch import prefetch
+from hdtrans.engine.report.previews import Viewable, preview_columns
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.validation import Validation
@@ -180,7 +180,7 @@ class Trainer:
         stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
         self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
         meter = Meter()
-        for batch in moved(self.processes.together(meter.waiting(loader)), self.processes.device):
+        for batch in prefetch(self.processes.together(meter.waiting(loader)), self.processes.device):
             self._left_out.extend(batch.left_out)
             self._step(work, batch, meter)
             if self._after_step(work, meter, stills, last=self.images >= stop):
@@ -317,7 +317,7 @@ class Trainer:
         if self.reporter is None:
             return
         if stills:
-            names, columns = sample_pictures(work, self._served, stills, self.images_seen, self.classes, self.viewable)
+            names, columns = preview_columns(work, self._served, stills, self.images_seen, self.classes, self.viewable)
             self.reporter.samples(self.images_seen, work.stage.name, names, columns)
             work.train_mode()
         self.reporter.page()

@@ -1,6 +1,6 @@
-"""Validation during training: fixed pictures, shared among the processes, and what follows from their figures.
+"""Validation during training: figures of fixed pictures, the best checkpoint, and early stopping.
 
-It knows no metric. A `Judge`, which is handed in, makes plain values of pictures and figures of all these values.
+No metric is known here: a `Judge` measures each picture, and computes figures from all measurements.
 """
 
 import hashlib
@@ -22,33 +22,33 @@ from hdtrans.engine.stage import StageTraining
 
 
 class Judge(Protocol):
-    """What says how good pictures are."""
+    """Metrics of generated pictures."""
 
     def measure(self, batch: Batch, picture: Tensor) -> Any:
-        """Return plain values and arrays of one picture.
+        """Return the measurements of one picture, plain values and arrays.
 
         Args:
-            batch: of one sample: what the picture was made from, and the true one.
-            picture: (1, C, H, W) in [-1, 1].
+            batch: one sample: the inputs of the picture, and the true picture.
+            picture: generated picture, (1, C, H, W) in [-1, 1].
 
         Raises:
-            UserError: it cannot be measured.
+            UserError: the picture cannot be measured.
         """
         ...
 
     def figures(self, measured: Sequence[Any]) -> dict[str, float]:
-        """Return figures by name, from what was measured of all pictures in their order."""
+        """Return figures by name, from the measurements of all pictures in their order."""
         ...
 
 
 @dataclass
 class Standing:
-    """How a stage has done so far.
+    """Best figure of a stage so far.
 
     Attributes:
-        stage: its number.
-        best: the best figure until now; None before the first.
-        best_images: the images seen when it was reached.
+        stage: number of the stage.
+        best: best value of the deciding figure; None before the first.
+        best_images: images seen at the best value.
         stale: validations since then.
     """
 
@@ -59,19 +59,19 @@ class Standing:
 
 
 class Validation:
-    """Judges the pictures that the networks make of fixed inputs, and remembers the best.
+    """Measure the results of the networks for fixed inputs, and keep the best figure.
 
-    Each process makes and measures its share of the pictures, one by one; the first brings what was measured into the
-    order of the pictures and sums up, so that figures do not depend on the number of processes. All are told the same.
+    Each process translates and measures its share of the pictures, one by one. Rank 0 orders the measurements by
+    picture and computes the figures, which therefore do not depend on the number of processes. All receive them.
 
     Args:
-        section: of the recipe, completed.
-        judge: of the pictures.
-        names: of the samples.
-        make_samples: returns these samples by place, of the size that a stage has, by its number.
+        section: section `validate` of the recipe, completed.
+        judge: metrics.
+        names: names of the samples.
+        make_samples: returns these samples at the size of a stage, by its number.
 
     Attributes:
-        standing: of the stage at work.
+        standing: best figure of the current stage.
     """
 
     def __init__(
@@ -84,38 +84,42 @@ class Validation:
         self._make_samples = make_samples
 
     def begin(self, stage: int, reporter: Reporter | None = None) -> bool:
-        """Take up a stage, by its number; return whether it was ended early before the run was stopped, and tell it.
+        """Begin or continue a stage; return True, with a message, if it had ended early before the run was stopped.
 
-        What was best in another stage, whose pictures may have another size, counts no more.
+        The best figure of another stage, whose pictures may have another size, no longer counts.
+
+        Args:
+            stage: number of the stage.
+            reporter: reporter of the run, on rank 0.
         """
         if self.standing.stage != stage:
             self.standing = Standing(stage)
         self._samples = self._make_samples(stage)
-        places = np.linspace(0, len(self._names) - 1, self.section.pictures)
-        self._places: list[int] = np.unique(places.round().astype(int)).tolist()
+        evenly = np.linspace(0, len(self._names) - 1, self.section.pictures)
+        self._indices: list[int] = np.unique(evenly.round().astype(int)).tolist()
         if self.over and reporter is not None:
-            reporter.message(f"{self._verdict()}. It does not go on unless you raise that")
+            reporter.message(f"{self._verdict()}. It does not continue unless you raise that")
         return self.over
 
     def check(self, channels: int, device: torch.device) -> None:
-        """Measure the first picture's truth against black, so that what cannot be measured is told before training.
+        """Measure a black picture against the first true one, so that a metric that does not fit fails before training.
 
         Args:
-            channels: of the pictures that will be made.
-            device: where they will be.
+            channels: channels of the results.
+            device: device of the results.
 
         Raises:
-            UserError: the metrics do not fit them.
+            UserError: the metrics do not fit the pictures.
         """
-        batch = collate([self._samples[self._places[0]]]).to(device)
+        batch = collate([self._samples[self._indices[0]]]).to(device)
         self.judge.measure(batch, torch.full((1, channels, *batch.size), -1.0, device=device))
 
     def run(
         self, work: StageTraining, networks: nn.ModuleDict, images_seen: int, reporter: Reporter | None = None
     ) -> bool:
-        """Judge and report what `networks` make now; return whether it is the best of the stage. Raises as `figures`.
+        """Validate `networks`, and report; return True if they are the best of the stage. Errors: see `figures`.
 
-        To be called by all processes, which come to the same.
+        All processes call this, and all receive the same result.
         """
         figures = self.figures(work, networks)
         work.train_mode()
@@ -127,9 +131,9 @@ class Validation:
         return best
 
     def figures(self, work: StageTraining, networks: nn.ModuleDict) -> dict[str, float]:
-        """Return the figures of what `networks` make now, the same in every process; to be called by all.
+        """Return the figures of `networks`, the same on every process; all processes call this.
 
-        Puts the networks in evaluation mode; `work.train_mode` is to be called after.
+        The networks are left in evaluation mode; call `work.train_mode` before the next step.
 
         Raises:
             UserError: a sample cannot be read or measured.
@@ -147,28 +151,28 @@ class Validation:
 
     @torch.no_grad()
     def _measured(self, work: StageTraining, networks: nn.ModuleDict) -> Iterator[Any]:
-        """Yield what was measured of this process's share of the pictures."""
+        """Yield the measurements of this process's share of the pictures."""
         networks.eval()
         processes = work.processes
         direction = work.method.directions[0]
         translator = work.method.translator(networks, direction).eval()
-        for place in self._places[processes.rank :: processes.world]:
-            batch = collate([self._samples[place]]).to(processes.device)
+        for index in self._indices[processes.rank :: processes.world]:
+            batch = collate([self._samples[index]]).to(processes.device)
             with work.precision.autocast():
-                picture = translator(**work.method.arguments(networks, batch, direction, seed=place))
+                picture = translator(**work.method.arguments(networks, batch, direction, seed=index))  # (1, C, H, W)
             yield self.judge.measure(batch, picture)
 
     def _summed_up(self, gathered: Sequence[tuple[list[Any], str | None]]) -> dict[str, float]:
-        """Return the figures of what all processes measured, each every so many pictures."""
+        """Return the figures of the measurements of all processes; process r has pictures r, r + world, ..."""
         refusals = [words for _, words in gathered if words is not None]
         if refusals:
             raise UserError("\n".join(dict.fromkeys(refusals)))
         shares = [measured for measured, _ in gathered]
         world = len(shares)
-        return self.judge.figures([shares[n % world][n // world] for n in range(len(self._places))])
+        return self.judge.figures([shares[n % world][n // world] for n in range(len(self._indices))])
 
     def take(self, figures: dict[str, float], images_seen: int) -> bool:
-        """Remember figures; return whether they are the best of the stage. What is not finite never is."""
+        """Count a validation; return True if its deciding figure is the best of the stage, and finite."""
         value, before = figures.get(self.section.best or "", math.nan), self.standing.best
         sign = 1 if self.section.better == "higher" else -1
         better = math.isfinite(value) and (before is None or sign * value > sign * before)
@@ -180,7 +184,7 @@ class Validation:
 
     @property
     def over(self) -> bool:
-        """Whether the stage is to end: its patience is at an end."""
+        """True if the patience of the stage is exhausted, so that it ends."""
         return self.section.patience is not None and self.standing.stale >= self.section.patience
 
     def _verdict(self) -> str:
@@ -191,15 +195,15 @@ class Validation:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what continues the run with the same decisions."""
-        return {"of": self._of(), **asdict(self.standing)}
+        """Return the standing of the stage, for a checkpoint."""
+        return {"of": self._key(), **asdict(self.standing)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned; anew where other figures or other pictures were looked at."""
-        if state["of"] == self._of():
+        """Continue from the result of `state_dict`; start anew if it belongs to another metric or other pictures."""
+        if state["of"] == self._key():
             self.standing = Standing(**{key: value for key, value in state.items() if key != "of"})
 
-    def _of(self) -> str:
-        """Return a short name for what the best figure is of."""
+    def _key(self) -> str:
+        """Return a short hash of the deciding figure and the pictures."""
         measured = self.section.model_dump_json(include={"best", "pictures", "protocol", "segmenter_input", "lpips"})
         return hashlib.sha256("\n".join([measured, *self._names]).encode()).hexdigest()[:16]

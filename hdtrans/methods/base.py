@@ -255,7 +255,7 @@ class Method:
                 given[style.name] = self.encoder(networks)(photo, *ids)
         return given
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+    def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return the columns of a preview: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1], by name.
 
         By default all inputs that show something, the result, and the true picture.

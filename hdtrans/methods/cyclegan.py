@@ -314,7 +314,7 @@ class CycleGAN(Method):
     def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
         return Translator(networks[GENERATORS[direction or "AtoB"]], self.stride, self.config.translate)
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+    def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         columns = {}
         directions = (
             ("A", "B", batch.get("source"), "AtoB", "BtoA"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hdtrans.data.batch import Batch
-from hdtrans.engine.prefetch import moved
+from hdtrans.engine.prefetch import prefetch
 
 CUDA = torch.device("cuda", 0)
 
@@ -23,7 +23,7 @@ def batches(count: int, said: list[Any] | None = None) -> Iterator[Batch]:
 
 def test_on_the_cpu_batches_pass_through() -> None:
     given = list(batches(3))
-    for batch, found in zip(given, moved(given, torch.device("cpu")), strict=True):
+    for batch, found in zip(given, prefetch(given, torch.device("cpu")), strict=True):
         assert found.names == batch.names
         assert found["label"] is batch["label"]
 
@@ -64,7 +64,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_copies_go_beside_the_step_and_the_next_step_waits_for_them(said: list[Any]) -> None:
-    for batch in moved(batches(2, said), CUDA):
+    for batch in prefetch(batches(2, said), CUDA):
         said.append(f"step {batch.names[0]}")
     one = ["fetch {}", "copy {} on beside", "computing waits for beside", "kept for computing", "step {}"]
     assert said == [words.format(number) for number in range(2) for words in one]
@@ -72,7 +72,7 @@ def test_copies_go_beside_the_step_and_the_next_step_waits_for_them(said: list[A
 
 def test_nothing_is_fetched_before_it_is_asked_for(said: list[Any]) -> None:
     """Whoever stops after a batch has fetched no other."""
-    next(moved(batches(2, said), CUDA))
+    next(prefetch(batches(2, said), CUDA))
     assert "fetch 1" not in said
 
 
@@ -98,7 +98,7 @@ def test_on_a_gpu_each_step_sees_its_batch() -> None:
         for n in range(20)
     )
     sums = []
-    for batch in moved(given, CUDA):
+    for batch in prefetch(given, CUDA):
         for _ in range(5):
             busy = (busy @ busy).clamp(0, 1)
         assert batch["photo"] is not None

@@ -378,11 +378,11 @@ def _one_thread() -> None:
     ],
 )
 def test_who_is_lost_is_told_whatever_an_exchange_says(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    gather = distributed._Words._gather
-    monkeypatch.setattr(distributed._Words, "_gather", lambda self, seconds: gather(self, seconds / 30))
-    words = distributed._Words(torch.distributed.HashStore(), 0, 2)
+    gather = distributed._FailureReports._gather
+    monkeypatch.setattr(distributed._FailureReports, "_gather", lambda self, seconds: gather(self, seconds / 30))
+    words = distributed._FailureReports(torch.distributed.HashStore(), 0, 2)
     words.store.set("host/1", "there")
     told = str(words.explain(RuntimeError(said), "stage a"))
     assert told.startswith("stage a: no word from process 1 on there")
-    assert ("training.timeouts says" in told) == ("imed out" in said or "timeout" in said)
+    assert ("training.timeouts sets" in told) == ("imed out" in said or "timeout" in said)
     assert words.explain(RuntimeError("sizes do not fit"), "stage a") is None

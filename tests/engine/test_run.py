@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hdtrans.config.stage import Stage
-from hdtrans.engine.run import share_out
+from hdtrans.engine.run import keep_global_batches
 
 STAGES = [Stage(name="a", size="64x32", batch_size=1), Stage(name="b", size="64x32", batch_size=3)]  # type: ignore[arg-type]
 
@@ -29,7 +29,7 @@ def state(world: int, *sizes: int, stage: int = 0) -> dict[str, Any]:
     ],
 )
 def test_batches_stay_as_large_as_they_were(was: dict[str, Any] | None, world: int, sizes: list[int]) -> None:
-    stages, told = share_out(STAGES, was, world)
+    stages, told = keep_global_batches(STAGES, was, world)
     assert [stage.batch_size for stage in stages] == sizes
     changed = [stage for stage, before in zip(stages, STAGES, strict=True) if stage != before]
     assert told.splitlines() == [

@@ -254,9 +254,9 @@ def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
     served: set[bool] = set()
 
     class Watching(Penalised):
-        def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
             served.update(network.training for network in nets.values())
-            return super().pictures(nets, batch, context)
+            return super().previews(nets, batch, context)
 
     with_grids.make_method = lambda stage: Watching(with_grids.networks)
     notes = Notes(on_step=lambda n: modes.extend(network.training for network in with_grids.networks.values()))

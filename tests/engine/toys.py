@@ -107,7 +107,7 @@ class ToyMethod(Method):
     def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
         return ToyTranslator(networks[self.translators[route]])
 
-    def pictures(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+    def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         return {route or "result": self.translator(nets, route)(source=batch["source"]) for route in self.directions}
 
 

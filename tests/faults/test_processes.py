@@ -160,7 +160,7 @@ def test_a_process_that_hangs_is_named(rank: int, city: Path, tmp_path: Path, fi
         seconds = time.monotonic() - start
         assert code != 0 and seconds < 5 + 40
         assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
-        assert "training.timeouts says how long to wait" in started.said()
+        assert "training.timeouts sets how long to wait" in started.said()
     figure(f"process {rank}: {seconds:.1f} s with a limit of 5 s")
 
 

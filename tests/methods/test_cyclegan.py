@@ -172,10 +172,10 @@ def test_any_size_comes_back_as_it_was(size: tuple[int, int]) -> None:
 @torch.no_grad()
 def test_the_sample_grid_goes_there_and_back() -> None:
     method = method_of(small_config())
-    columns = method.pictures(method.networks, pictures(1), StepContext())
+    columns = method.previews(method.networks, pictures(1), StepContext())
     assert list(columns) == ["A", "A to B", "A to B to A", "B", "B to A", "B to A to B"]
     alone = collate([Sample("x", 0, {"source": torch.zeros(3, 8, 8, dtype=torch.uint8)})])
-    assert list(method.pictures(method.networks, alone, StepContext())) == ["A", "A to B", "A to B to A"]
+    assert list(method.previews(method.networks, alone, StepContext())) == ["A", "A to B", "A to B to A"]
 
 
 # Pools

@@ -194,9 +194,9 @@ def test_a_unet_is_not_padded_where_the_size_fits() -> None:
 @torch.no_grad()
 def test_the_sample_grid_shows_input_result_and_truth() -> None:
     method = method_of(small_config(generator=SMALL_RESNET))
-    assert list(method.pictures(method.networks.eval(), pairs(1), StepContext())) == ["source", "result", "photo"]
+    assert list(method.previews(method.networks.eval(), pairs(1), StepContext())) == ["source", "result", "photo"]
     labels = method_of(small_config(generator=SMALL_RESNET), LabelMaps(root=".", labels=3))
-    assert list(labels.pictures(labels.networks.eval(), street_batch(1, 8, 8), StepContext())) == [
+    assert list(labels.previews(labels.networks.eval(), street_batch(1, 8, 8), StepContext())) == [
         "label",
         "result",
         "photo",

@@ -257,7 +257,7 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     step(method, batch)
     picture = method.translator(method.networks)(**inputs)
     assert picture.shape == (2, 3, 19, 26)
-    columns = method.pictures(method.networks, batch, StepContext())
+    columns = method.previews(method.networks, batch, StepContext())
     assert set(columns) == {"source", "result", "photo"}
     assert torch.equal(columns["result"], picture)
     assert torch.equal(columns["source"], as_floats(source, torch.float32))

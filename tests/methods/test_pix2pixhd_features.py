@@ -121,7 +121,7 @@ def test_pictures_as_input() -> None:
     fields = {"instance": streets["instance"], "source": streets["photo"], "photo": streets["photo"]}
     batch = replace(streets, fields=fields)
     step(method, batch)
-    columns = method.pictures(method.networks, batch, StepContext())
+    columns = method.previews(method.networks, batch, StepContext())
     assert set(columns) == {"source", "result", "photo"}
 
 
@@ -175,7 +175,7 @@ def test_training_makes_the_picture_that_translation_makes(size: tuple[int, int]
     translated = method.translator(method.networks)(**inputs, features=features)
     if min(size) > 8:  # what a discriminator takes
         assert torch.equal(method.forward_shared(method.networks, batch, StepContext()).fake, translated)
-    assert torch.equal(method.pictures(method.networks, batch, StepContext())["result"], translated)
+    assert torch.equal(method.previews(method.networks, batch, StepContext())["result"], translated)
 
 
 @torch.no_grad()
@@ -202,7 +202,7 @@ def test_without_features_they_are_0() -> None:
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
     still = Batch(batch.names, batch.counters, inputs)
-    columns = method.pictures(method.networks, still, StepContext())
+    columns = method.previews(method.networks, still, StepContext())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 
 

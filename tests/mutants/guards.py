@@ -16,14 +16,14 @@ from hdtrans.engine.trainer import Trainer
 
 def deaf(patch: pytest.MonkeyPatch) -> None:
     """Find what is not finite and forget it at once."""
-    look = Guard.look
+    check_finite = Guard.check_finite
 
     def without_the_flag(self: Guard, losses: Tensor, norms: Tensor) -> Tensor:
-        found = look(self, losses, norms)
+        found = check_finite(self, losses, norms)
         self.clear()
         return found
 
-    patch.setattr(Guard, "look", without_the_flag)
+    patch.setattr(Guard, "check_finite", without_the_flag)
 
 
 def keeping(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hdtrans.engine import run as training_run
 from hdtrans.engine import trainer
-from hdtrans.engine.distributed import _Words
+from hdtrans.engine.distributed import _FailureReports
 from hdtrans.engine.stage import StageTraining
 from tests.mutants import put
 
@@ -73,7 +73,7 @@ def blind(broken: bool) -> Iterator[None]:
 
 def hear_no_other() -> None:
     """Take no answer from the other processes of the job, about who is lost."""
-    put(_Words, "explain", lambda self, error, where: None)
+    put(_FailureReports, "explain", lambda self, error, where: None)
 
 
 def come_back_slowly() -> None:
@@ -83,4 +83,4 @@ def come_back_slowly() -> None:
 
 def share_out_nothing() -> None:
     """Keep the batch size of each process where their number changes."""
-    put(training_run, "share_out", lambda stages, state, world: (list(stages), ""))
+    put(training_run, "keep_global_batches", lambda stages, state, world: (list(stages), ""))

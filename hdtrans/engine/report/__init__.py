@@ -1,1 +1,1 @@
-"""A training run for people: page, curves, previews, progress."""
+"""Reports of a training run: progress, curves, previews, and its page."""

@@ -1,4 +1,4 @@
-"""Sample pictures side by side: one picture file that shows rows of inputs and outputs with their names."""
+"""Preview grid: pictures side by side in one image, with the names of rows and columns."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 __all__ = ["Pictures", "sample_grid"]
 
 Pictures = Mapping[str, Sequence[npt.NDArray[np.uint8]]]
-"""For each column its name and one (H, W, 3) uint8 RGB picture in [0, 255] for each row."""
+"""Columns of a grid by name, each one (H, W, 3) uint8 RGB picture in [0, 255] for each row."""
 
-_GAP, _PAPER, _INK = 6, 250, 40  # pixels between pictures, grey of the background and of the text
+_GAP, _PAPER, _INK = 6, 250, 40  # pixels between pictures, grey level of the background, grey level of the text
 
 
 def sample_grid(names: Sequence[str], pictures: Pictures) -> npt.NDArray[np.uint8]:
-    """Lay pictures out as a grid with the names of its columns and rows, without changing the size of any.
+    """Lay pictures out as a grid with the names of its columns and rows; no picture is resized.
 
     Args:
-        names: one for each row.
-        pictures: for each column its name and one (H, W, 3) uint8 RGB picture for each row; sizes may differ.
+        names: names of the rows.
+        pictures: columns by name, each one (H, W, 3) uint8 RGB picture for each row; sizes may differ.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -37,7 +37,7 @@ def sample_grid(names: Sequence[str], pictures: Pictures) -> npt.NDArray[np.uint
                 raise ValueError(f"{column}: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     heights = [max((shown[row].shape[0] for shown in pictures.values()), default=0) for row in range(len(names))]
     widths = [max((picture.shape[1] for picture in shown), default=0) for shown in pictures.values()]
-    strip = min(48, max(16, max(widths, default=0) // 24))  # the height of a line of text
+    strip = min(48, max(16, max(widths, default=0) // 24))  # height of a line of text, pixels
     height = strip + sum(strip + tall + _GAP for tall in heights) + _GAP
     grid = np.full((height, sum(wide + _GAP for wide in widths) + _GAP, 3), _PAPER, dtype=np.uint8)
     left = _GAP
@@ -57,7 +57,7 @@ def sample_grid(names: Sequence[str], pictures: Pictures) -> npt.NDArray[np.uint
 
 
 def _write_text(grid: npt.NDArray[np.uint8], text: str, top: int, left: int, strip: int, room: int) -> None:
-    """Write a line of text into a strip of the grid, cut to its room; letters that the font lacks become `?`."""
+    """Write a line of text into a strip of the grid, cut to `room` pixels; letters that the font lacks become `?`."""
     shown = text.encode("ascii", "replace").decode("ascii")
     area = grid[top : top + strip, left : left + max(0, room)]
     canvas = np.ascontiguousarray(area)

@@ -1,4 +1,4 @@
-"""The page of a training run: samples over time, curves and the latest numbers, from plain records."""
+"""Page of a training run: samples over time, curves and the latest numbers, from plain records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hdtrans.common import pages
 __all__ = ["VALIDATION", "Record", "Sample", "duration", "is_charted", "is_sound", "run_page"]
 
 Record = dict[str, float | int | str]
-"""What was measured at one moment: "images", words such as "stage", and numbers by name."""
+"""Measurements at one moment: "images", words such as "stage", and numbers by name."""
 
 VALIDATION = "validation"
-"""What the names of figures of validation start with in a record, as the names of losses start with their phase."""
+"""Prefix of validation figures in a record, as the phase is the prefix of losses."""
 
 _Series = dict[str, list[tuple[float, float]]]
 
@@ -33,7 +33,13 @@ _RECENT = 20  # records in the mean of the table
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample grid on the disk: the images seen, the stage, and the file `<images>_<stage>.png` (or .jpg)."""
+    """Sample grid on the disk.
+
+    Attributes:
+        images: images seen.
+        stage: name of the stage.
+        path: file `<images>_<stage>.png`, or .jpg.
+    """
 
     images: int
     stage: str
@@ -41,22 +47,22 @@ class Sample:
 
     @property
     def preview(self) -> Path:
-        """Return where the preview is."""
+        """Path of its smaller copy for the page."""
         return self.path.parent / "thumbnails" / f"{self.path.stem}.jpg"
 
 
 def is_sound(value: float | int | str) -> bool:
-    """Return whether a value is a word or a finite number."""
+    """Return True for words and finite numbers."""
     return isinstance(value, str) or math.isfinite(value)
 
 
 def is_charted(name: str) -> bool:
-    """Return whether a number is a loss, which has a phase before its name, or the learning rate."""
+    """Return True for the name of a loss, `phase/name`, or the learning rate."""
     return "/" in name or name == "learning_rate"
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words for people, such as `2 days, 3:04:05`."""
+    """Return a duration in seconds as text, such as `2 days, 3:04:05`."""
     return str(timedelta(seconds=max(0, round(min(seconds, 1e10)))))
 
 
@@ -72,13 +78,13 @@ def run_page(
     """Return the page of a run as HTML.
 
     Args:
-        folder: where the page will be; the samples lie in it or below.
-        title: the heading.
-        records: what was logged, oldest first; values may be NaN.
-        samples: the sample grids, in any order.
-        images_seen: where the run is.
-        total_images: where it ends.
-        left_out: what was wrong with each file that is left out.
+        folder: folder of the page; the samples lie in it or below.
+        title: heading.
+        records: logged records, oldest first; values may be NaN.
+        samples: sample grids, in any order.
+        images_seen: images drawn by the whole run so far.
+        total_images: images of the whole run at its end.
+        left_out: files that are left out, each with its fault.
     """
     share = min(1.0, images_seen / max(1, total_images))
     facts = [
@@ -103,7 +109,7 @@ def run_page(
 
 
 def _latest_facts(records: Sequence[Record], images_seen: int, total_images: int) -> list[str]:
-    """Return where the run is and how fast, as far as the last record says."""
+    """Return stage, epoch, speed, time left and best figure, as far as the records hold them."""
     latest = next((record for record in reversed(records) if not _is_validation(record)), {})
     facts = [f"{name} {latest[name]}" for name in ("stage", "epoch") if name in latest]
     speed = latest.get("images_per_second", 0.0)
@@ -122,7 +128,7 @@ def _is_validation(record: Record) -> bool:
 
 
 def _sample_sections(folder: Path, samples: Sequence[Sample]) -> list[str]:
-    """Return the newest grid in full width, and the older ones smaller, newest first."""
+    """Return sections with the newest grid in full width and the older ones smaller, newest first."""
     rows = []
     for sample in sorted(samples, key=lambda sample: (sample.images, sample.path.name), reverse=True):
         preview = sample.preview.relative_to(folder) if sample.preview.exists() else None
@@ -137,7 +143,7 @@ def _sample_sections(folder: Path, samples: Sequence[Sample]) -> list[str]:
 
 
 def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
-    """Return a chart for each figure of validation; and one for each phase, then the learning rate and the speed."""
+    """Return the charts of validation figures, and those of the phases, learning rate and speed."""
     groups: dict[str, _Series] = {}
     starts: dict[str, float] = {}
     for record in records:
@@ -146,9 +152,8 @@ def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
         for name, value in record.items():
             if is_charted(name) or name in _TITLES:
                 phase, _, loss = name.partition("/")
-                group = (
-                    name.removesuffix("_real") if phase == VALIDATION else phase
-                )  # what real pictures have, beside it
+                # A figure and its value on real pictures, `<figure>_real`, share a chart.
+                group = name.removesuffix("_real") if phase == VALIDATION else phase
                 series = groups.setdefault(group, {}).setdefault(loss or name.replace("_", " "), [])
                 series.append((images, math.nan if isinstance(value, str) else float(value)))
     marks = [(images, stage) for stage, images in starts.items() if stage] if len(starts) > 1 else []
@@ -164,7 +169,7 @@ def _charts(records: Sequence[Record]) -> tuple[list[str], list[str]]:
 
 
 def _numbers(records: Sequence[Record]) -> str:
-    """Return the table of the latest value of every number, with the mean of the recent ones."""
+    """Return a table of the latest value of every number, and its mean over the recent records."""
     recent: dict[str, deque[float | int]] = {}
     for record in records:
         for name, value in record.items():

@@ -1,4 +1,4 @@
-"""Sample grids: what the networks make of a few fixed inputs."""
+"""Sample grids: results of the networks for a few fixed inputs."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,47 +18,50 @@ Viewable = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @torch.no_grad()
-def sample_pictures(
+def preview_columns(
     work: StageTraining,
     networks: nn.ModuleDict,
-    stills: Sequence[Batch],
+    preview_batches: Sequence[Batch],
     images_seen: int,
     classes: ClassTable | None,
     viewable: Viewable = dict,
 ) -> tuple[list[str], Columns]:
     """Return the names of the samples and the columns of the grid, each picture (H, W, 3) uint8.
 
+    The networks are left in evaluation mode; call `work.train_mode` before the next step.
+
     Args:
-        work: the stage at work; `train_mode` is to be called after.
-        networks: what to make the pictures with; put in evaluation mode.
-        stills: the samples, one by one, so that memory holds one.
-        images_seen: by the whole run.
-        classes: the colours of label maps.
-        viewable: turns columns that show nothing as they are into some that do.
+        work: stage in training.
+        networks: networks to translate with, averaged or not.
+        preview_batches: one sample each, so that memory holds one at a time.
+        images_seen: images drawn by the whole run.
+        classes: colours of label maps; None for generic ones.
+        viewable: turns columns that the eye cannot read into pictures.
     """
     networks.eval()
     device = next(networks.parameters()).device
     columns: Columns = {}
-    for slot, still in enumerate(stills):
-        batch = still.to(device)
+    for index, on_cpu in enumerate(preview_batches):
+        batch = on_cpu.to(device)
         context = StepContext(
-            images_seen, work.training.seed, batch.counters, range(slot, slot + 1), work.precision.compute
+            images_seen, work.training.seed, batch.counters, range(index, index + 1), work.precision.compute
         )
         with work.precision.autocast():
-            pictures = work.method.pictures(networks, batch, context)
-        for name, picture in viewable(pictures).items():
+            previews = work.method.previews(networks, batch, context)
+        for name, picture in viewable(previews).items():  # (1, H, W) ids or (1, C, H, W)
             columns.setdefault(name, []).append(to_rgb(picture[0], classes))
-    return [name for still in stills for name in still.names], columns
+    return [name for batch in preview_batches for name in batch.names], columns
 
 
 def to_rgb(picture: Tensor, classes: ClassTable | None) -> npt.NDArray[np.uint8]:
-    """Return (H, W) class ids in their colours, or (C, H, W) in [-1, 1], as (H, W, 3) uint8."""
+    """Return class ids (H, W) in their colours, or an image (C, H, W) in [-1, 1], as (H, W, 3) uint8."""
     if picture.ndim == 2:
         ids = picture.cpu().numpy()
         return (classes or ClassTable.generic(int(ids.max()) + 1)).colourise(ids)
     channels = as_bytes(picture).cpu().numpy()
     if channels.shape[0] == 1:
         channels = np.repeat(channels, 3, 0)
+    # Two channels get a black third; of more than three, the first three are shown.
     padded = np.zeros((3, *channels.shape[1:]), np.uint8)
     padded[: min(3, len(channels))] = channels[:3]
     return np.ascontiguousarray(padded.transpose(1, 2, 0))

@@ -1,7 +1,7 @@
-"""What a training run shows to people: the progress bar, metrics.jsonl, sample grids, the run page, TensorBoard.
+"""Reporter of a training run: progress bar, metrics.jsonl, sample grids, run page, TensorBoard.
 
-Only the first rank holds a Reporter. Showing is never worth a run: once training goes on, a write that fails (a full
-disk, a closed terminal) becomes a warning.
+Only rank 0 holds a Reporter. No report is worth a run: during training, a write that fails (full disk, closed terminal)
+becomes a warning.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from hdtrans.engine.report.page import VALIDATION, Record, Sample, duration, is_
 __all__ = ["Reporter"]
 
 _BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} images [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
-_BAR_SECONDS = 0.5  # between two movements of the bar
-_PNG_PIXELS = 4_000_000  # larger grids are JPEG files: a PNG takes seconds to write
-_JPEG_SIDE = 65_500  # what the JPEG format can hold
-_PREVIEW_SIDE = 1280
+_BAR_SECONDS = 0.5  # least time between two updates of the bar
+_PNG_PIXELS = 4_000_000  # larger grids become JPEG files: a PNG takes seconds to write
+_JPEG_SIDE = 65_500  # longest side of a JPEG file
+_PREVIEW_SIDE = 1280  # longest side of a preview, pixels
 _SAMPLE_NAME = re.compile(r"(\d+)_(.+)\.(?:png|jpg)")
 
 
 class Reporter:
-    """Keep people informed about one training run.
+    """Write the reports of one training run.
 
     Args:
-        folder: the run folder; metrics.jsonl, samples/, tensorboard/ and index.html go there.
-        title: the heading of the page, usually the name of the recipe.
-        images_seen: where the run starts or continues. Lines and samples of a later point, left by a run that stopped
-            after its last checkpoint, are removed, and so is a last line that was not written to its end.
-        total_images: where the run ends.
+        folder: run folder; metrics.jsonl, samples/, tensorboard/ and index.html go there.
+        title: heading of the page, usually the name of the recipe.
+        images_seen: images at which the run starts or continues. Later lines and samples, left by a run that stopped
+            after its last checkpoint, are removed, and so is a last line that was cut off.
+        total_images: images of the whole run at its end.
 
     Raises:
         UserError: the run folder cannot be read or written.
@@ -76,7 +76,7 @@ class Reporter:
         self._bar_due = 0.0
 
     def message(self, text: str) -> None:
-        """Print a line on the standard error, above the bar where there is one."""
+        """Print a line on the standard error, above the bar if one is shown."""
         try:
             if self._bar is not None:
                 self._bar.write(text, file=sys.stderr)
@@ -90,8 +90,8 @@ class Reporter:
         """Move the bar; cheap enough for every step.
 
         Args:
-            images_seen: the images seen so far.
-            waiting_share: the share of the time, in [0, 1], in which the step waited for data.
+            images_seen: images seen so far.
+            waiting_share: share of the time spent waiting for data, in [0, 1].
         """
         self._images_seen = images_seen
         if self._bar is None or ((now := time.monotonic()) < self._bar_due and images_seen < self.total_images):
@@ -105,14 +105,14 @@ class Reporter:
             self._bar = None
 
     def log(self, record: Record) -> None:
-        """Add a line to metrics.jsonl, scalars to TensorBoard and, where there is no bar, a line to the standard error.
+        """Add a line to metrics.jsonl, scalars to TensorBoard and, without a bar, a line to the standard error.
 
         Args:
             record: "images" and any of "stage", "epoch", "seconds", "images_per_second", "data_waiting" (a share in
-                [0, 1]) and "learning_rate"; each loss under "<phase>/<loss>", such as "generator/adversarial". A value
-                that is not finite becomes null in the file.
+                [0, 1]) and "learning_rate"; each loss under "<phase>/<loss>", such as "generator/adversarial". A
+                non-finite value becomes null in the file.
         """
-        assert "images" in record, "a record says at how many images it was taken"
+        assert "images" in record, "a record needs the images seen"
         values: Record = {name: _plain(value) for name, value in record.items()}
         self._images_seen = int(values["images"])
         self._records.append(values)
@@ -123,23 +123,27 @@ class Reporter:
         self._add_scalars(values)
 
     def validated(self, images_seen: int, stage: str, figures: Mapping[str, float], best: str | None = None) -> None:
-        """Add a line of figures to metrics.jsonl, each under "validation/<figure>", and tell them.
+        """Report validation figures, in metrics.jsonl under "validation/<figure>" and on the standard error.
 
         Args:
-            images_seen: the images seen so far.
-            stage: the name of the stage.
-            figures: by name.
-            best: the figure that decides, where it was never better in this stage.
+            images_seen: images seen so far.
+            stage: name of the stage.
+            figures: figures by name.
+            best: name of the deciding figure if it is the best of the stage so far; else None.
         """
         record: Record = {"images": images_seen, "stage": stage}
         record |= {f"{VALIDATION}/{name}": value for name, value in figures.items()}
         self.log(record | ({"best": best} if best else {}))
         if self._bar is not None:
-            told = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            self.message(f"validation after {images_seen:,} images: {told}{f'  (best {best} yet)' if best else ''}")
+            listed = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            self.message(f"validation after {images_seen:,} images: {listed}{f'  (best {best} yet)' if best else ''}")
 
     def left_out(self, problems: Sequence[str]) -> None:
-        """Tell of files that are left out, each once, in bad_files.txt too."""
+        """Report files that are left out, each once, in bad_files.txt too.
+
+        Args:
+            problems: one line for each file, with its fault.
+        """
         for problem in dict.fromkeys(" ".join(problem.splitlines()) for problem in problems):
             if problem in self._left_out:
                 continue
@@ -148,13 +152,13 @@ class Reporter:
             self._attempt("bad_files.txt", partial(append_line, self.folder / "bad_files.txt", problem))
 
     def samples(self, images_seen: int, stage: str, names: Sequence[str], pictures: Pictures) -> None:
-        """Write a grid of pictures as `samples/<images>_<stage>.png` (a JPEG where it is large).
+        """Write a grid of pictures as `samples/<images>_<stage>.png` (JPEG if it is large).
 
         Args:
-            images_seen: the images seen so far; nine digits in the name of the file.
-            stage: the name of the stage.
-            names: one for each row of the grid.
-            pictures: for each column its name and one (H, W, 3) uint8 RGB picture in [0, 255] for each row.
+            images_seen: images seen so far; nine digits in the file name.
+            stage: name of the stage.
+            names: names of the rows.
+            pictures: columns by name, each one (H, W, 3) uint8 RGB picture in [0, 255] for each row.
         """
         grid = sample_grid(names, pictures)
         lossless = grid.size <= 3 * _PNG_PIXELS or max(grid.shape) > _JPEG_SIDE
@@ -166,7 +170,7 @@ class Reporter:
         self._on_board(lambda board: board.add_image(f"samples/{stage}", small, images_seen, dataformats="HWC"))
 
     def page(self) -> None:
-        """Rewrite index.html: the samples over time, the curves and the latest numbers."""
+        """Rewrite index.html: samples over time, curves and the latest numbers."""
         text = run_page(
             self.folder,
             self.title,
@@ -186,19 +190,19 @@ class Reporter:
         self._on_board(lambda board: board.close())
         self._board = None
 
-    def _attempt(self, what: str, action: Callable[[], None]) -> None:
-        """Do something that may fail without stopping the run: warn once, and again only after it went well."""
+    def _attempt(self, subject: str, action: Callable[[], None]) -> None:
+        """Run an action whose failure becomes a warning: once for each subject, and again only after a success."""
         try:
             action()
         except (OSError, UserError) as error:
-            if what not in self._warned:
-                self._warned.add(what)
-                self.message(f"warning: {what} could not be written, training goes on: {error}")
+            if subject not in self._warned:
+                self._warned.add(subject)
+                self.message(f"warning: {subject} could not be written, training goes on: {error}")
         else:
-            self._warned.discard(what)
+            self._warned.discard(subject)
 
     def _open_board(self) -> Any:
-        """Return a TensorBoard writer, or None where it is not installed or does not work."""
+        """Return a TensorBoard writer, or None if it is not installed or does not work."""
         if find_spec("tensorboard") is None or find_spec("torch") is None:
             return None
         try:
@@ -210,7 +214,7 @@ class Reporter:
             return None
 
     def _on_board(self, action: Callable[[Any], None]) -> None:
-        """Do something with TensorBoard, where there is one; it does not work again after its first failure."""
+        """Run an action on the TensorBoard writer, if it is open; its first failure closes it for good."""
         if self._board is None:
             return
         try:
@@ -220,7 +224,7 @@ class Reporter:
             self.message(f"warning: training goes on without TensorBoard: {error}")
 
     def _add_scalars(self, values: Record) -> None:
-        """Hand the numbers of a record to TensorBoard, with the images as its step."""
+        """Write the numbers of a record to TensorBoard, with the images as its step."""
 
         def add(board: Any) -> None:
             for name, value in values.items():
@@ -230,7 +234,7 @@ class Reporter:
         self._on_board(add)
 
     def _write_samples(self, sample: Sample, grid: npt.NDArray[np.uint8]) -> None:
-        """Write a grid with its preview, and remember it for the page."""
+        """Write a grid and its preview, and list it for the page."""
         quality = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
         jpeg = sample.path.suffix == ".jpg"
         done, data = cv2.imencode(sample.path.suffix, cv2.cvtColor(grid, cv2.COLOR_RGB2BGR), quality if jpeg else [])
@@ -240,7 +244,7 @@ class Reporter:
         pages.write_thumbnail(sample.preview, grid, _PREVIEW_SIDE)
 
     def _progress_line(self, values: Record) -> str:
-        """Return one plain line for logs that are no terminal."""
+        """Return a record as one plain line, for logs that are no terminal."""
         images, speed, waiting = int(values["images"]), values.get("images_per_second"), values.get("data_waiting")
         parts = [f"{images:,}/{self.total_images:,} images ({images / max(1, self.total_images):.1%})"]
         parts += [f"{name} {values[name]}" for name in ("stage", "epoch") if name in values]
@@ -256,17 +260,17 @@ class Reporter:
 
 
 def _bar_has_room() -> bool:
-    """Return whether the standard error is a terminal with a size; in some containers it has none and hides the bar."""
+    """Return True if the standard error is a terminal with a size; in some containers it has none and hides the bar."""
     if not sys.stderr.isatty():
         return False
     try:
         return min(os.get_terminal_size(sys.stderr.fileno())) > 0
-    except (OSError, ValueError):  # not a terminal of the system: a notebook, a test
+    except (OSError, ValueError):  # no terminal of the system, but a notebook or a test
         return True
 
 
 def _rewind(path: Path, images_seen: int) -> list[Record]:
-    """Return the records up to `images_seen`, and remove the later and the torn lines from the file."""
+    """Return the records up to `images_seen`; remove later and incomplete lines from the file."""
     if not path.exists():
         return []
     text = path.read_bytes().decode("utf-8", "replace")
@@ -290,7 +294,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _kept_samples(folder: Path, images_seen: int) -> list[Sample]:
-    """Return the samples up to `images_seen`, and remove the later ones with their previews."""
+    """Return the samples up to `images_seen`; remove later ones with their previews."""
     samples = []
     for path in sorted(folder.iterdir()):
         if (match := _SAMPLE_NAME.fullmatch(path.name)) is None:
@@ -305,7 +309,7 @@ def _kept_samples(folder: Path, images_seen: int) -> list[Sample]:
 
 
 def _plain(value: Any) -> float | int | str:
-    """Return a number of numpy or torch as a plain one."""
+    """Return a number of numpy or torch as a plain Python one."""
     plain = value.item() if hasattr(value, "item") else value
     assert isinstance(plain, float | int | str), f"a record holds numbers and words, not {type(plain).__name__}"
     return plain
