@@ -37,7 +37,7 @@ def small_stages(config: pix2pixhd.Config, batch_size: int = 2, epochs: float = 
     An encoder trains in the first two, as the original's does, and is frozen in the last.
     """
     common: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs}
-    global_part, both = ("trunk", "head", "scale0"), ("enhancer1", "scale0", "scale1")
+    global_part, both = ("trunk", "head", "discriminator0"), ("enhancer1", "discriminator0", "discriminator1")
     encoder = ("encoder",) if config.features else ()
     stages = [
         Stage(name="global", size=Size(height=8, width=12), output="head", train=global_part + encoder, **common),
