@@ -274,7 +274,7 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     if dtype == torch.float32:
         source = source / 128 - 1
     inputs = {"source": source} | ({"instance": streets["instance"]} if boundary == "instance" else {})
-    batch = Batch(streets.names, streets.counters, {**inputs, "photo": streets["photo"]})
+    batch = Batch(streets.names, streets.sample_indices, {**inputs, "photo": streets["photo"]})
     step(method, batch)
     picture = method.translator(method.networks)(**inputs)
     assert picture.shape == (2, 3, 19, 26)

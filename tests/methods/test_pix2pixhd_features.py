@@ -206,7 +206,7 @@ def test_without_features_they_are_0() -> None:
     plain = translator(**inputs)
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
-    still = Batch(batch.names, batch.counters, inputs)
+    still = Batch(batch.names, batch.sample_indices, inputs)
     columns = method.pictures(method.networks, still, StepContext())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 

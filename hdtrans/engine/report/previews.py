@@ -42,7 +42,7 @@ def sample_pictures(
     for slot, still in enumerate(stills):
         batch = still.to(device)
         context = StepContext(
-            images_seen, work.training.seed, batch.counters, range(slot, slot + 1), work.precision.compute
+            images_seen, work.training.seed, batch.sample_indices, range(slot, slot + 1), work.precision.compute
         )
         with work.precision.autocast():
             pictures = work.method.pictures(networks, batch, context)
