@@ -220,15 +220,19 @@ class MissingPartner(UserError):
     """Files that belong together by name lack their partners.
 
     Args:
-        path: folder that holds the data.
+        path: folder that holds the data, or None where an argument is the place.
         missing: files without a partner, by the folder or field that lacks it.
+        finding: sentence of the message; unset, a list of `missing`.
         place: `argument`, `advice`: see `UserError`.
     """
 
-    def __init__(self, path: FilePath, missing: Mapping[str, Sequence[str]], **place: Any) -> None:
+    def __init__(
+        self, path: FilePath | None, missing: Mapping[str, Sequence[str]], finding: str = "", **place: Any
+    ) -> None:
         self.missing = {name: tuple(files) for name, files in missing.items()}
         lines = [f"\n  {name} lacks a partner for {_listed(files)}" for name, files in self.missing.items()]
-        super().__init__(f"files are paired by name, and some have no partner:{''.join(lines)}", path=path, **place)
+        finding = finding or f"files are paired by name, and some have no partner:{''.join(lines)}"
+        super().__init__(finding, path=path, **place)
 
 
 class WrongIds(UserError):

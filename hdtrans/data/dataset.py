@@ -78,11 +78,12 @@ class TrainingSamples(Dataset[Sample]):
             try:
                 sample = self._reader.read(place, index, self._geometry, self._flip, rng)
             except UserError as error:
+                if self._tries == 1:
+                    raise
                 problems.append(str(error))
             else:
                 return replace(sample, left_out=tuple(problems))
-        others = f"\nnor could the {self._tries - 1} samples after it be used" if self._tries > 1 else ""
-        raise UserError(problems[0] + others)
+        raise UserError(f"{problems[0]}\nnor could the {self._tries - 1} samples after it be used")
 
 
 class EvalDataset(Dataset[Sample]):
@@ -210,9 +211,9 @@ class _Texts:
 
 @dataclass(frozen=True)
 class _Refusal:
-    """Error message that a worker sends in place of a batch; torch would wrap an exception into a traceback."""
+    """Error that a worker sends in place of a batch; torch would wrap it into a traceback if it were raised."""
 
-    message: str
+    error: UserError
 
 
 class _Batches(Dataset[Any]):
@@ -227,7 +228,7 @@ class _Batches(Dataset[Any]):
             batch = collate([self._samples[place] for place in places])
             return batch if get_worker_info() is None else batch.shareable()
         except UserError as error:
-            return _Refusal(str(error))
+            return _Refusal(error)
 
 
 _LIVING: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of torch that have worker processes
@@ -260,7 +261,7 @@ def _raising(batches: Any) -> Iterator[Batch]:
     try:
         for batch in batches:
             if isinstance(batch, _Refusal):
-                raise UserError(batch.message)
+                raise batch.error
             yield batch
     except (ConnectionError, EOFError) as error:  # the worker died while it handed a batch over
         raise _lost(f"a worker hung up ({error})") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdtrans.common.errors import SizeMismatch, UserError, nearest
+from hdtrans.common.errors import MissingPartner, SizeMismatch, UserError, nearest
 from hdtrans.data.index import Folder, Index, nothing_found, scan, slashed
 from hdtrans.data.io.header import FilePath, shown
 from hdtrans.data.io.shards import is_folder
@@ -262,20 +262,22 @@ def _check_twins(folder: Folder, keys: Sequence[str]) -> None:
 
 
 def _check_partners(root: Path, folders: Mapping[str, Folder], keys: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError if a sample lacks the file of a field, listing for each folder what it lacks."""
+    """Raise MissingPartner if a sample lacks the file of a field."""
     files = {field: dict(zip(keys[field], folder.files, strict=True)) for field, folder in folders.items()}
     everything = set().union(*files.values())
     complete = set.intersection(*(set(names) for names in files.values()))
     if everything == complete:
         return
     lines = [
-        f"{shown(root)}: {len(everything - complete)} of {len(everything)} samples lack a file; files are paired by "
-        "sub-folder and name, without extension and without the ending of their kind:"
+        f"{len(everything - complete)} of {len(everything)} samples lack a file; files are paired by sub-folder and "
+        "name, without extension and without the ending of their kind:"
     ]
+    missing: dict[str, list[str]] = {}
     for field, folder in folders.items():
         lacking = sorted(everything - files[field].keys(), key=natural)
         if not lacking:
             continue
+        missing[folder.path.name] = lacking
         lines.append(f"  {slashed([folder.path.name])} ({field}) lacks the partner of {len(lacking)} file(s):")
         alone = sorted(files[field].keys() - complete)[:_MOST_COMPARED]
         for key in lacking[:_MOST_SHOWN]:
@@ -285,4 +287,4 @@ def _check_partners(root: Path, folders: Mapping[str, Folder], keys: Mapping[str
             lines.append(f"    {folders[owner].path.name}/{shown(files[owner][key])}{there}")
         if len(lacking) > _MOST_SHOWN:
             lines.append(f"    and {len(lacking) - _MOST_SHOWN} more")
-    raise UserError("\n".join(lines))
+    raise MissingPartner(root, missing, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""Which pictures are scored against what: paired by name, read, and brought to one size where that is asked for."""
+"""Pairs of pictures to score: found by name, read, and scaled to one size where that is required."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import Advice, SizeMismatch, UserError, nearest, shown
+from hdtrans.common.errors import Advice, MissingFile, MissingPartner, SizeMismatch, UserError, shown
 from hdtrans.config.inputs import Input
 from hdtrans.config.stage import Size
 from hdtrans.data import derived
@@ -27,7 +27,8 @@ RESULTS = ("pictures", "labels", "boundaries")
 """What may be scored: photos, label maps, or pictures that are white on boundaries."""
 
 _MOST_SHOWN = 10
-_OPTIONS = {"found": "the pictures", "truth": "--truth", "label": "--labels"}
+_ARGUMENTS = {"found": None, "truth": "truth", "label": "labels"}
+"""Argument that holds the files of each role; None for the pictures themselves."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Places:
 def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:
     """Return a picture of 1 or 3 channels as (3, H, W) uint8, as networks take it; raise UserError for others."""
     if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-        raise UserError("networks see pictures of 1 or 3 channels; choose other --metrics")
+        raise UserError("networks see pictures of 1 or 3 channels", advice=["choose other metrics"])
     eight = derived.eight_bit(picture)
     return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)).transpose(2, 0, 1))
 
@@ -148,33 +149,36 @@ def files_of(name: str, place: Place) -> Sequence[Path]:
         return place
     if not is_folder(place):
         siblings = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
-        what = "" if name == "found" else f"{_OPTIONS[name]} "
-        raise UserError(f"{what}{shown(place)}: there is no such folder.{nearest(place.name, siblings)}")
+        raise MissingFile(place, "folder", siblings, argument=_ARGUMENTS[name])
     samples = gather({name: place})
     if (place / "inference.json").is_file():
         samples = [sample for sample in samples if not sample.name.startswith("thumbnails/")]
     if not samples:
-        raise UserError(f"{shown(place)}: has no pictures yet")
+        raise UserError("has no pictures yet", path=place)
     return [Path(sample.paths[name]) for sample in samples]
 
 
 def _check_partners(samples: Sequence[SampleFiles], places: Mapping[str, Sequence[Path]]) -> None:
-    """Raise UserError for pictures without a partner, and for partners without a picture."""
-    lines = []
-    for name in places.keys() - {"found"}:
+    """Raise MissingPartner for pictures without a partner, and for partners without a picture."""
+    lines: list[str] = []
+    missing: dict[str, list[str]] = {}
+    for name in sorted(places.keys() - {"found"}, reverse=True):  # truth first
         used = {os.path.abspath(sample.paths[name]) for sample in samples if name in sample.paths}
         lonely = [sample.name for sample in samples if name not in sample.paths]
         left = [path.name for path in places[name] if os.path.abspath(path) not in used]
+        place = f"{_ARGUMENTS[name]}: " if missing else ""  # the message starts with the first argument
         if lonely:
-            lines.append(f"{_OPTIONS[name]}: nothing belongs to {_listed(lonely)}")
+            lines.append(f"{place}nothing belongs to {_listed(lonely)}")
         if left:
-            lines.append(f"{_OPTIONS[name]}: no picture belongs to {_listed(left)}")
+            lines.append(f"{place}no picture belongs to {_listed(left)}")
+        if lonely or left:
+            missing[name] = [*lonely, *left]
     if lines:
-        raise UserError(
-            "\n  ".join(["pictures are paired by sub-folder and name; some have no partner:", *sorted(lines)])
-            + "\nMove away what is not to be scored"
-            + (", or give --unpaired for distances between sets alone" if "truth" in places else "")
-        )
+        advice: list[Advice | str] = ["move away what is not to be scored"]
+        if "truth" in places:
+            advice.append(Advice("unpaired", reason="for distances between sets alone"))
+        words = "\n  ".join([*lines, "pictures are paired by sub-folder and name"])
+        raise MissingPartner(None, missing, words, argument=_ARGUMENTS[next(iter(missing))], advice=advice)
 
 
 def _listed(names: Sequence[str]) -> str:

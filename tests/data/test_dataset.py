@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import SizeMismatch, UserError
 from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch
 from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
@@ -121,6 +121,12 @@ class TestTrainingSamples:
             UserError, match=r"differ in size: label 20x16 .*2\.png.*photo 21x16 \(.*train_img.2\.png\)"
         ):
             [training(data)[counter] for counter in range(5)]
+
+    def test_an_error_in_a_worker_arrives_with_its_facts(self, data):
+        cv2.imwrite(str(data.root / "train_img" / "2.png"), np.zeros((16, 21, 3), np.uint8))
+        with pytest.raises(SizeMismatch) as raised:
+            list(make_loader(training(data), [list(range(5))], workers=1, pin_memory=False))
+        assert raised.value.sizes["photo"] == (21, 16) and raised.value.paths["photo"].endswith("2.png")
 
     def test_a_crop_that_does_not_fit_names_the_file(self, data):
         with pytest.raises(UserError, match=r"train_label.\d\.png: a crop of size 21x8 does not fit into 20x16"):

@@ -68,6 +68,7 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
     [
         (["found", "--truth", "more"], "--truth: no picture belongs to 1 file(s): c.png"),
         (["more", "--truth", "truth"], "--truth: nothing belongs to 1 file(s): c"),
+        (["more", "--truth", "truth"], "move away what is not to be scored, or give --unpaired for distances between"),
         (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
         (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
         (["found"], "there is nothing to measure yet; give --truth DIR"),
