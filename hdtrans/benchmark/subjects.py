@@ -103,7 +103,7 @@ class Training:
 def _checkpoint(recipe: Recipe, folder: Path) -> Path:
     """Write a checkpoint with random weights, in the trainer's format."""
     networks = method_module(recipe.method.kind).build_networks(recipe.method, recipe.data, 0)
-    used = [name for name in networks if not name.startswith("scale")]
+    used = [name for name in networks if not name.startswith("discriminator")]
     weights = nn.ModuleDict({name: networks[name] for name in used}).state_dict()
     state = {
         "version": hdtrans.__version__,

@@ -15,6 +15,9 @@ Ignored = Literal["zeros", "channel"]
 Norm = Literal["instance", "batch", "none"]
 Pool = Literal["instance", "label"]
 
+MOST_SCALES = 6
+"""Largest number of discriminators of `MultiscaleSection`."""
+
 Width = Annotated[PositiveInt, Field(description="Channels after the first convolution.")]
 NormKey = Annotated[Norm, Field(description="Normalisation after convolutions; `batch` trains with one process only.")]
 Dropout = Annotated[
@@ -164,7 +167,7 @@ class MultiscaleSection(Section):
 
     width: Annotated[PositiveInt, Field(description="Channels after the first convolution of each.")] = 64
     layers: Layers = 3
-    scales: Annotated[int, Field(ge=1, le=6, description="Number of discriminators.")] = 2
+    scales: Annotated[int, Field(ge=1, le=MOST_SCALES, description="Number of discriminators.")] = 2
     norm: NormKey = "instance"
 
 

@@ -36,9 +36,11 @@ class MethodSection(Section):
 
     Attributes:
         directions: names of the directions in which a trained model translates.
+        renamed: today's name of each network that had another; recipes and checkpoints may hold the old one.
     """
 
     directions: ClassVar[tuple[str, ...]] = ("",)
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     kind: str
 
@@ -116,6 +118,9 @@ class Recipe(Section):
         except ValueError as error:
             problems.append(str(error))
         for stage in self.stages:
+            if stage.train:
+                train = tuple(self.method.renamed.get(name, name) for name in stage.train)
+                stage = stage.model_copy(update={"train": train})
             try:
                 stages.append(self.method.complete(stage))
             except ValueError as error:
@@ -155,6 +160,14 @@ def _model_of(section: str, value: Any) -> type[Section]:
         raise ValueError(f"starts with kind: one of {', '.join(kinds())}")
     model: type[Section] = getattr(module(str(value["kind"])), name)
     return model
+
+
+def renamed_networks(values: Any) -> Mapping[str, str]:
+    """Return `MethodSection.renamed` for the plain values of a recipe; empty where the method is unknown."""
+    method = values.get("method") if isinstance(values, Mapping) else None
+    kind = method.get("kind") if isinstance(method, Mapping) else None
+    renamed: Mapping[str, str] = method_module(kind).Config.renamed if kind in method_kinds() else {}
+    return renamed
 
 
 def check_recipe(values: Mapping[str, Any], where: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""Samples and batches: named tensors (integers, mostly) with the names and counters of their samples."""
+"""Samples and batches: named tensors, mostly integers, with the names and indices of their samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +17,15 @@ class Sample:
 
     Attributes:
         name: common part of the names of its files.
-        counter: samples that the stage drew before it; every random number of the sample follows from it.
+        sample_index: samples that the stage drew before it; all its random numbers follow from it.
         fields: tensors by name: (H, W) uint8 or int32 ids; (C, H, W) images, uint8 in [0, 255], int32 in [0, 65535] or
             float32 in [-1, 1]; (N,) vectors; (N, 2) points.
-        files: the paths it was read from.
-        left_out: problems of the files that it stands in for.
+        files: paths of its files.
+        left_out: problems of the samples that it replaces.
     """
 
     name: str
-    counter: int
+    sample_index: int
     fields: Mapping[str, Tensor] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Batch:
     """
 
     names: tuple[str, ...]
-    counters: tuple[int, ...]
+    sample_indices: tuple[int, ...]
     fields: Mapping[str, Tensor] = field(default_factory=dict)
     files: tuple[tuple[str, ...], ...] = ()
     left_out: tuple[str, ...] = ()
@@ -54,17 +54,17 @@ class Batch:
         return self.fields[name]
 
     def get(self, name: str) -> Tensor | None:
-        """Return a field, or None where the batch has none of that name."""
+        """Return a field, or None if the batch has none of that name."""
         return self.fields.get(name)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, of the first field that has pixels."""
+        """Height and width in pixels, from the first field that has pixels."""
         height, width = next(x.shape[-2:] for x in self.fields.values() if x.ndim > 3 or not x.is_floating_point())
         return height, width
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on `device`; asynchronous where it lies in pinned memory."""
+        """Return the batch on `device`; asynchronous from pinned memory."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
@@ -72,12 +72,12 @@ class Batch:
         return self._each(lambda tensor: tensor.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
-        """Keep the memory of the tensors until the work given to the stream so far is done."""
+        """Keep the memory of the tensors until the work queued on the stream so far is done."""
         for tensor in self.fields.values():
             tensor.record_stream(stream)
 
     def channels_last(self) -> "Batch":
-        """Return the batch with its images laid out channels-last."""
+        """Return the batch with its images in channels-last layout."""
         return self._each(lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
 
     def shareable(self) -> "Batch":
@@ -89,7 +89,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples with the same fields to a batch.
+    """Stack samples that have the same fields to a batch.
 
     Raises:
         UserError: two samples differ in size; the message names both.
@@ -106,7 +106,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         fields[name] = stacked(tensors)
     return Batch(
         tuple(sample.name for sample in samples),
-        tuple(sample.counter for sample in samples),
+        tuple(sample.sample_index for sample in samples),
         fields,
         tuple(sample.files for sample in samples),
         tuple(problem for sample in samples for problem in sample.left_out),

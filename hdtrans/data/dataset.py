@@ -1,4 +1,4 @@
-"""Training samples and still samples as tensors, and the loader that brings them in batches."""
+"""Datasets of training and evaluation samples, and the loader that stacks them to batches."""
 
 import atexit
 import gc
@@ -24,26 +24,26 @@ from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import shown
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.order import sample_index, sample_random
+from hdtrans.data.order import file_index, sample_random
 
 Array = npt.NDArray[Any]
-Draw = Callable[[str], np.random.Generator]
-"""Gives the random generator of a sample for a purpose."""
-_AS_IT_IS = Geometry()
-_MOST_TRIES = 16  # a folder in which that many samples in a row are bad is not one to go on with
+RngFactory = Callable[[str], np.random.Generator]
+"""Random generator of a sample for a purpose."""
+_UNCHANGED = Geometry()
+_MOST_TRIES = 16  # so many bad samples in a row end the run
 
 
 class TrainingSamples(Dataset[Sample]):
-    """Samples by counter: shuffled, cropped at random and mirrored, all of it from the seed and the counter.
+    """Training samples by index: shuffled, cropped at random and mirrored, as a function of seed and index.
 
     Args:
-        files: the samples of the folder, as `find_samples` gives them; not empty.
-        fields: which of their files are read.
-        data: the section of the recipe, which says what the fields are made of.
-        geometry: how the files get to the size of the stage.
-        seed: of the training.
-        stage: the number of the stage, from 0.
-        skip_bad: whether the sample of a later counter stands in for one that cannot be used.
+        files: samples of the folder, as `find_samples` returns them; not empty.
+        fields: names of the fields to load.
+        data: section `data` of the recipe.
+        geometry: scaling and cropping to the size of the stage.
+        seed: run seed, >= 0.
+        stage: number of the stage, from 0.
+        skip_bad: replace a sample that cannot be used by the next one.
     """
 
     def __init__(
@@ -61,36 +61,37 @@ class TrainingSamples(Dataset[Sample]):
         self._tries = _MOST_TRIES if skip_bad else 1
 
     def __len__(self) -> int:
-        """Return the number of files; counters go on beyond it, epoch after epoch."""
+        """Return the number of files; indices continue beyond it, epoch after epoch."""
         return len(self._reader)
 
-    def __getitem__(self, counter: int) -> Sample:
-        """Read the sample with this counter.
+    def __getitem__(self, index: int) -> Sample:
+        """Load a sample.
 
         Raises:
-            UserError: a file that cannot be read, files of different sizes, an id that is no class, or a crop that
-                does not fit; with `skip_bad`, only after 16 in a row.
+            UserError: a file cannot be read, files differ in size, an id is no class, or a crop does not fit; with
+                `skip_bad`, only after 16 such samples in a row.
         """
-        draw = partial(sample_random, self._seed, self._stage, counter)
+        rng = partial(sample_random, self._seed, self._stage, index)
         problems: list[str] = []
-        for later in range(counter, counter + self._tries):
-            place = sample_index(self._seed, self._stage, later, len(self))
+        for later in range(index, index + self._tries):
+            place = file_index(self._seed, self._stage, later, len(self))
             try:
-                sample = self._reader.read(place, counter, self._geometry, self._flip, draw)
+                sample = self._reader.read(place, index, self._geometry, self._flip, rng)
             except UserError as error:
+                if self._tries == 1:
+                    raise
                 problems.append(str(error))
             else:
                 return replace(sample, left_out=tuple(problems))
-        others = f"\nand so could not the {self._tries - 1} samples after it" if self._tries > 1 else ""
-        raise UserError(problems[0] + others)
+        raise UserError(f"{problems[0]}\nnor could the {self._tries - 1} samples after it be used")
 
 
 class EvalDataset(Dataset[Sample]):
-    """Samples by place, for sample grids and evaluation: crops are centred and nothing is mirrored.
+    """Samples for previews and evaluation, in order: crops are centred, nothing is mirrored.
 
     Args:
-        files, fields, data: as for `TrainingSamples`; samples lack the fields whose files are missing.
-        geometry: how the files get to their size; by default they stay as they are.
+        files, fields, data: see `TrainingSamples`; samples lack the fields whose files are missing.
+        geometry: scaling and cropping; by default none.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class EvalDataset(Dataset[Sample]):
         files: Sequence[SampleFiles],
         fields: Collection[str],
         data: DataKind,
-        geometry: Geometry = _AS_IT_IS,
+        geometry: Geometry = _UNCHANGED,
     ) -> None:
         self._reader = SampleReader(files, fields, data)
         self._geometry = geometry
@@ -108,14 +109,14 @@ class EvalDataset(Dataset[Sample]):
         return len(self._reader)
 
     def __getitem__(self, place: int) -> Sample:
-        """Read the sample at a place; its counter is the place. Raises as `TrainingSamples`, IndexError at the end."""
+        """Load the sample at a place, which is its index too; raise as `TrainingSamples`, and IndexError at the end."""
         if not 0 <= place < len(self):
             raise IndexError(place)
         return self._reader.read(place, place, self._geometry, False, None)
 
 
 class SampleReader:
-    """Read and check the files of samples. The lists of paths are numpy bytes, so that workers share their memory."""
+    """Load and check the files of samples; paths are kept as numpy bytes, whose memory workers share."""
 
     def __init__(self, files: Sequence[SampleFiles], fields: Collection[str], data: DataKind) -> None:
         if not files:
@@ -129,42 +130,42 @@ class SampleReader:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields that there are files for."""
+        """Fields that can be made from the files."""
         return frozenset(field for field in self._wanted if set(self._data.files_for([field])) <= self._paths.keys())
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self._names)
 
-    def read(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
-        """Read the sample at a place, bring it to its size and return it as tensors under the given counter."""
+    def read(self, place: int, index: int, geometry: Geometry, flip: bool, rng: RngFactory | None) -> Sample:
+        """Load the sample at a place, scaled and cropped, as tensors; `rng` is None for evaluation."""
         if not self._data.paired:
-            return self._read_unpaired(place, counter, geometry, flip, draw)
+            return self._read_unpaired(place, index, geometry, flip, rng)
         paths = {name: texts[place] for name, texts in self._paths.items()}
-        tensors = self._tensors(paths, geometry, flip, draw, "geometry")
-        return Sample(self._names[place], counter, tensors, tuple(paths.values()))
+        tensors = self._tensors(paths, geometry, flip, rng, "geometry")
+        return Sample(self._names[place], index, tensors, tuple(paths.values()))
 
-    def _read_unpaired(self, place: int, counter: int, geometry: Geometry, flip: bool, draw: Draw | None) -> Sample:
-        """Read the file at a place of the longer side and one drawn from the other; each has a geometry of its own."""
+    def _read_unpaired(self, place: int, index: int, geometry: Geometry, flip: bool, rng: RngFactory | None) -> Sample:
+        """Load the file at a place of the longer side and one drawn from the other, each with its own geometry."""
         longer = max(self._paths, key=lambda name: len(self._paths[name]))
         names: list[str] = []
         files: list[str] = []
         tensors: dict[str, Any] = {}
         for name, texts in self._paths.items():
-            other = place % len(texts) if draw is None else int(draw("partner").random() * len(texts))
+            other = place % len(texts) if rng is None else int(rng("partner").random() * len(texts))
             path = texts[place if name == longer else other]
             purpose = "geometry" if name == "source" else f"geometry of {name}"
-            tensors |= self._tensors({name: path}, geometry, flip, draw, purpose)
+            tensors |= self._tensors({name: path}, geometry, flip, rng, purpose)
             files.append(path)
             names.append(os.path.splitext(os.path.basename(path))[0])
-        return Sample(", ".join(dict.fromkeys(names)), counter, tensors, tuple(files))
+        return Sample(", ".join(dict.fromkeys(names)), index, tensors, tuple(files))
 
     def _tensors(
-        self, paths: Mapping[str, str], geometry: Geometry, flip: bool, draw: Draw | None, purpose: str
+        self, paths: Mapping[str, str], geometry: Geometry, flip: bool, rng: RngFactory | None, purpose: str
     ) -> dict[str, torch.Tensor]:
         data = self._data
         arrays = data.read_files(paths)
-        # A field made of another file (half of a pair) is checked under the file's own role.
+        # A field that is made from another file (half of a pair) has the kind of its own spec.
         sizes = {
             name: (array.shape[0], array.shape[1])
             for name, array in arrays.items()
@@ -173,19 +174,19 @@ class SampleReader:
         check_sizes(paths, sizes)
         height, width = next(iter(sizes.values()))
         try:
-            drawn = plan(geometry, height, width, flip, None if draw is None else draw(purpose))
+            drawn = plan(geometry, height, width, flip, None if rng is None else rng(purpose))
         except UserError as error:
             raise UserError(str(error), path=next(iter(paths.values()))) from None
         sized = {}
         for name, array in arrays.items():
             kind = kind_of(data.files.get(name) or data.fields[name])
             sized[name] = kind.moved(drawn, array, (height, width), data.mirrored_points(name))
-        made = data.make(sized, self._wanted, None if draw is None else draw("fields"))
+        made = data.make(sized, self._wanted, None if rng is None else rng("fields"))
         return {name: torch.from_numpy(x if x.ndim != 3 else _channels_first(x)) for name, x in made.items()}
 
 
 def _channels_first(picture: Array) -> Array:
-    """Return (H, W, C) as (C, H, W), copied; 3 channels of 8 bits by OpenCV, which is several times as fast."""
+    """Return (H, W, C) as contiguous (C, H, W); OpenCV splits 3 channels of 8 bits several times as fast as numpy."""
     if picture.dtype != np.uint8 or picture.shape[2] != 3:
         return np.ascontiguousarray(picture.transpose(2, 0, 1))
     planes = np.empty((3, *picture.shape[:2]), np.uint8)
@@ -194,7 +195,7 @@ def _channels_first(picture: Array) -> Array:
 
 
 class _Texts:
-    """A list of texts in two numpy arrays: reading from it touches no reference count, which would copy its memory."""
+    """List of texts in two numpy arrays: no reference counts, whose changes would copy shared pages."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         encoded = [os.fsencode(text) for text in texts]
@@ -210,42 +211,42 @@ class _Texts:
 
 @dataclass(frozen=True)
 class _Refusal:
-    """What a worker sends in the place of a batch: torch would wrap an error's message into a traceback."""
+    """Error that a worker sends in place of a batch; torch would wrap it into a traceback if it were raised."""
 
-    message: str
+    error: UserError
 
 
 class _Batches(Dataset[Any]):
-    """A dataset whose fetching gives a batch or a refusal."""
+    """Dataset of whole batches, each a `Batch` or a `_Refusal`."""
 
     def __init__(self, samples: Dataset[Sample]) -> None:
         self._samples = samples
 
     def __getitems__(self, places: list[int]) -> Batch | _Refusal:
-        """Read and stack samples; called by the loader in place of `__getitem__`."""
+        """Load and stack samples; called by the loader in place of `__getitem__`."""
         try:
             batch = collate([self._samples[place] for place in places])
             return batch if get_worker_info() is None else batch.shareable()
         except UserError as error:
-            return _Refusal(str(error))
+            return _Refusal(error)
 
 
 _LIVING: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of torch that have worker processes
 
 
 class _SampleLoader(DataLoader[Any]):
-    """A loader that raises what a worker refused, and stops its workers itself.
+    """Loader that raises the errors of its workers and stops the workers itself.
 
     Workers that ignore SIGTERM outlive torch's last resort (`terminate`), and Python waits for them for ever when it
-    ends. So they are told to stop as soon as the iteration ends, in whatever way, and at the latest at exit.
+    ends. So they are stopped as soon as the iteration ends, in whatever way, and at the latest at exit.
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """Start the workers and go over the batches."""
+        """Start the workers and yield the batches."""
         if not self.num_workers:
             return _raising(super().__iter__())
-        # Workers are born with these blocked, until they have said that they ignore them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _left_to_the_parent())
+        # Workers inherit the mask and unblock these signals once they ignore them (`_start_worker`).
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _parent_signals())
         try:
             batches = super().__iter__()
         finally:
@@ -260,7 +261,7 @@ def _raising(batches: Any) -> Iterator[Batch]:
     try:
         for batch in batches:
             if isinstance(batch, _Refusal):
-                raise UserError(batch.message)
+                raise batch.error
             yield batch
     except (ConnectionError, EOFError) as error:  # the worker died while it handed a batch over
         raise _lost(f"a worker hung up ({error})") from error
@@ -269,9 +270,9 @@ def _raising(batches: Any) -> Iterator[Batch]:
 
 
 def _stop_workers(batches: Any) -> None:
-    """Let the workers of an iterator end now, in this thread.
+    """Stop the workers of an iterator now, in this thread.
 
-    Left to the garbage collector, torch may do it in the very thread that would have to send them the word.
+    In the garbage collector, torch may do so in the very thread that has to send them the message.
     """
     if batches in _LIVING:
         _LIVING.discard(batches)
@@ -293,18 +294,18 @@ def make_loader(
     pin_memory: bool,
     timeout: float = 0,
 ) -> DataLoader[Batch]:
-    """Return a loader that brings the batches of `order`.
+    """Return a loader of the batches of `order`.
 
     It draws nothing from torch's global generator. Its workers leave SIGINT, SIGTERM and SIGUSR1 to the process that
-    started them, so that it can still save. A UserError in a worker arrives as the same UserError; go over the batches
-    inside `workers_watched` to be told of one that died.
+    started them, so that it can still save. A UserError in a worker arrives as the same UserError. Iterate inside
+    `workers_watched`, which reports a worker that died.
 
     Args:
-        samples: TrainingSamples or EvalDataset.
-        order: a list of counters for each batch.
-        workers: processes that read; 0 reads in this one.
-        pin_memory: whether batches come in pinned memory.
-        timeout: seconds to wait for a batch from a worker, 0 for ever.
+        samples: `TrainingSamples` or `EvalDataset`.
+        order: list of sample indices for each batch.
+        workers: number of loading processes; 0 loads in this one.
+        pin_memory: return batches in pinned memory.
+        timeout: seconds to wait for a batch from a worker; 0 waits for ever.
     """
     if workers:
         _keep_objects_shared()
@@ -312,7 +313,7 @@ def make_loader(
         _Batches(samples),
         batch_sampler=order,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
         pin_memory=pin_memory,
         timeout=timeout if workers else 0,
         worker_init_fn=_start_worker,
@@ -321,20 +322,20 @@ def make_loader(
 
 
 def _keep_objects_shared() -> None:
-    """Let the garbage collector leave alone what there is now, until the next loader is made.
+    """Exclude all present objects from garbage collection until the next loader is made.
 
-    It writes into every object that it looks at, and so would give this process, sooner or later, a copy of its own of
-    all the memory that it shares with its workers (76 MiB of a small run).
+    The collector writes into every object that it visits, which would copy the memory that this process shares with its
+    workers (76 MiB of a small run).
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # else libraries that look at the end for what is left over find all of it
+    atexit.register(gc.unfreeze)  # libraries that list leaks at exit would list all of them
 
 
 @contextmanager
 def workers_watched() -> Iterator[None]:
-    """Turn torch's error about a worker that died or hangs, which comes at any moment, into a ProcessError."""
+    """Turn torch's error about a worker that died or hangs, which comes at any moment, into ProcessError."""
     try:
         yield
     except RuntimeError as error:
@@ -343,26 +344,26 @@ def workers_watched() -> Iterator[None]:
         raise _lost(str(error).splitlines()[0].rstrip(".")) from error
 
 
-def _lost(told: str) -> ProcessError:
+def _lost(reason: str) -> ProcessError:
     return ProcessError(
-        f"a data worker is lost: {told}. If it was killed, memory may be short: try fewer training.workers; if it "
+        f"a data worker is lost: {reason}. If it was killed, memory may be short: try fewer training.workers; if it "
         "hangs, look at the disk that holds the data (training.timeouts.step says how long to wait). Run the same "
         "command again to go on from the last checkpoint"
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _left_to_the_parent() -> tuple[signal.Signals, ...]:
+def _parent_signals() -> tuple[signal.Signals, ...]:
     return signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 
 
 def _start_worker(worker: int) -> None:
-    """Leave signals to the parent, those too that came since the worker was born, and one core to each worker."""
-    for number in _left_to_the_parent():
+    """Ignore the parent's signals, pending ones too, and compute on one thread."""
+    for number in _parent_signals():
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _left_to_the_parent())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _parent_signals())
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

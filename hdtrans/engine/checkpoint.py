@@ -11,6 +11,7 @@ import torch
 
 from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
+from hdtrans.config.recipe import renamed_networks
 
 FORMAT = 1
 _NAME = re.compile(r"images_(\d{9,})(?:_(.+))?\.pt")
@@ -168,6 +169,18 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         raise UserError(f"{path}: {found}{_hint(path)}")
     if state.get("format", 0) > FORMAT:
         raise UserError(f"{path}: was written by a later hdtrans ({state.get('version')}); update hdtrans to read it")
+    return rename_networks(state)
+
+
+def rename_networks(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a checkpoint with weights and averages under today's names of their networks."""
+    renamed = renamed_networks(state["recipe"])
+    for part in ("networks", "ema"):
+        if renamed and state.get(part):
+            names = {key: key.partition(".") for key in state[part]}
+            state[part] = {
+                f"{renamed.get(name, name)}{dot}{rest}": state[part][key] for key, (name, dot, rest) in names.items()
+            }
     return state
 
 

@@ -118,7 +118,7 @@ class Step:
     """Figures of one training step, on the device; `send` and `read` bring them to the host.
 
     Attributes:
-        batch: names, counters and files of the batch, without its fields.
+        batch: names, sample indices and files of the batch, without its fields.
         images: images drawn by the stage before the step.
         images_seen: images drawn by the whole run before the step.
         phases: figures of the phases that ran, in order.

@@ -28,7 +28,12 @@ def evidence(step: Step, reports: Sequence[PhaseReport]) -> dict[str, Any]:
             }
         )
     batch = step.batch
-    return {"samples": list(batch.names), "counters": list(batch.counters), "files": batch.files, "phases": phases}
+    return {
+        "samples": list(batch.names),
+        "counters": list(batch.sample_indices),
+        "files": batch.files,
+        "phases": phases,
+    }
 
 
 def save_evidence(

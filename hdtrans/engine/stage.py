@@ -105,7 +105,7 @@ class StageTraining:
         running = [each for each in self.phase_optimizers if (images // self.global_batch) % each.phase.every == 0]
         trained = {name for each in running for name in each.phase.trains}
         context = self._context(batch, images_seen, trained)
-        self.taken = Step(Batch(batch.names, batch.counters, files=batch.files), images, images_seen)
+        self.taken = Step(Batch(batch.names, batch.sample_indices, files=batch.files), images, images_seen)
         before: Snapshot | None = self.snapshot()
         if self.precision.channels_last:
             batch = batch.channels_last()
@@ -140,7 +140,7 @@ class StageTraining:
         return StepContext(
             images_seen,
             self.training.seed,
-            batch.counters,
+            batch.sample_indices,
             range(first, first + len(batch)),
             self.precision.compute,
             self.precision.full,

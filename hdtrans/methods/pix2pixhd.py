@@ -2,12 +2,13 @@
 
 A coarse-to-fine generator against discriminators at several scales. One forward pass of the generator serves both
 phases; the generator steps first. With `features`, an encoder tells the generator how each instance of the photo
-looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `scale0` (the coarsest)...
+looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `discriminator0` (the coarsest)...
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import pydantic
 import torch
@@ -16,7 +17,13 @@ from torch import Tensor, nn
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Field, Input, Inputs, Style
 from hdtrans.config.losses import FeatureMatchingSection, PerceptualSection, Weight
-from hdtrans.config.networks import CoarseToFineSection, ConditionSection, EncoderSection, MultiscaleSection
+from hdtrans.config.networks import (
+    MOST_SCALES,
+    CoarseToFineSection,
+    ConditionSection,
+    EncoderSection,
+    MultiscaleSection,
+)
 from hdtrans.config.recipe import MethodSection
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
@@ -62,6 +69,8 @@ class TranslateConfig(Section):
 class Config(MethodSection):
     """The section `method` of a pix2pixHD recipe."""
 
+    renamed: ClassVar[Mapping[str, str]] = {f"scale{n}": f"discriminator{n}" for n in range(MOST_SCALES)}
+
     kind: Literal["pix2pixhd"] = "pix2pixhd"
     condition: ConditionSection = ConditionSection()
     generator: CoarseToFineSection = CoarseToFineSection()
@@ -92,7 +101,7 @@ class Config(MethodSection):
         output = stage.output or self.outputs[-1]
         check_names("output", [output], self.outputs)
         generators = self.generators(output)
-        scales = [f"scale{n}" for n in range(self.discriminator.scales)]
+        scales = [f"discriminator{n}" for n in range(self.discriminator.scales)]
         unused = enhancers - self.outputs.index(output)
         train = stage.train or (*generators, *scales[: max(1, len(scales) - unused)])
         check_names(f"train (output {output})", train, [*generators, *scales])
@@ -168,11 +177,12 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
         wanted = config.features
         networks["encoder"] = Encoder(data.photo_channels, wanted.count, wanted.width, wanted.downsamples, **common)
     for n in range(discriminator.scales):
-        networks[f"scale{n}"] = PatchDiscriminator(
+        networks[f"discriminator{n}"] = PatchDiscriminator(
             condition.channels + data.photo_channels, discriminator.width, discriminator.layers, discriminator.norm
         )
+    drawn_as = {new: old for old, new in config.renamed.items()}  # so that a seed's weights stay what they were
     for name, network in networks.items():
-        initialise(network, name, seed)
+        initialise(network, drawn_as.get(name, name), seed)
     return nn.ModuleDict(networks)
 
 
@@ -261,14 +271,14 @@ class Pix2pixHD(Method):
         self.condition = config.channels(data)
         self.output = stage.output
         self.stride = config.stride(stage)
-        self.scales = [n for n in range(config.discriminator.scales) if f"scale{n}" in stage.train]
+        self.scales = [n for n in range(config.discriminator.scales) if f"discriminator{n}" in stage.train]
         self.generators = networks_for(stage.output, config.generator.enhancers)
         translating = config.generators(stage.output)
         super().__init__(
             networks,
             phases=(
                 Phase("generator", tuple(n for n in stage.train if n in translating), self.generator_losses),
-                Phase("discriminator", tuple(f"scale{n}" for n in self.scales), self.discriminator_losses),
+                Phase("discriminator", tuple(f"discriminator{n}" for n in self.scales), self.discriminator_losses),
             ),
             inputs=partial(config.inputs, data),
             averaged=tuple(translating),

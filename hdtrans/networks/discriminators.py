@@ -104,14 +104,14 @@ def _pixel_block(channels: int, out_channels: int, norm: NormKind, activation: A
 def multiscale(
     networks: Mapping[str, nn.Module], scales: Sequence[int], x: Tensor, context: ForwardContext = PLAIN
 ) -> list[list[Tensor]]:
-    """Return the feature maps of the discriminators `scale<k>` for (B, C, H, W), finest first.
+    """Return the feature maps of the discriminators `discriminator<k>` for (B, C, H, W), finest first.
 
     The finest of `scales` sees the full size, each coarser one half of the next finer.
     """
     features = []
     for scale in range(max(scales), min(scales) - 1, -1):
         if scale in scales:
-            features.append(networks[f"scale{scale}"](x, context))
+            features.append(networks[f"discriminator{scale}"](x, context))
         if scale > min(scales):
             x = halve(x)
     return features

@@ -122,7 +122,7 @@ def test_time_is_divided_among_parts_and_kinds(found: dict[str, Any], trained: d
     for shares in (inference["by_part"], inference["by_kind"], training["by_part"], training["by_kind"]):
         assert sum(shares.values()) == pytest.approx(1)
     assert {"trunk 0", "trunk blocks", "head.segment"} <= inference["by_part"].keys()
-    assert {"trunk", "scale0", "perceptual", "losses and backward", "optimizers"} <= training["by_part"].keys()
+    assert {"trunk", "discriminator0", "perceptual", "losses and backward", "optimizers"} <= training["by_part"].keys()
     assert {"convolutions", "convolutions, backward", "norms", "optimizer"} <= training["by_kind"].keys()
 
 
@@ -257,11 +257,11 @@ def test_the_original_has_the_networks_of_the_recipe() -> None:
         for enhancers, name in enumerate(("pix2pixhd_cityscapes_512p", "pix2pixhd_cityscapes_1024p")):
             recipe = load_recipe(name)
             ours = method_module("pix2pixhd").build_networks(recipe.method, recipe.data)
-            generator = [p for name in ours if not name.startswith("scale") for p in ours[name].parameters()]
+            generator = [p for name in ours if not name.startswith("discriminator") for p in ours[name].parameters()]
             unused = 64 * 3 * 49 + 3 if enhancers else 0  # the head of the trunk
             theirs = list(original._generator(36, enhancers).parameters())
             assert _count(theirs) == _count(generator) - unused
-            assert _shapes(original._discriminator(39)) == _shapes(ours["scale0"])
+            assert _shapes(original._discriminator(39)) == _shapes(ours["discriminator0"])
 
 
 def test_a_wrong_subject_or_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ def test_starting_from_another_run(recipe: Path, tmp_path: Path, capsys: pytest.
     assert train(recipe) == 0
     files = everything_in(tmp_path / "run")
     more = [f"init_from={tmp_path / 'run'}", f"out={tmp_path / 'finer'}", "method.generator.enhancers=1"]
-    frozen = ["stages.0.train=[enhancer1, scale0]"]
+    frozen = ["stages.0.train=[enhancer1, discriminator0]"]
     assert train(recipe, *more, *frozen) == 0
     assert everything_in(tmp_path / "run") == files
     said = capsys.readouterr().err
@@ -83,7 +83,7 @@ def test_starting_from_another_run(recipe: Path, tmp_path: Path, capsys: pytest.
     old, new = last(tmp_path / "run")["networks"], last(tmp_path / "finer")["networks"]
     trunk = [key for key in new if key.startswith("trunk.")]
     assert trunk and all(torch.equal(old[key], new[key]) for key in trunk)
-    assert not all(torch.equal(old[key], new[key]) for key in new if key.startswith("scale0."))
+    assert not all(torch.equal(old[key], new[key]) for key in new if key.startswith("discriminator0."))
     assert train(recipe, f"init_from={tmp_path / 'run'}", f"out={tmp_path / 'wider'}", "method.generator.width=8") == 2
     assert "trunk there has other weights" in capsys.readouterr().err
 

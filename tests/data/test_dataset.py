@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import SizeMismatch, UserError
 from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch
 from hdtrans.data.dataset import EvalDataset, TrainingSamples, make_loader
@@ -69,7 +69,7 @@ class TestTrainingSamples:
         assert sample["label"].dtype == torch.uint8 and sample["label"].shape == (8, 12)
         assert sample["instance"].dtype == torch.int32 and sample["instance"].shape == (8, 12)
         assert sample["photo"].dtype == torch.uint8 and sample["photo"].shape == (3, 8, 12)
-        assert "source" not in sample.fields and sample.counter == 0 and sample.name in "01234"
+        assert "source" not in sample.fields and sample.sample_index == 0 and sample.name in "01234"
 
     def test_maps_and_photo_show_the_same_pixels(self, data):
         samples = training(data)
@@ -122,6 +122,12 @@ class TestTrainingSamples:
         ):
             [training(data)[counter] for counter in range(5)]
 
+    def test_an_error_in_a_worker_arrives_with_its_facts(self, data):
+        cv2.imwrite(str(data.root / "train_img" / "2.png"), np.zeros((16, 21, 3), np.uint8))
+        with pytest.raises(SizeMismatch) as raised:
+            list(make_loader(training(data), [list(range(5))], workers=1, pin_memory=False))
+        assert raised.value.sizes["photo"] == (21, 16) and raised.value.paths["photo"].endswith("2.png")
+
     def test_a_crop_that_does_not_fit_names_the_file(self, data):
         with pytest.raises(UserError, match=r"train_label.\d\.png: a crop of size 21x8 does not fit into 20x16"):
             training(data, Geometry("crop", Size(height=8, width=21)))[0]
@@ -166,7 +172,7 @@ class TestEvalDataset:
     def test_centred_and_straight(self, data):
         samples = EvalDataset(find_samples(data, "train", FIELDS), FIELDS, data, CROP)
         assert [sample.name for sample in samples] == list("01234")
-        assert samples[3].counter == 3
+        assert samples[3].sample_index == 3
         assert samples[3]["photo"][:, 0, 0].tolist() == [4, 4, 3]
 
     def test_fields_without_files_are_none(self, data):
@@ -206,7 +212,7 @@ class TestLoader:
     @pytest.mark.parametrize("workers", [1, 2])
     def test_workers_change_nothing(self, data, workers):
         alone, helped = batches(TrainingSamples, data, 0), batches(TrainingSamples, data, workers)
-        assert [batch.counters for batch in alone] == [tuple(range(n, n + 4)) for n in range(3, 19, 4)]
+        assert [batch.sample_indices for batch in alone] == [tuple(range(n, n + 4)) for n in range(3, 19, 4)]
         assert len({batch.names for batch in alone}) == 4
         assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
         assert isinstance(alone[0], Batch) and alone[0]["photo"].shape == (4, 3, 8, 12)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import MissingPartner, UserError
 from hdtrans.data.folders import find_samples
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
@@ -128,10 +128,11 @@ class TestOptional:
 class TestErrors:
     def test_orphans_with_their_nearest_names(self, tmp_path):
         make(tmp_path, train_label=["street_01.png", "oak.png", "a.png"], train_img=["street_1.jpg", "a.jpg"])
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(MissingPartner) as caught:
             find_samples(maps(tmp_path), "train", FIELDS)
         message = str(caught.value)
         assert "3 of 4 samples lack a file" in message
+        assert caught.value.missing.keys() == {"train_label", "train_img"}
         assert "train_img/ (photo) lacks the partner of 2 file(s)" in message
         assert "train_label/street_01.png; nearest: street_1.jpg" in message
         assert "train_label/oak.png\n" in message

@@ -3,33 +3,33 @@
 import numpy as np
 import pytest
 
-from hdtrans.data.order import BatchOrder, sample_index, sample_random
+from hdtrans.data.order import BatchOrder, file_index, sample_random
 
 
 class TestSampleIndex:
     def test_every_epoch_is_a_permutation_of_its_own(self):
-        epochs = [[sample_index(3, 1, 10 * epoch + place, 10) for place in range(10)] for epoch in range(4)]
+        epochs = [[file_index(3, 1, 10 * epoch + place, 10) for place in range(10)] for epoch in range(4)]
         assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
         assert len({tuple(epoch) for epoch in epochs}) == 4
 
     def test_depends_on_seed_and_stage_alone(self):
         def order(seed, stage):
-            return tuple(sample_index(seed, stage, counter, 20) for counter in range(20))
+            return tuple(file_index(seed, stage, counter, 20) for counter in range(20))
 
         assert order(0, 0) == order(0, 0)
         assert len({order(0, 0), order(1, 0), order(0, 1)}) == 3
 
     def test_can_start_anywhere(self):
-        forwards = [sample_index(0, 0, counter, 7) for counter in range(100)]
-        backwards = [sample_index(0, 0, counter, 7) for counter in reversed(range(100))]
+        forwards = [file_index(0, 0, counter, 7) for counter in range(100)]
+        backwards = [file_index(0, 0, counter, 7) for counter in reversed(range(100))]
         assert forwards == backwards[::-1]
 
     def test_stays_what_it_was(self):
         # A run that was stopped goes on with another version of numpy: the order may not change.
-        assert [sample_index(0, 0, counter, 8) for counter in range(8)] == [0, 3, 7, 5, 1, 2, 6, 4]
+        assert [file_index(0, 0, counter, 8) for counter in range(8)] == [0, 3, 7, 5, 1, 2, 6, 4]
 
     def test_places_are_evenly_mixed(self):
-        first = [sample_index(0, 0, 5 * epoch, 5) for epoch in range(2000)]
+        first = [file_index(0, 0, 5 * epoch, 5) for epoch in range(2000)]
         assert np.bincount(first, minlength=5).min() > 330
 
 

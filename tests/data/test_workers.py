@@ -25,10 +25,10 @@ from tests.engine.toys import ToySamples
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_workers_leave_signals_to_the_process_that_started_them(number: signal.Signals) -> None:
     batches = iter(make_loader(Numbered(), [[n] for n in range(20)], workers=1, pin_memory=False))
-    assert next(batches).counters == (0,)
+    assert next(batches).sample_indices == (0,)
     for worker in multiprocessing.active_children():
         os.kill(worker.pid or 0, number)
-    assert [batch.counters[0] for batch in batches] == list(range(1, 20))
+    assert [batch.sample_indices[0] for batch in batches] == list(range(1, 20))
 
 
 LOST = r"a data worker is lost: (DataLoader worker \(pid.*killed|a worker hung up).*fewer training.workers"

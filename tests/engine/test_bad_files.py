@@ -136,7 +136,7 @@ def test_the_sample_after_it_stands_in(city: Path) -> None:
     for counter, name in enumerate(sound):
         sample = skipping[counter]
         later = next(other for other in [*sound[counter:], *sound] if other)
-        assert sample.counter == counter
+        assert sample.sample_index == counter
         assert sample.name == (name or later) or counter == 7
         assert bool(sample.left_out) == (name == "") and all(BAD in words for words in sample.left_out)
 
@@ -144,7 +144,7 @@ def test_the_sample_after_it_stands_in(city: Path) -> None:
 def test_a_folder_without_a_sound_file_is_given_up(city: Path) -> None:
     for file in (city / "train_img").iterdir():
         file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(UserError, match="and so could not the 15 samples after it"):
+    with pytest.raises(UserError, match="nor could the 15 samples after it be used"):
         samples(city, True)[0]
 
 

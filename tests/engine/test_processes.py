@@ -96,7 +96,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "batch norm": {"subject": "adversarial", "batch_norm": "discriminator"},
     "discriminator bare": {"subject": "adversarial", "unwrap": "discriminator"},
     "encoder bare": {"subject": "pix2pixhd_features", "unwrap": "encoder"},
-    "scale bare": {"subject": "pix2pixhd", "unwrap": "scale0"},
+    "scale bare": {"subject": "pix2pixhd", "unwrap": "discriminator0"},
     "one bit": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "save_every": 10},
     "one bit of Adam": {"subject": "two_routes", "fork": ["adam", 5], "save_every": 10},
     "one bit, not compared": {"subject": "two_routes", "fork": ["forth.first.weight", 3], "blind": True},

@@ -158,7 +158,7 @@ MUTATIONS = [
     ("penalised", "optimizer/penalty"),
     ("pix2pixhd", "ema"),
     ("pix2pixhd", "network/trunk"),
-    ("pix2pixhd", "network/scale1"),
+    ("pix2pixhd", "network/discriminator1"),
     ("pix2pixhd", "optimizer/generator"),
     ("pix2pixhd", "optimizer/discriminator"),
     ("pix2pixhd_features", "ema"),

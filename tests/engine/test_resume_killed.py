@@ -26,7 +26,7 @@ OF_THE_CLOCK = {"seconds", "images_per_second", "data_waiting"}
 
 def recipe(folder: Path, city: Path, out: Path) -> Path:
     """Write a recipe of three stages on six images and return its file."""
-    both = ["enhancer1", "scale0", "scale1"]
+    both = ["enhancer1", "discriminator0", "discriminator1"]
     values = small_recipe(
         city,
         out,
@@ -47,7 +47,13 @@ def recipe(folder: Path, city: Path, out: Path) -> Path:
             "sample_count": 2,
         },
         stages=[
-            {"name": "global", "size": "32x16", "output": "head", "train": ["trunk", "head", "scale0"], "epochs": 10},
+            {
+                "name": "global",
+                "size": "32x16",
+                "output": "head",
+                "train": ["trunk", "head", "discriminator0"],
+                "epochs": 10,
+            },
             {"name": "enhancer", "size": "64x32", "train": both, "epochs": 10},
             {"name": "joint", "size": "64x32", "train": ["trunk", *both], "epochs": 5, "decay_epochs": 5},
         ],

@@ -518,8 +518,8 @@ def test_the_table_says_what_is_trained() -> None:
         "trunk": "frozen",
         "head": "not in this stage",
         "enhancer1": "trained (generator)",
-        "scale0": "trained (discriminator)",
-        "scale1": "trained (discriminator)",
+        "discriminator0": "trained (discriminator)",
+        "discriminator1": "trained (discriminator)",
     }
     count = sum(p.numel() for p in what.networks["trunk"].parameters())
     assert f"trunk            {count:>12,} parameters" in tables[0]

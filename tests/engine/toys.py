@@ -18,7 +18,7 @@ from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.fields import as_floats
-from hdtrans.data.order import sample_index, sample_random
+from hdtrans.data.order import file_index, sample_random
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext
 from hdtrans.networks.initialise import initialise
 
@@ -42,7 +42,7 @@ class ToySamples(Dataset[Sample]):
         return self.count
 
     def __getitem__(self, counter: int) -> Sample:
-        place = sample_index(0, self.stage, counter, self.count)
+        place = file_index(0, self.stage, counter, self.count)
         scene = sample_random(0, 0, place, "scene").integers(0, 200, (2, 3, HEIGHT, WIDTH))
         noise = sample_random(0, self.stage, counter, "noise").integers(0, 56, (2, 3, HEIGHT, WIDTH))
         source, photo = torch.from_numpy(scene + noise).to(torch.uint8)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from hdtrans.config.stage import Size, Stage
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
-from hdtrans.data.order import sample_index, sample_random
+from hdtrans.data.order import file_index, sample_random
 from hdtrans.methods import pix2pixhd
 from hdtrans.networks.initialise import initialise
 
@@ -37,7 +37,7 @@ def small_stages(config: pix2pixhd.Config, batch_size: int = 2, epochs: float = 
     An encoder trains in the first two, as the original's does, and is frozen in the last.
     """
     common: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs}
-    global_part, both = ("trunk", "head", "scale0"), ("enhancer1", "scale0", "scale1")
+    global_part, both = ("trunk", "head", "discriminator0"), ("enhancer1", "discriminator0", "discriminator1")
     encoder = ("encoder",) if config.features else ()
     stages = [
         Stage(name="global", size=Size(height=8, width=12), output="head", train=global_part + encoder, **common),
@@ -64,7 +64,7 @@ class SmallStreets(Dataset[Sample]):
         return self.count
 
     def __getitem__(self, counter: int) -> Sample:
-        place = sample_index(0, self.stage, counter, self.count)
+        place = file_index(0, self.stage, counter, self.count)
         random = sample_random(0, self.stage, place, "street")
         blocks = random.integers(0, self.labels, (-(-self.height // 4), -(-self.width // 4)))
         label = torch.from_numpy(blocks).repeat_interleave(4, 0).repeat_interleave(4, 1)[: self.height, : self.width]

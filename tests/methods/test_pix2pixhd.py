@@ -1,15 +1,19 @@
 """pix2pixHD as a method: what its stages train, which inputs and sizes it takes, what its options do."""
 
+import copy
 import itertools
+import json
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hdtrans.common.errors import RecipeError
 from hdtrans.config.networks import CoarseToFineSection, MultiscaleSection
 from hdtrans.config.recipe import check_recipe
 from hdtrans.config.stage import Size, Stage
@@ -17,6 +21,7 @@ from hdtrans.data.batch import Batch, collate
 from hdtrans.data.fields import as_floats
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
+from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.precision import Precision
 from hdtrans.engine.stage import StageTraining
@@ -25,6 +30,7 @@ from hdtrans.methods import pix2pixhd
 from hdtrans.methods.base import StepContext
 from hdtrans.networks.condition import pad_to_stride
 from hdtrans.networks.generators import coarse_to_fine
+from hdtrans.networks.initialise import initialise
 from tests.engine.runs import Notes, section
 from tests.methods.small import DATA, LABELS, RandomFeatures, SmallStreets, small_config, small_stages, street_batch
 
@@ -70,13 +76,25 @@ def changed(before: dict[str, Tensor], after: nn.ModuleDict) -> set[str]:
 @pytest.mark.parametrize(
     ("enhancers", "scales", "given", "output", "train"),
     [
-        (0, 2, {}, "head", ("trunk", "head", "scale0", "scale1")),
-        (1, 2, {}, "enhancer1", ("trunk", "enhancer1", "scale0", "scale1")),
-        (1, 3, {"output": "head"}, "head", ("trunk", "head", "scale0", "scale1")),
-        (2, 3, {"output": "enhancer1"}, "enhancer1", ("trunk", "enhancer1", "enhancer1_head", "scale0", "scale1")),
-        (2, 3, {}, "enhancer2", ("trunk", "enhancer1", "enhancer2", "scale0", "scale1", "scale2")),
-        (2, 1, {"output": "head"}, "head", ("trunk", "head", "scale0")),
-        (1, 2, {"train": ("enhancer1", "scale1")}, "enhancer1", ("enhancer1", "scale1")),
+        (0, 2, {}, "head", ("trunk", "head", "discriminator0", "discriminator1")),
+        (1, 2, {}, "enhancer1", ("trunk", "enhancer1", "discriminator0", "discriminator1")),
+        (1, 3, {"output": "head"}, "head", ("trunk", "head", "discriminator0", "discriminator1")),
+        (
+            2,
+            3,
+            {"output": "enhancer1"},
+            "enhancer1",
+            ("trunk", "enhancer1", "enhancer1_head", "discriminator0", "discriminator1"),
+        ),
+        (
+            2,
+            3,
+            {},
+            "enhancer2",
+            ("trunk", "enhancer1", "enhancer2", "discriminator0", "discriminator1", "discriminator2"),
+        ),
+        (2, 1, {"output": "head"}, "head", ("trunk", "head", "discriminator0")),
+        (1, 2, {"train": ("enhancer1", "discriminator1")}, "enhancer1", ("enhancer1", "discriminator1")),
     ],
 )
 def test_stages_fill_in_what_they_make_and_train(
@@ -92,11 +110,14 @@ def test_stages_fill_in_what_they_make_and_train(
     ("given", "words"),
     [
         ({"output": "enhancer2"}, "there is no enhancer2; there are head, enhancer1"),
-        ({"train": ("head", "scale0")}, "there is no head; there are trunk, enhancer1, scale0, scale1"),
-        ({"output": "head", "train": ("trunk", "enhancer1", "scale0")}, "there is no enhancer1"),
-        ({"train": ("scale0",)}, "names no network of the generator"),
+        (
+            {"train": ("head", "discriminator0")},
+            "there is no head; there are trunk, enhancer1, discriminator0, discriminator1",
+        ),
+        ({"output": "head", "train": ("trunk", "enhancer1", "discriminator0")}, "there is no enhancer1"),
+        ({"train": ("discriminator0",)}, "names no network of the generator"),
         ({"train": ("trunk",)}, "names no discriminator"),
-        ({"train": ("trunk", "trunk", "scale0")}, "names a network twice"),
+        ({"train": ("trunk", "trunk", "discriminator0")}, "names a network twice"),
     ],
 )
 def test_stages_that_cannot_be_are_refused(given: dict[str, Any], words: str) -> None:
@@ -124,9 +145,9 @@ def test_the_global_part_stands_still_and_then_moves_with_a_falling_learning_rat
         moved.append(changed(before, networks))
         before = copies(networks)
     assert moved == [
-        {"trunk", "head", "scale0"},
-        {"enhancer1", "scale0", "scale1"},
-        {"trunk", "enhancer1", "scale0", "scale1"},
+        {"trunk", "head", "discriminator0"},
+        {"enhancer1", "discriminator0", "discriminator1"},
+        {"trunk", "enhancer1", "discriminator0", "discriminator1"},
     ]
     rates = [record["learning_rate"] for record in notes.records]
     assert rates == pytest.approx([0.01] * 2 + [0.01] * 2 + [0.01, 0.01, 0.01, 0.005])
@@ -253,7 +274,7 @@ def test_pictures_as_input(boundary: str, channels: int, dtype: torch.dtype) -> 
     if dtype == torch.float32:
         source = source / 128 - 1
     inputs = {"source": source} | ({"instance": streets["instance"]} if boundary == "instance" else {})
-    batch = Batch(streets.names, streets.counters, {**inputs, "photo": streets["photo"]})
+    batch = Batch(streets.names, streets.sample_indices, {**inputs, "photo": streets["photo"]})
     step(method, batch)
     picture = method.translator(method.networks)(**inputs)
     assert picture.shape == (2, 3, 19, 26)
@@ -313,7 +334,7 @@ def test_the_discriminator_gives_the_generator_no_gradient() -> None:
     reached = {
         name for name, network in method.networks.items() if any(p.grad is not None for p in network.parameters())
     }
-    assert reached == {"scale0", "scale1"}
+    assert reached == {"discriminator0", "discriminator1"}
 
 
 def test_features_of_the_perceptual_loss_are_gone_when_the_discriminators_begin() -> None:
@@ -328,7 +349,7 @@ def test_features_of_the_perceptual_loss_are_gone_when_the_discriminators_begin(
                 yield feature
 
     method = method_of(small_config(), perceptual=Watched())
-    method.networks["scale0"].register_forward_pre_hook(lambda *_: kept.append((next(made), next(gone))))
+    method.networks["discriminator0"].register_forward_pre_hook(lambda *_: kept.append((next(made), next(gone))))
     shared = method.forward_shared(method.networks, street_batch(2, 16, 24), StepContext())
     assert shared.perceptual is not None and shared.perceptual.requires_grad
     assert kept == [(4, 4)]
@@ -365,7 +386,7 @@ def test_recomputing_changes_no_gradient(upsampling: str) -> None:
     assert any(name.startswith("trunk") for name in kept)
     for name, gradient in kept.items():
         assert torch.equal(gradient, recomputed[name]), name
-        assert name.startswith("scale") or gradient.abs().max() > 0 or name.endswith("bias"), name
+        assert name.startswith("discriminator") or gradient.abs().max() > 0 or name.endswith("bias"), name
 
 
 def test_recomputing_keeps_less() -> None:
@@ -403,7 +424,7 @@ def test_norms_and_upsampling_train(norm: str, upsampling: str) -> None:
     assert ("BatchNorm2d" in names) == (norm == "batch")
     before = copies(method.networks)
     step(method, street_batch(2, 16, 24))
-    assert changed(before, method.networks) == {"trunk", "enhancer1", "scale0", "scale1"}
+    assert changed(before, method.networks) == {"trunk", "enhancer1", "discriminator0", "discriminator1"}
 
 
 def test_a_discriminator_without_norm_trains() -> None:
@@ -413,6 +434,28 @@ def test_a_discriminator_without_norm_trains() -> None:
 # Weights
 
 
+def test_old_names_of_discriminators_are_aliases(tmp_path: Path) -> None:
+    """A recipe and a checkpoint that say `scale0` are read as `discriminator0`; its initial weights are the same."""
+    stages = [stage.model_dump(mode="json") for stage in small_stages(small_config())]
+    values = {"name": "old", "data": DATA.model_dump(), "method": small_config().model_dump(), "stages": stages}
+    values = check_recipe(json.loads(json.dumps(values, default=str)), "new").model_dump(mode="json")
+    was = json.loads(json.dumps(values).replace('"discriminator0"', '"scale0"').replace('"discriminator1"', '"scale1"'))
+    assert was != values and check_recipe(was, "old").model_dump(mode="json") == values
+    was["stages"][0]["train"].append("discriminator0")
+    with pytest.raises(RecipeError, match="names a network twice"):
+        check_recipe(was, "old")
+
+    networks = pix2pixhd.build_networks(small_config(), DATA, seed=3)
+    old = {key.replace("discriminator", "scale"): x for key, x in networks.state_dict().items()}
+    checkpoint.save(tmp_path / "old.pt", {"recipe": values, "networks": old, "ema": dict(old)})
+    state = checkpoint.load(tmp_path / "old.pt")
+    for part in ("networks", "ema"):
+        assert state[part].keys() == networks.state_dict().keys() != old.keys()
+    fresh = copy.deepcopy(networks["discriminator1"])
+    initialise(fresh, "scale1", 3)
+    assert all(torch.equal(x, networks["discriminator1"].state_dict()[key]) for key, x in fresh.state_dict().items())
+
+
 def test_initial_weights_follow_from_the_seed_and_the_name_alone() -> None:
     def weights(seed: int = 0, **changes: Any) -> dict[str, Tensor]:
         torch.manual_seed(torch.randint(1000, ()).item())  # the global generator has no say
@@ -420,13 +463,15 @@ def test_initial_weights_follow_from_the_seed_and_the_name_alone() -> None:
 
     one, more = weights(), weights(generator={"enhancers": 2}, discriminator={"scales": 3})
     same = {name for name in one if name in more and one[name].shape == more[name].shape}
-    assert {name.split(".")[0] for name in same} >= {"trunk", "head", "scale0", "scale1"}
+    assert {name.split(".")[0] for name in same} >= {"trunk", "head", "discriminator0", "discriminator1"}
     for name in same:
         if not name.startswith("enhancer1.head"):
             assert torch.equal(one[name], more[name]), name
     other = weights(seed=1)
     assert all(not torch.equal(one[name], other[name]) for name in one)
-    assert not torch.equal(one["scale0.segments.0.convolution.weight"], one["scale1.segments.0.convolution.weight"])
+    assert not torch.equal(
+        one["discriminator0.segments.0.convolution.weight"], one["discriminator1.segments.0.convolution.weight"]
+    )
     large = pix2pixhd.build_networks(small_config(generator={"width": 32}), DATA).state_dict()
     weight = large["trunk.segments.2.first.convolution.weight"]
     assert float(weight.std()) == pytest.approx(0.02, rel=0.02)
@@ -454,9 +499,9 @@ def test_sizes_are_those_of_the_originals() -> None:
         )
     assert whole.channels(data).channels == 36
     assert count(global_only, ("trunk", "head")) == 182_546_755
-    assert count(global_only, ("scale",)) == 5_603_202
+    assert count(global_only, ("discriminator",)) == 5_603_202
     assert count(local, ("trunk", "enhancer")) == 182_857_059
-    assert count(local, ("scale",)) == 8_404_803
+    assert count(local, ("discriminator",)) == 8_404_803
 
 
 # Warnings and precision

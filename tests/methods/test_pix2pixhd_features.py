@@ -50,10 +50,15 @@ def encoded(method: pix2pixhd.Pix2pixHD, batch: Batch) -> Tensor:
 def test_the_encoder_trains_unless_a_stage_leaves_it_out() -> None:
     config = config_with()
     stage = config.complete(Stage(geometry="none"))
-    assert stage.train == ("trunk", "enhancer1", "encoder", "scale0", "scale1")
-    assert config.complete(Stage(geometry="none", output="head")).train == ("trunk", "head", "encoder", "scale0")
+    assert stage.train == ("trunk", "enhancer1", "encoder", "discriminator0", "discriminator1")
+    assert config.complete(Stage(geometry="none", output="head")).train == (
+        "trunk",
+        "head",
+        "encoder",
+        "discriminator0",
+    )
     with pytest.raises(ValueError, match="there is no encoder; there are trunk"):
-        small_config().complete(Stage(geometry="none", train=("trunk", "encoder", "scale0")))
+        small_config().complete(Stage(geometry="none", train=("trunk", "encoder", "discriminator0")))
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -72,11 +77,11 @@ def test_each_stage_trains_what_it_names(number: int) -> None:
 
 
 def test_it_can_train_alone() -> None:
-    method = method_of(config_with(), Stage(geometry="none", train=("encoder", "scale0", "scale1")))
+    method = method_of(config_with(), Stage(geometry="none", train=("encoder", "discriminator0", "discriminator1")))
     before = copies(method.networks)
     work = StageTraining(method, method_stage(method), 2, section(), Precision("fp32", "cpu"), Processes())
     work.step(street_batch(2, 16, 24), 0, 0)
-    assert changed(before, method.networks) == {"encoder", "scale0", "scale1"}
+    assert changed(before, method.networks) == {"encoder", "discriminator0", "discriminator1"}
 
 
 def test_a_photo_that_is_not_finite_changes_nothing() -> None:
@@ -201,7 +206,7 @@ def test_without_features_they_are_0() -> None:
     plain = translator(**inputs)
     assert torch.equal(plain, translator(**inputs, features=torch.zeros(1, COUNT, 16, 24)))
     assert not torch.equal(plain, translator(**inputs, features=encoded(method, batch)))
-    still = Batch(batch.names, batch.counters, inputs)
+    still = Batch(batch.names, batch.sample_indices, inputs)
     columns = method.previews(method.networks, still, StepContext())
     assert set(columns) == {"label", "result"} and torch.equal(columns["result"], plain)
 
@@ -232,5 +237,5 @@ def test_other_weights_stay_as_they_are_without_an_encoder() -> None:
     more = pix2pixhd.build_networks(config_with(), data).state_dict()
     reads = {key for key in plain if plain[key].shape != more[key].shape}
     assert reads == {f"{name}.0.convolution.weight" for name in ("trunk.segments", "enhancer1.before")}
-    for network in ("head", "scale0", "scale1"):
+    for network in ("head", "discriminator0", "discriminator1"):
         assert all(torch.equal(plain[key], more[key]) for key in plain if key.startswith(f"{network}."))

@@ -47,6 +47,6 @@ def repeating(sound: Callable[..., Any]) -> Callable[..., Any]:
             self.last = sound(self, counter)
             return self.last
         except UserError as error:
-            return replace(self.last, counter=counter, left_out=(str(error),))
+            return replace(self.last, sample_index=counter, left_out=(str(error),))
 
     return last_one_read

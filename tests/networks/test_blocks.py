@@ -154,18 +154,20 @@ def test_discriminator_features_are_not_changed_by_the_next_layer() -> None:
 
 
 def test_scales_see_halves() -> None:
-    networks = {f"scale{n}": PatchDiscriminator(3, 4, 1) for n in range(3)}
+    networks = {f"discriminator{n}": PatchDiscriminator(3, 4, 1) for n in range(3)}
     x = torch.rand(1, 3, 37, 50)
     outputs = multiscale(networks, range(3), x)
     for features, name, picture in zip(
-        outputs, ("scale2", "scale1", "scale0"), (x, halve(x), halve(halve(x))), strict=True
+        outputs, ("discriminator2", "discriminator1", "discriminator0"), (x, halve(x), halve(halve(x))), strict=True
     ):
         assert all(torch.equal(a, b) for a, b in zip(features, networks[name](picture), strict=True))
     skipped = multiscale(networks, (0, 2), x)
     assert torch.equal(skipped[1][-1], outputs[2][-1])
     assert len(skipped) == 2
     finest_alone = multiscale(networks, (1,), x)
-    assert torch.equal(finest_alone[0][-1], networks["scale1"](x)[-1]), "the finest of the stage sees the full size"
+    assert torch.equal(finest_alone[0][-1], networks["discriminator1"](x)[-1]), (
+        "the finest of the stage sees the full size"
+    )
 
 
 def test_halving_leaves_the_padding_out_of_the_mean() -> None:

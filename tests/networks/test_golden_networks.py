@@ -110,7 +110,7 @@ def test_multiscale_discriminator(features: bool) -> None:
     golden = Golden("pix2pixhd", f"{name}.npz")
     c = golden.config
     networks = nn.ModuleDict(
-        {f"scale{n}": PatchDiscriminator(c["input_nc"], c["ndf"], c["n_layers"]) for n in range(c["num_D"])}
+        {f"discriminator{n}": PatchDiscriminator(c["input_nc"], c["ndf"], c["n_layers"]) for n in range(c["num_D"])}
     )
     keys = pix2pixhd_discriminator(networks, c["num_D"], features)
     networks.load_state_dict(rename(networks.state_dict(), keys, golden.under("state/D")))

@@ -44,7 +44,7 @@ def preview_columns(
     for index, on_cpu in enumerate(preview_batches):
         batch = on_cpu.to(device)
         context = StepContext(
-            images_seen, work.training.seed, batch.counters, range(index, index + 1), work.precision.compute
+            images_seen, work.training.seed, batch.sample_indices, range(index, index + 1), work.precision.compute
         )
         with work.precision.autocast():
             previews = work.method.previews(networks, batch, context)

@@ -103,7 +103,7 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
     weights = {**state["networks"], **((state["ema"] if averaged else None) or {})}
     networks, keys = _networks(recipe, stage.output, stage.train)
     values = recipe.model_dump(mode="json")
-    scales = sum(name.startswith("scale") for name in networks)
+    scales = sum(name.startswith("discriminator") for name in networks)
     options, notes = original_options(values["data"], values["method"], _enhancers(recipe, stage.output), scales)
     texts = {"opt.txt" if recipe.method.kind == "pix2pixhd" else "train_opt.txt": _options_text(options)}
     parts: dict[str, dict[str, Tensor]] = {}
@@ -171,7 +171,7 @@ def _networks(
     enhancers = _enhancers(recipe, output)
     method = recipe.method.model_dump(mode="json")
     for name in list(networks):
-        if name.startswith("scale") and train is not None and name not in train:
+        if name.startswith("discriminator") and train is not None and name not in train:
             del networks[name]
     features = method.get("feature_matching", {}).get("weight") != 0
     return networks, by_letter(recipe.method.kind, networks, enhancers, features)

@@ -33,8 +33,8 @@ def pix2pixhd_discriminator(networks: Mapping[str, nn.Module], scales: int, feat
     keys = {}
     for scale in range(scales):
         index = 0
-        for layer, segment in enumerate(networks[f"scale{scale}"].get_submodule("segments").children()):
-            ours = f"scale{scale}.segments.{layer}"
+        for layer, segment in enumerate(networks[f"discriminator{scale}"].get_submodule("segments").children()):
+            ours = f"discriminator{scale}.segments.{layer}"
             original, at = (f"scale{scale}_layer{layer}", 0) if features else (f"layer{scale}", index)
             keys[f"{ours}.convolution"] = f"{original}.{at}"
             keys[f"{ours}.norm.batch"] = f"{original}.{at + 1}"

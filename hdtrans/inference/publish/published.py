@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hdtrans.common.errors import Advice, UserError, reading_failure
 from hdtrans.config.inputs import Inputs, lead, translated
 from hdtrans.data.fields import kind_of
+from hdtrans.engine.checkpoint import rename_networks
 from hdtrans.inference.styles.clusters import Styles
 
 FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # with what reads them
@@ -72,7 +73,7 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
     if missing:
         raise UserError(f"{path}: is no model that hdtrans published (its metadata lack {', '.join(missing)})")
     state = {key: json.loads(metadata[_PREFIX + key]) for key in KEYS}
-    return {"networks": {}, "ema": None, STYLES: _styles(metadata, path), **state, **found}
+    return rename_networks({"networks": {}, "ema": None, STYLES: _styles(metadata, path), **state, **found})
 
 
 def _styles(metadata: Mapping[str, str], path: Path) -> Styles | None:

@@ -394,7 +394,7 @@ def test_stages_go_out_as_what_they_make(tmp_path: Path) -> None:
         import_original(tmp_path / net, tmp_path / f"{net}_again.pt")
         back = load(tmp_path / f"{net}_again.pt")["networks"]
         assert all(torch.equal(x, state["networks"][key]) for key, x in back.items())
-        assert {key.split(".")[0] for key in back} - {"scale0", "scale1", "scale2"} == (
+        assert {key.split(".")[0] for key in back} - {"discriminator0", "discriminator1", "discriminator2"} == (
             {"trunk", "head"} if net == "global" else {"trunk", "enhancer1"}
         )
 
