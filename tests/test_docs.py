@@ -1,6 +1,7 @@
 """Documentation: links lead somewhere, commands and recipes exist as they are shown, Python code compiles and runs."""
 
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 import hdtrans
 from hdtrans.cli import COMMANDS, run_tool
+from hdtrans.common.classes import ClassTable
 from hdtrans.config.loading import load_recipe, packaged_recipes
 from hdtrans.prepare.registry import format_names
 
@@ -171,6 +174,25 @@ def test_every_format_and_command_is_named_in_the_documentation() -> None:
     assert [name for name in format_names() if f"| `{name}` |" not in text] == []
     everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [name for name in COMMANDS if f"hdtrans {name}" not in everything] == []
+
+
+def test_the_strip_has_a_row_for_each_scene(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make_strip", ROOT / "docs/make_strip.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    classes = ClassTable(("sky", "car"), ((10, 20, 30), (200, 100, 0)))
+    for folder, value in (("toycity/test_label", 1), ("pictures", (1, 2, 3)), ("toycity/test_img", (4, 5, 6))):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("a", "b", "c"):
+            Image.new("L" if value == 1 else "RGB", (100, 40), value).save(tmp_path / folder / f"{name}.png")
+    classes.write(tmp_path / "toycity/dataset.json")
+    module.main(str(tmp_path), str(tmp_path / "strip.png"), "c", "b")
+    with Image.open(tmp_path / "strip.png") as strip:
+        assert strip.size == (3 * 100 + 2 * module.GAP, module.BAND + 2 * 40 + module.GAP)
+        row = module.BAND + 40 + module.GAP + 20
+        found = [strip.getpixel((50 + column * (100 + module.GAP), row)) for column in range(3)]
+    assert found == [(200, 100, 0), (1, 2, 3), (4, 5, 6)]
 
 
 def test_mistakes_are_found(tmp_path: Path) -> None:
