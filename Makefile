@@ -10,6 +10,8 @@ DEMO_SIZE ?= 256x128
 DEMO_RECIPE ?= options/pix2pixhd_toycity.yaml
 DEMO_OVERRIDES ?=
 
+SCENES ?=
+
 WORKERS ?= 2
 REPEATS ?= 10
 ARGS ?=
@@ -26,7 +28,7 @@ QUICK := tests/test_architecture.py tests/test_recipes.py tests/common tests/con
 	tests/engine/test_resume.py tests/inference/test_same_pictures.py tests/prepare/formats/test_cityscapes.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test check lint slow test-faults docs wheel lock environment environment-dev clean distclean
+.PHONY: help demo quick test check lint slow test-faults docs strip wheel lock environment environment-dev clean distclean
 
 help:
 	@echo "make demo         train and try a small model on toy street scenes; ends with a page of pictures ($(DEMO)/)"
@@ -36,6 +38,7 @@ help:
 	@echo "make slow         the slow tests"
 	@echo "make test-faults  the long tests that break things on purpose; ends with a table of bars"
 	@echo "make docs         renew docs/recipes.md, the page of all keys of a recipe"
+	@echo "make strip        renew docs/strip.jpg, the README's pictures, from the demo (SCENES='00002 00007')"
 	@echo "make wheel        build dist/*.whl"
 	@echo "make lock         renew the lock files of the image and of CI (ARGS=--upgrade: newest versions); Python 3.11 on Linux"
 	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"
@@ -85,6 +88,9 @@ test-faults: environment-dev
 
 docs: environment
 	$(BIN)/python -m hdtrans.config.reference docs/recipes.md
+
+strip: demo
+	$(BIN)/python docs/make_strip.py $(DEMO) docs/strip.jpg $(SCENES)
 
 wheel: environment-dev
 	rm -rf build dist

@@ -1,7 +1,7 @@
-"""Check what the Makefile needs from the machine, before and after it installs. Standard library only.
+"""Check the machine for the Makefile, before and after it installs. Standard library only.
 
-`check_system.py python` looks at the Python that makes the virtual environment, `check_system.py libraries` imports
-what was installed. Exit code 0: all is there; 2: something is missing, and the message says what to do.
+`check_system.py python` checks the Python that makes the virtual environment, `check_system.py libraries` imports the
+installed libraries. Exit code 0: complete; 2: something is missing, and the message says what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 OLDEST = (3, 11)
 PYTHON_PACKAGES = ("python3", "python3-venv")
-LIBRARY_PACKAGES = ("libgl1", "libglib2.0-0", "libxcb1")  # what OpenCV's wheel takes from the system, on Debian
+LIBRARY_PACKAGES = ("libgl1", "libglib2.0-0", "libxcb1")  # Debian packages that OpenCV's wheel needs
 MODULES = ("cv2", "torch", "torchvision")
 MISSING_LIBRARY = re.compile(r"ImportError: (lib\S+): cannot open shared object file")
 
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def check_python() -> str:
-    """Return what keeps this Python from making the virtual environment, or ''."""
+    """Return the reason why this Python cannot make the virtual environment, or ''."""
     version, oldest = (".".join(map(str, numbers)) for numbers in (sys.version_info[:3], OLDEST))
     if sys.version_info < OLDEST:
         return (
@@ -50,7 +50,7 @@ def check_python() -> str:
 
 
 def check_libraries() -> str:
-    """Import what was installed, after installing what the system lacks where that is possible; return what fails."""
+    """Import the installed libraries; return the first failure, or ''. Missing system libraries are installed."""
     problem = failing_import()
     if MISSING_LIBRARY.search(problem) and install(LIBRARY_PACKAGES):
         problem = failing_import()
@@ -64,7 +64,7 @@ def check_libraries() -> str:
 
 
 def failing_import() -> str:
-    """Return the end of what Python says about the first of MODULES that cannot be imported, or ''."""
+    """Return the end of the error of the first of MODULES that cannot be imported, or ''."""
     for module in MODULES:
         done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -73,7 +73,7 @@ def failing_import() -> str:
 
 
 def install(packages: tuple[str, ...]) -> bool:
-    """Install Debian packages where this user may and apt-get is there; return whether that was done."""
+    """Install Debian packages if this user may and apt-get exists; return True if that was done."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         return False

@@ -45,7 +45,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--mapping",
         required=True,
         metavar="FILE",
-        help="mapping file (YAML or JSON): folders, pixel encoding, and raw numbers per class (see the README)",
+        help="mapping file (YAML or JSON): folders, pixel encoding, and raw numbers per class (see docs/prepare.md)",
     )
 
 

@@ -383,9 +383,9 @@ def test_components_are_encoded_by_the_label_map(place: Path, tmp_path: Path) ->
     assert infer(tmp_path / "run", "--input", place / "city/test_label", "--out", tmp_path / "out") == 0
 
 
-def test_the_example_of_the_readme(place: Path, translator: Translator) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "translator.encode" in code]
+def test_the_example_of_the_documentation(place: Path, translator: Translator) -> None:
+    page = (ROOT / "docs/translate.md").read_text(encoding="utf-8")
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "translator.encode" in code]
     label, instance, photo = read(place, 1)
     first, second = (int(n) for n in np.unique(instance)[-2:])
     example = example.replace("26001", str(first)).replace("26002", str(second))
@@ -393,7 +393,7 @@ def test_the_example_of_the_readme(place: Path, translator: Translator) -> None:
     exec(example, names)
     assert names["features"][first] is names["features"][second]
     assert names["picture"].shape == photo.shape
-    (example,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     file = place / "readme.json"
     file.write_text(example)
     assert read_style(file, ClassTable(("sky", "car"), ((0, 0, 0),) * 2)).others == "sample"

@@ -1,0 +1,149 @@
+"""Plain words: the worst habits of docstrings and documentation, counted in each room.
+
+`BUDGET` has the number of offenders left in a room. A room with more fails, and so does one with fewer: its number is
+then lowered here, and its line removed at 0.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BUDGET = {"config": 3, "data": 9, "engine": 39, "evaluation": 5, "inference": 34, "methods": 5, "prepare": 13}
+
+OPENINGS = ("What", "Whether", "Which", "How", "Who", "Whom", "Whose", "Where", "When", "Why")
+OPENING = re.compile(rf"({'|'.join(OPENINGS)})\b")
+TOLD = re.compile(r"\b(?:is|are|was|were|be|been)\s+told\b", re.IGNORECASE)
+ARGUMENT = re.compile(r"(?P<name>\w[\w, *]*?): (?P<text>\S.*)")
+GENITIVE = re.compile(r"of (?:the|a|an|each|every|all|its|one|such|what)\b")
+SECTIONS = ("Args:", "Attributes:", "Class attributes:")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass(frozen=True)
+class Offender:
+    """A sentence to rewrite: its room, file, line, and what is wrong with it."""
+
+    room: str
+    place: str
+    habit: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.habit}: {self.text}"
+
+
+def room_of(file: str) -> str:
+    """Return the room of a file: its folder in hdtrans, else its first folder, or the page itself."""
+    parts = Path(file).parts
+    return parts[1].removesuffix(".py") if parts[0] == "hdtrans" and len(parts) > 1 else parts[0]
+
+
+def habits(docstring: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line (from 0), the habit and the text of each offender in a docstring."""
+    section = False
+    for number, line in enumerate(docstring.splitlines()):
+        text = line.strip()
+        if number == 0 and OPENING.match(text):
+            yield number, "opening", text
+        if TOLD.search(text):
+            yield number, "told", text
+        if text in SECTIONS:
+            section = True
+        elif not text:
+            section = False
+        elif section and (given := ARGUMENT.match(text)) and GENITIVE.match(given["text"]):
+            yield number, "bare genitive", text
+
+
+def of_python(file: str, source: str) -> Iterator[Offender]:
+    """Yield the offenders in the docstrings of a Python file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            given = node.body[0]
+            assert isinstance(given, ast.Expr) and isinstance(given.value, ast.Constant)
+            for line, habit, text in habits(ast.get_docstring(node) or ""):
+                yield Offender(room_of(file), f"{file}:{given.lineno + line}", habit, text)
+    for number, line in enumerate(source.splitlines(), start=1):
+        if "#" in line and TOLD.search(line.partition("#")[2]):
+            yield Offender(room_of(file), f"{file}:{number}", "told", line.strip())
+
+
+def of_page(file: str, text: str) -> Iterator[Offender]:
+    """Yield the offenders on a page of documentation: "is told", and headings and list items with such an opening."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        opened = re.match(r"(?:#+ |- |\* |\d+\. )\**(.*)", stripped)
+        if opened and OPENING.match(opened[1]) and not opened[1].endswith("?"):
+            yield Offender(room_of(file), f"{file}:{number}", "opening", stripped)
+        if TOLD.search(stripped):
+            yield Offender(room_of(file), f"{file}:{number}", "told", stripped)
+
+
+def offenders() -> list[Offender]:
+    """Return all offenders of the package, the tools, the examples, the benchmarks and the documentation."""
+    found: list[Offender] = []
+    for folder in ("hdtrans", "tools", "examples", "benchmarks", "docs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            found += of_python(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
+    pages = [
+        *ROOT.glob("*.md"),
+        *(p for folder in ("docs", "docker", "benchmarks") for p in (ROOT / folder).rglob("*.md")),
+    ]
+    for path in sorted(pages):
+        found += of_page(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_no_room_has_more_offenders_than_are_left_and_none_has_fewer() -> None:
+    found = offenders()
+    counts = Counter(offender.room for offender in found)
+    wrong = {room for room in {*counts, *BUDGET} if counts[room] != BUDGET.get(room, 0)}
+    lines = [f"{room}: {counts[room]} found, {BUDGET.get(room, 0)} in the table" for room in sorted(wrong)]
+    lines += [f"  {offender}" for offender in found if offender.room in wrong]
+    assert not wrong, "\n" + "\n".join(lines)
+
+
+def test_habits_are_found() -> None:
+    source = '''
+"""What it is."""
+def f(a, b, c):
+    """Whether it is so; it is told.
+
+    Args:
+        a: of the run.
+        b, c: of each picture.
+        d: seed of the run.
+    """
+    # the run was told
+    """Which."""
+class A:
+    """Whatever it is.
+
+    Attributes:
+        x: the picture of a run.
+    """
+'''
+    found = [(o.place, o.habit) for o in of_python("hdtrans/data/x.py", source)]
+    assert found == [
+        ("hdtrans/data/x.py:2", "opening"),
+        ("hdtrans/data/x.py:4", "opening"),
+        ("hdtrans/data/x.py:4", "told"),
+        ("hdtrans/data/x.py:7", "bare genitive"),
+        ("hdtrans/data/x.py:8", "bare genitive"),
+        ("hdtrans/data/x.py:11", "told"),
+    ]
+
+
+def test_habits_of_pages_are_found() -> None:
+    page = "# How fast it is\n\n## How good is it?\n\n- What is made\n1. Where it lies\nit is told\n"
+    assert [o.place for o in of_page("README.md", page)] == [f"README.md:{n}" for n in (1, 5, 6, 7)]
+
+
+def test_rooms() -> None:
+    files = ("hdtrans/data/io/read.py", "hdtrans/api.py", "tools/train.py", "README.md", "docs/data.md")
+    assert [room_of(file) for file in files] == ["data", "api", "tools", "README.md", "docs"]
