@@ -1,4 +1,4 @@
-"""`hdtrans convert_checkpoint`: weights of the original programs to checkpoints of ours, and back."""
+"""`hdtrans convert_checkpoint`: convert weights of the original programs to checkpoints of ours, or back."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,23 +13,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and convert; return 0."""
     parser = argparse.ArgumentParser(
         prog="hdtrans convert_checkpoint",
-        description="Turn weights of pix2pixHD, or of pytorch-CycleGAN-and-pix2pix, into a run folder that "
-        "`hdtrans infer` and init_from take; or a run of hdtrans into files of theirs. Networks are told from the "
-        "weights, the rest from opt.txt or train_opt.txt beside them; what neither says is asked for.",
+        description="Convert weights of pix2pixHD, or of pytorch-CycleGAN-and-pix2pix, to a run folder for "
+        "`hdtrans infer` and init_from; or a run of hdtrans to files of theirs. The architecture is inferred from the "
+        "weights, the rest from opt.txt or train_opt.txt beside them; values that neither holds are required.",
     )
     parser.add_argument(
         "model",
         type=Path,
-        help="latest_net_G.pth, latest_net_G_A.pth, another generator, or the folder with it; with --to-original a run "
-        "folder or checkpoint of hdtrans",
+        help="latest_net_G.pth, latest_net_G_A.pth, another generator, or its folder; with --to-original a run folder "
+        "or checkpoint of hdtrans",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="section.key=value", help="values of the recipe, as in data.labels=35"
     )
     way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("--out", type=Path, help="the run folder to write, or a checkpoint if it ends in .pt")
-    way.add_argument("--to-original", type=Path, metavar="DIR", help="write the original's files into this folder")
-    parser.add_argument("--no-ema", action="store_true", help="write the last weights instead of their average")
+    way.add_argument("--out", type=Path, help="new run folder, or new checkpoint if it ends in .pt")
+    way.add_argument("--to-original", type=Path, metavar="DIR", help="folder for the files of the original program")
+    parser.add_argument("--no-ema", action="store_true", help="with --to-original: write last, not averaged, weights")
     given = parser.parse_intermixed_args(arguments)
 
     from hdtrans.common.errors import UserError
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = import_original(given.model, given.out, given.overrides)
         lines.append(f"next: hdtrans infer {given.out} --input FOLDER --out FOLDER")
     elif given.overrides:
-        raise UserError(f"{given.overrides[0]}: with --to-original there is nothing to set")
+        raise UserError(f"{given.overrides[0]}: a conversion with --to-original takes no values of a recipe")
     else:
         lines = export_original(given.model, given.to_original, not given.no_ema)
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-"""`hdtrans encode_styles RUN_OR_CHECKPOINT`: cluster what the objects of the training pictures look like."""
+"""`hdtrans encode_styles RUN_OR_CHECKPOINT`: cluster the style features of training objects."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,23 +9,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, encode and cluster; return 0."""
     parser = argparse.ArgumentParser(
         prog="hdtrans encode_styles",
-        description="Run the encoder of a model over its training pictures and cluster the features of their objects, "
-        "class by class. The clusters are stored beside the checkpoint, where infer, export and the Translator find "
-        "them; a page shows them. torchrun shares the pictures.",
+        description="Run the encoder of a model over its training pictures and cluster the features of their objects "
+        "by class. The clusters are stored beside the checkpoint, where infer, export and the Translator find them; a "
+        "page shows them. Under torchrun, processes share the pictures.",
     )
-    parser.add_argument("model", type=Path, help="a run folder (its latest checkpoint is taken) or a checkpoint file")
-    parser.add_argument("--clusters", type=int, default=10, help="of each class, at most (default: 10)")
+    parser.add_argument("model", type=Path, help="run folder (its latest checkpoint is used) or checkpoint")
+    parser.add_argument("--clusters", type=int, default=10, help="clusters of each class, at most (default: 10)")
     parser.add_argument(
         "--min-area",
         type=float,
         default=1 / 64,
         metavar="SHARE",
-        help="objects count from this share of their picture on (default: 1/64); where a class has none such, all do",
+        help="least share of its picture that an object covers to be counted (default: 1/64); a class without such "
+        "objects counts all",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the clustering (default: 0)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the training folder, if it is no longer data.root")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the clustering (default: 0)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="training folder (default: data.root of the recipe)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    parser.add_argument("--no-ema", action="store_true", help="use the last weights instead of averaged ones")
     given = parser.parse_args(arguments)
 
     from hdtrans.engine.checkpoint import find_checkpoint

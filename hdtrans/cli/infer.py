@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from hdtrans.cli.flags import flags
 from hdtrans.inference.folder.options import add_options
 
-SPELLING = flags(
-    {"inputs": "--input", "extra": "--with", "ending": "--format", "route": "--direction", "compiled": "--compile"}
-)
+SPELLING = flags({"inputs": "--input", "extra": "--with", "ending": "--format", "compiled": "--compile"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and translate; return 1 if some inputs failed, else 0."""
     parser = argparse.ArgumentParser(
         prog="hdtrans infer",
-        description="Translate label maps, or pictures, of any size. All that is known of the model stands in its "
-        "checkpoint. Inputs whose picture is there already are passed over, so the command can be run again.",
+        description="Translate label maps, or pictures, of any size. Everything about the model comes from its "
+        "checkpoint. Finished inputs are skipped, so the same command continues an interrupted one.",
     )
     add_options(parser)
     given = parser.parse_args(arguments)
@@ -47,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             str(processes.device),
             given.dtype,
             averaged=not given.no_ema,
-            route=given.direction,
+            direction=given.direction,
             max_memory=None if given.max_memory is None else read_bytes(given.max_memory, "--max-memory"),
             compiled=given.compile,
             trust=given.trust,
         )
         notes = [translator.precision.remark]
         if given.compile and translator.device.type == "cpu":
-            notes += ["--compile: on a CPU it is faster without, where weights are laid out for the processor instead"]
+            notes += ["--compile: on a CPU it is faster without, since weights are then packed for the processor"]
         for note in notes if processes.first else []:
             if note:
                 print(f"note: {note}", file=sys.stderr)

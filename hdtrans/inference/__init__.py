@@ -1,1 +1,1 @@
-"""From a checkpoint to pictures: the Translator, and the key maps of the original programs' checkpoints."""
+"""Inference: the Translator, folders, tiles, styles, published models, and the originals' checkpoints."""

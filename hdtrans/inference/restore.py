@@ -21,19 +21,19 @@ from hdtrans.methods.base import Method
 
 @dataclass
 class Restored:
-    """A model, ready to be moved to its device.
+    """A model as read from a file, ready to be moved to its device.
 
     Attributes:
         recipe: recipe of the training.
-        classes: names and colours of the classes; None where pictures are the input.
-        images_seen, stage: where the training was.
-        weights: SHA-256 of the file, and whether averages are used.
-        route: direction of the translation.
-        method: the method over its networks; weights that the file lacks are on the meta device.
+        classes: names and colours of the classes; None for a model without label maps.
+        images_seen, stage: progress of the training: images, and index of the stage.
+        weights: SHA-256 of the file, with ` averaged` behind it if averaged weights are used.
+        direction: direction of the translation, or empty.
+        method: method over its networks; weights that the file lacks are on the meta device.
         inputs: inputs of the model in this direction.
-        module: the module that translates, in evaluation mode.
-        is_graph: whether the module is an exported graph, which runs as it is, and whole.
-        styles: the styles that are published with it.
+        module: module that translates, in evaluation mode.
+        is_graph: True for an exported graph, which runs as it is, and whole.
+        styles: clusters of a published file, or None.
     """
 
     recipe: Recipe
@@ -41,7 +41,7 @@ class Restored:
     images_seen: int
     stage: int
     weights: str
-    route: str
+    direction: str
     method: Method
     inputs: Inputs
     module: nn.Module
@@ -49,21 +49,21 @@ class Restored:
     styles: Styles | None
 
 
-def restore(checkpoint: Path, device: torch.device, averaged: bool, route: str, trust: bool) -> Restored:
+def restore(checkpoint: Path, device: torch.device, averaged: bool, direction: str, trust: bool) -> Restored:
     """Read a checkpoint or a published file: see `Translator.load`.
 
     Raises:
-        UserError: the file cannot be used, or has no such direction, or lacks weights to translate with.
+        UserError: the file cannot be used, has no such direction, or lacks weights to translate with.
     """
     published = checkpoint.suffix in FORMS
     state = read_published(checkpoint, device, trust) if published else load(checkpoint)
     recipe = check_recipe(state["recipe"], f"{checkpoint} (its recipe)")
     networks, method = _networks(recipe, state, averaged)
     own = state.get("route", "")
-    chosen = _direction(route or own, method)
+    chosen = _direction(direction or own, method)
     if own not in ("", chosen):
         finding = f"{checkpoint} holds the direction {own} alone; leave it out"
-        raise UserError(finding, argument="route", value=route)
+        raise UserError(finding, argument="direction", value=direction)
     inputs = method.inputs(chosen)
     graph: Graph | None = state.get("graph")
     module = method.translator(networks, chosen) if graph is None else graph.module(inputs)
@@ -87,19 +87,20 @@ def restore(checkpoint: Path, device: torch.device, averaged: bool, route: str, 
     )
 
 
-def _direction(route: str, method: Method) -> str:
-    """Return the direction asked for, or the first."""
-    if route in method.directions or not route:
-        return route or method.directions[0]
+def _direction(wanted: str, method: Method) -> str:
+    """Return the direction that is wanted, or the first of the method."""
+    if wanted in method.directions or not wanted:
+        return wanted or method.directions[0]
     if len(method.directions) == 1:
-        raise UserError("this model translates in one direction alone; leave it out", argument="route", value=route)
-    raise UnknownName("direction", route, method.directions, argument="route", value=route)
+        finding = "this model translates in one direction alone; leave it out"
+        raise UserError(finding, argument="direction", value=wanted)
+    raise UnknownName("direction", wanted, method.directions, argument="direction", value=wanted)
 
 
 def _networks(recipe: Recipe, state: Mapping[str, Any], averaged: bool) -> tuple[nn.ModuleDict, Method]:
-    """Return networks and the method over them; those that translate have a checkpoint's weights where it has them.
+    """Return networks and the method over them; networks that translate have the checkpoint's weights.
 
-    No random weights are drawn first: the other networks have none.
+    No random weights are drawn: networks that the checkpoint lacks stay on the meta device.
     """
     module = method_module(recipe.method.kind)
     with torch.device("meta"):

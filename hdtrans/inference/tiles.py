@@ -1,9 +1,8 @@
-"""Tiled inference: images larger than memory, a network walked block by block, each block tile by tile.
+"""Tiled inference for images larger than memory: block by block, and each block tile by tile.
 
-The networks' own `forward` runs on `Parts` in place of tensors, to the same numbers. A block's convolution runs on one
-tile after the other, each with its halo around it. Its result is kept whole in memory or in a file, with mean and
-variance; the next block normalises on reading. So no convolution is computed twice, and a tile is padded only at the
-edge of the image.
+The networks' own `forward` runs on `Parts` in place of tensors, to the same numbers. A block's convolution runs tile
+after tile, each with its halo. The result is kept whole in memory or in a file, with mean and variance; the next block
+normalises on reading. So no convolution is computed twice, and a tile is padded only at the edge of the image.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from torch import Tensor, nn
 
 from hdtrans.inference.memory import Memory
 
-Span = tuple[int, int]  # from the first to behind the last
+Span = tuple[int, int]  # first, and one behind the last
 Window = tuple[Span, Span]  # rows and columns
 Pixels = tuple[slice, slice]
 Array = npt.NDArray[Any]
 Function = Callable[..., Tensor]
 Finish = Callable[..., Tensor]
-SIDE = 32  # of the smallest tile, in pixels of the coarser side of a block: smaller ones are mostly halo
+SIDE = 32  # side of the smallest tile, in pixels at the coarser end of a block: smaller ones are mostly halo
 
 
 class Parts:
-    """Features (B, C, H, W), or maps (B, H, W), that are read window by window; see `hdtrans.networks.parts.Parts`.
+    """Lazy feature maps (B, C, H, W), or maps (B, H, W), read window by window; see `hdtrans.networks.parts.Parts`.
 
     Args:
-        memory: what may be taken.
-        shape: B, H, W.
-        bytes_read: taken to read one pixel of it.
+        memory: memory limit.
+        shape: (B, H, W).
+        bytes_read: bytes that it takes to read one pixel.
     """
 
     def __init__(self, memory: Memory, shape: tuple[int, int, int], bytes_read: float) -> None:
@@ -44,7 +43,7 @@ class Parts:
         self.bytes_read = bytes_read
 
     def read(self, window: Window) -> Tensor:
-        """Return (B, ..., h, w), the caller's own, on the device."""
+        """Return a window (B, ..., h, w) on the device, a copy."""
         raise NotImplementedError
 
     def locally(self, function: Function, inputs: tuple[Any, ...], halo: int, scale: Fraction) -> Parts:
@@ -63,7 +62,7 @@ class Parts:
         return _Kept(self.memory, _Made(self.memory, torch.add, (self, other), 0, Fraction(1)), gather)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
-        """Return mean and variance, each (B, C, 1, 1): of parts that gathered none, by reading them once more."""
+        """Return mean and variance, each (B, C, 1, 1); parts that gathered none are read once more."""
         moments, x = _Moments(), None
         for window in self.windows(self.memory.tile / (2 * self.bytes_read)):
             moments.add(x := self.read(window))
@@ -80,7 +79,7 @@ class Parts:
         return self.added(other)
 
     def windows(self, pixels: float, unit: int = 1) -> Iterator[Window]:
-        """Yield windows that cover it, of about as many pixels, their edges at multiples of `unit`."""
+        """Yield windows that cover all pixels, about `pixels` each, with edges at multiples of `unit`."""
         height, width = self.shape[1:]
         side = max(SIDE, unit, math.isqrt(int(pixels)) // unit * unit)
         columns = _even(width, side, unit)
@@ -91,7 +90,7 @@ class Parts:
 
 
 def whole(memory: Memory, tensor: Tensor) -> Parts:
-    """Return a tensor that is whole in memory as parts: maps (B, H, W), or pictures (B, C, H, W)."""
+    """Return a tensor in memory as parts: maps (B, H, W), or pictures (B, C, H, W)."""
     return _Whole(memory, tensor)
 
 
@@ -102,16 +101,19 @@ def translate(
     memory: Memory,
     finish: Callable[[Tensor, Pixels], Array],
 ) -> Array:
-    """Return the picture that a method's translator makes, put together from tiles.
+    """Return the picture that a method's translator makes, assembled from tiles.
 
     Args:
-        module: takes `inputs` by name.
-        inputs: a batch of one: maps (1, H, W), pictures (1, C, H, W), and others without pixels.
+        module: translator of a method; takes `inputs` by name.
+        inputs: batch of one, on the CPU: maps (1, H, W), pictures (1, C, H, W), vectors (1, N), points (1, N, 2), ...
         spatial: names of the inputs that have pixels.
-        memory: what may be taken.
-        finish: turns a tile, (C, h, w) in [-1, 1], and its rows and columns into (h, w) or (h, w, C) of the result.
+        memory: memory limit, and the device of the module.
+        finish: function from a tile, (C, h, w) in [-1, 1], with its rows and columns, to (h, w) or (h, w, C) of the
+            result.
     """
-    parts: Parts = module(**{name: whole(memory, x) if name in spatial else x for name, x in inputs.items()})
+    parts: Parts = module(
+        **{name: whole(memory, x) if name in spatial else x.to(memory.device) for name, x in inputs.items()}
+    )
     result: Array | None = None
     for window in parts.windows(memory.tile / (8 * parts.bytes_read)):
         pixels = slice(*window[0]), slice(*window[1])
@@ -124,7 +126,7 @@ def translate(
 
 
 def _even(length: int, side: int, unit: int) -> int:
-    """Return the side of tiles of about equal size, none longer than `side`."""
+    """Return the side of equal tiles, a multiple of `unit` and at most `side`."""
     return math.ceil(length / math.ceil(length / side) / unit) * unit
 
 
@@ -146,7 +148,7 @@ class _Places(Parts):
 
 
 class _Resized(Parts):
-    """Cut, or made longer by repeating the last row and column."""
+    """Parts cropped, or extended by repeating the last row and column."""
 
     def __init__(self, source: Parts, height: int, width: int) -> None:
         super().__init__(source.memory, (source.shape[0], height, width), 2 * source.bytes_read)
@@ -171,7 +173,7 @@ class _Made(Parts):
         given = [x for x in inputs if x is not None]
         batch, height, width = next((x for x in given if not isinstance(x, _Places)), given[0]).shape
         self.function, self.inputs, self.scale = function, inputs, scale
-        self.halo = -(-halo // scale.denominator)  # in units: so many pixels go in, `scale.numerator` come out
+        self.halo = -(-halo // scale.denominator)  # in units of `scale.denominator` pixels in, `scale.numerator` out
         self.units = height // scale.denominator, width // scale.denominator
         shape = (batch, self.units[0] * scale.numerator, self.units[1] * scale.numerator)
         super().__init__(memory, shape, 0.0)
@@ -196,11 +198,11 @@ class _Kept(Parts):
     """A function of other parts, computed tile by tile and kept whole."""
 
     def __init__(self, memory: Memory, made: _Made, gather: bool = False) -> None:
-        # Reading takes a copy on the host and one on the device, and a norm on top of it as much again.
+        # Reading takes a copy on the host and one on the device; a norm takes as much again.
         super().__init__(memory, made.shape, 3.0 * made.bytes_made)
         moments = _Moments() if gather else None
         self.store = memory.keep((made.shape[0], made.channels, *made.shape[1:]), made.dtype)
-        # A convolution has what it reads, what it makes and about as much again for itself.
+        # A convolution takes its input, its output and about as much again as workspace.
         for window in made.windows(memory.tile / (2 * made.bytes_read + 2 * made.bytes_made), made.scale.numerator):
             x = made.read(window)
             self.store.write(window, x)
@@ -237,7 +239,7 @@ class _Moments:
         self.mean = self.squares = torch.zeros(())
 
     def add(self, x: Tensor) -> None:
-        """Take in (B, C, h, w)."""
+        """Add a tile (B, C, h, w)."""
         count = x[0, 0].numel()
         variance, mean = torch.var_mean(x.float() if x.itemsize < 4 else x, (2, 3), correction=0, keepdim=True)
         variance, mean = variance.double(), mean.double()

@@ -1,4 +1,4 @@
-"""Inputs on their way to a GPU and pictures on their way back, beside what it computes."""
+"""Copy inputs to a GPU and pictures back on streams of their own, while it computes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,13 +13,13 @@ Array = npt.NDArray[Any]
 
 
 class Transfers:
-    """Copies between a model's device and the host; where that is the CPU, there are none.
+    """Copies between a model's device and the host; none for a model on the CPU.
 
-    Each way has a stream of its own: the inputs of a picture come while the one before is computed, which goes while
-    the next is. The host waits for neither, unless inputs are not `pinned`.
+    Each direction has its own stream: inputs arrive while the picture before is computed, which leaves while the next
+    is computed. The host waits for neither, if inputs are `pinned`.
 
     Args:
-        device: of the model.
+        device: device of the model.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,7 +27,7 @@ class Transfers:
         self.streams = (torch.cuda.Stream(device), torch.cuda.Stream(device)) if device.type == "cuda" else None
 
     def bring(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors of the host on the device, where what is computed next waits for them."""
+        """Return the tensors on the device; kernels launched from now on wait for them."""
         if self.streams is None:
             return dict(tensors)
         computing = torch.cuda.current_stream(self.device)
@@ -39,15 +39,15 @@ class Transfers:
         return there
 
     def send(self, tensors: Sequence[Tensor]) -> list[Callable[[], Array]]:
-        """Send tensors to the host; return what waits for each and gives it as an array.
+        """Send tensors to the host; return for each a function that waits for it and returns an array.
 
-        Those of onnxruntime are there already, whatever the device. The arrays lie in pinned memory, which is short:
-        they are not to be kept.
+        Tensors of onnxruntime are on the host already, on any device. Arrays lie in pinned memory, which is scarce: do
+        not keep them.
         """
         if self.streams is None or not tensors[0].is_cuda:
             return [tensor.numpy for tensor in tensors]
         self.streams[1].wait_stream(torch.cuda.current_stream(self.device))
-        arrived = torch.cuda.Event(blocking=True)  # else threads that wait keep cores busy
+        arrived = torch.cuda.Event(blocking=True)  # else waiting threads would spin
         with torch.inference_mode(), torch.cuda.stream(self.streams[1]):
             here = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
             arrived.record()
@@ -56,7 +56,7 @@ class Transfers:
         return [partial(_when, arrived, tensor) for tensor in here]
 
     def pinned(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Return arrays in memory from which they come to a GPU without the host waiting."""
+        """Return the arrays in pinned memory, from which they are copied to a GPU without a host-device sync."""
         if self.streams is None:
             return dict(arrays)
         return {name: torch.from_numpy(np.ascontiguousarray(x)).pin_memory().numpy() for name, x in arrays.items()}

@@ -149,7 +149,7 @@ def test_every_input_changes_the_picture(trained: tuple[Path, Path], given: dict
         ({"points": np.zeros((4, 2))}, r"points: has shape \(4, 2\); \(5, 2\) pixel coordinates"),
         ({"mask": np.zeros((3, 3), np.uint8)}, "different sizes: label 64x48, mask 3x3"),
         ({"instance": np.zeros(SIZE, np.int32)}, "instance: this model does not read it"),
-        ({"style": [1.0, 2.0]}, "style: is none; give sample, mean, 8 finite numbers"),
+        ({"style": [1.0, 2.0]}, "style: cannot be used; give sample, mean, 8 finite numbers"),
     ],
 )
 def test_wrong_inputs_are_named(

@@ -93,7 +93,7 @@ def test_both_directions(place: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_model_of_one_direction_says_so(place: Path) -> None:
-    with pytest.raises(UserError, match="route=AtoB: this model translates in one direction alone"):
+    with pytest.raises(UserError, match="direction=AtoB: this model translates in one direction alone"):
         Translator.load(place / "run_pix2pix", route="AtoB")
 
 

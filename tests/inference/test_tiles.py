@@ -195,7 +195,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", refuse)
-    with pytest.raises(UserError, match=r"cannot hold 64M of features.*No space left.*TMPDIR"):
+    with pytest.raises(UserError, match=r"cannot hold 64M of feature maps.*No space left.*TMPDIR"):
         Memory(0, CPU, 1).keep((1, 16, 1024, 1024), torch.float32)
 
 

@@ -1,1 +1,1 @@
-"""A folder in, pictures out."""
+"""Translate a folder of inputs to a folder of pictures."""

@@ -1,4 +1,4 @@
-"""Which files are translated: a folder, some files, a pattern, a list, or names that come in on standard input."""
+"""Find the files to translate: a folder, files, patterns, lists, or names on standard input."""
 
 import glob
 import os
@@ -20,19 +20,19 @@ from hdtrans.inference.folder.finished import TRUTH
 from hdtrans.inference.styles.style import OTHERS
 
 REFERENCE = "reference"
-"""What the file is called, among those of a sample, that the style comes from."""
+"""Name, among the files of a sample, of the picture that the style is taken from."""
 
 
 def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
     """Return the folder, or the files in their order, that the argument `inputs` names.
 
     Args:
-        given: one folder; or any number of files, patterns (`maps/*.png`, with `**` for sub-folders; in natural order),
+        given: one folder; or any number of files, patterns (`maps/*.png`, `**` for sub-folders; in natural order),
             lists (`@FILE`: one name a line) and `-` for a list on standard input.
-        standard_input: where `-` reads.
+        standard_input: stream that `-` reads.
 
     Raises:
-        UserError: something is not there, a pattern matches nothing, or a folder is one of several.
+        UserError: a file is missing, a pattern matches nothing, or a folder is one of several entries.
     """
     if len(given) == 1 and is_folder(Path(given[0])):
         return Path(given[0])
@@ -41,7 +41,7 @@ def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Pat
         if not file.exists():
             raise MissingFile(file, "file or folder", argument="inputs")
         if file.is_dir():
-            advice = [f"give one folder alone, or files ({file}/* are those in it)"]
+            advice = [f"give one folder alone, or files (as {file}/*)"]
             raise UserError("is a folder", argument="inputs", path=file, advice=advice)
     if not files:
         raise UserError("names no file", argument="inputs", value=" ".join(given))
@@ -49,7 +49,7 @@ def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Pat
 
 
 def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
-    """Yield the names that one argument stands for."""
+    """Yield the names that one entry stands for."""
     if entry == "-":
         yield from _lines(standard_input)
     elif entry.startswith("@") and not Path(entry).exists():
@@ -72,11 +72,11 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> None:
-    """Raise UserError where a file of a result would lie outside `out`, or be that of another result.
+    """Raise UserError if a result would lie outside `out`, or two results would be one file.
 
     Args:
-        out: the folder of the results; it may be a link itself.
-        results: the name of each input, and the files that would be written for it.
+        out: folder of the results; it may be a link itself.
+        results: name of each input, and the files that would be written for it.
     """
     inside = os.path.join(os.path.realpath(out), "")
     folders: dict[Path, str] = {}
@@ -90,7 +90,7 @@ def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> N
             real = os.path.join(folders[path.parent], path.name)
             if not real.startswith(inside):
                 advice = ["rename the input", "remove the link that leads there"]
-                finding = f"its result would lie outside the results' folder {out}, as {shown(real)}"
+                finding = f"its result would lie outside the folder {out}, as {shown(real)}"
                 raise UserError(finding, argument="inputs", value=name, advice=advice)
             if taken.setdefault(real, name) != name:
                 finding = f"{taken[real]} and {name} would both be written as {shown(path)}; rename one of them"
@@ -99,19 +99,19 @@ def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> N
 
 @dataclass(frozen=True)
 class Folders:
-    """Where inputs are and results go.
+    """Inputs to translate, folder of the results, and options of the pictures.
 
     Attributes:
         inputs: label maps, or pictures: a folder, or files in their order.
-        extra: folders (or tables) of further inputs by name; others are looked for beside the inputs.
-        truth: true pictures to show beside the results, or None.
-        out: the folder of the results.
-        seed: of the noise, where the model has some, and of the style `sample`.
-        ready: the inputs are what goes into the network, where the training folder holds what that is made from.
-        ending: of the results' names, `png` or `jpg`.
-        bits: of each of their channels, 8 or 16.
-        style: `sample`, `mean`, `from=PICTURE`, `from=FOLDER` or `file=JSON`; None is the model's own default.
-        num_samples: pictures of each input; the first has the seed, and each of the others the next one.
+        extra: folders (or tables) of further inputs by name; others are searched beside the inputs.
+        truth: folder of true pictures to show beside the results, or None.
+        out: folder of the results.
+        seed: seed of the noise, for a model with noise, and of the style `sample`, in [0, 2**63).
+        ready: inputs are already preprocessed (drawn edges, small pictures); else they are read as training data are.
+        ending: ending of the results' names, `png` or `jpg`.
+        bits: bits per channel of the results, 8 or 16.
+        style: `sample`, `mean`, `from=PICTURE`, `from=FOLDER` or `file=JSON`; None: the default of the model.
+        num_samples: pictures of each input, >= 1; the first has `seed`, each of the others the next one.
     """
 
     inputs: Path | list[Path]
@@ -127,19 +127,19 @@ class Folders:
 
     @property
     def reference(self) -> Path | None:
-        """The picture that the style comes from, or a folder of them."""
+        """The picture that the style is taken from, or a folder of such pictures; None without."""
         return self._named_by_style("from=")
 
     @property
     def style_file(self) -> Path | None:
-        """The JSON that says the style."""
+        """The JSON file of the style; None without."""
         return self._named_by_style("file=")
 
     def _named_by_style(self, start: str) -> Path | None:
         return Path(self.style.removeprefix(start)) if self.style and self.style.startswith(start) else None
 
     def check(self) -> None:
-        """Raise UserError if an input is not there, a style is none, or a result would overwrite an input."""
+        """Raise UserError if a file is missing, an option cannot be used, or a result would overwrite an input."""
         folder = self.inputs if isinstance(self.inputs, Path) else None
         named = [("inputs", folder, ""), ("truth", self.truth, "")]
         named += [("extra", path, f"{name}=") for name, path in self.extra.items()]
@@ -162,18 +162,19 @@ class Folders:
             raise UserError("is a file; give a folder", argument="out", path=self.out)
 
     def samples(self, data: DataKind, inputs: Mapping[str, Input], style: Style | None) -> list[SampleFiles]:
-        """Return the inputs, each with its further inputs, true picture, and reference, paired by name.
+        """Return the samples: each input with its further inputs, true picture and reference, paired by name.
 
-        A reference is `reference`, and its maps, where they lie beside it, are `reference_label`, ...
+        The picture that gives the style is the file `reference`; its maps, if they lie beside it, are
+        `reference_label`, `reference_instance`, ...
 
         Args:
-            data: kind of the training data, which knows how folders are named.
-            inputs: the inputs that a user gives, by name, the lead first.
-            style: style of the model, whose references have the maps that own a style each.
+            data: kind of the training data, which names folders.
+            inputs: inputs that a user gives, by name, the lead first.
+            style: style of the model, or None.
 
         Raises:
-            UserError: the folder of a required input is not given and not found, or an input is given that the model
-                does not read.
+            UserError: the folder of a required input is neither given nor found, or the model does not read an input
+                that is given.
         """
         first = next(iter(inputs.values()))
         folders: dict[str, Path | list[Path]] = {first.name: self.inputs}
@@ -181,7 +182,7 @@ class Folders:
             if name not in inputs or name == first.name:
                 others = [other for other in inputs if other != first.name]
                 raise UserError(
-                    f"this model reads no such input besides {first.name}; it reads "
+                    f"is no further input of this model, which reads {first.name} and "
                     f"{', '.join(others) or 'nothing else'}.{nearest(name, others)}",
                     argument="extra",
                     value=f"{name}={self.extra[name]}",
@@ -201,31 +202,31 @@ class Folders:
         return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(first.name, folders)]
 
     def _place(self, data: DataKind, first: Input, spec: Input) -> Path | None:
-        """Return the folder (or table) of an input besides the lead: as given, else beside the lead's folder."""
+        """Return the folder (or table) of a further input: as given, else beside the lead's folder; None if missing."""
         if spec.name in self.extra:
             return self.extra[spec.name]
         folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
         own, other = data.endings.get(first.field), data.endings.get(spec.field)
-        looked = f"data of kind {data.kind} name no folder of it"
+        looked = f"data.kind {data.kind} names no folder for it"
         if own and other and folder.name.endswith(own):
             beside = folder.with_name(folder.name.removesuffix(own) + other)
             if is_folder(beside) or is_table(beside):
                 return beside
             looked = f"there is no {slashed([beside.name])} beside {folder.name}/"
         elif own and other:
-            looked = f"it is found by itself only beside a folder named ...{own}, and this is {folder.name}/"
+            looked = f"it is found without an option only beside a folder named ...{own}, not {folder.name}/"
         if spec.optional:
             return None
         advice = Advice("instances", "FOLDER") if spec.name == "instance" else Advice("extra", f"{spec.name}=FOLDER")
-        raise UserError(f"this model needs {spec.name} inputs, and {looked}", advice=[advice])
+        raise UserError(f"this model requires {spec.name} inputs, and {looked}", advice=[advice])
 
 
 def _with_maps(reference: Path, data: DataKind, maps: Sequence[Input]) -> dict[str, Path | list[Path]]:
-    """Return a picture, or a folder, with the folders of all its maps (`x_label` of `x_img`) where they are there."""
+    """Return a picture, or a folder, with the folders of all its maps (`x_label` of `x_img`) if all of them exist."""
     folder = reference if is_folder(reference) else reference.parent
     ending = data.endings.get(PHOTO, "")
     places: dict[str, Path | list[Path]] = {REFERENCE: reference if is_folder(reference) else [reference]}
-    if not ending or not folder.name.endswith(ending):
+    if not ending or not folder.name.endswith(ending) or any(spec.field not in data.endings for spec in maps):
         return places
     start = folder.name.removesuffix(ending)
     beside = {spec.name: folder.with_name(start + data.endings[spec.field]) for spec in maps}

@@ -1,4 +1,4 @@
-"""What an output folder holds: of which model, and a line for each finished picture with the SHA-256 of its inputs."""
+"""Manifest of an output folder: its model, and a line per finished picture with the SHA-256 of its inputs."""
 
 import contextlib
 import hashlib
@@ -14,15 +14,15 @@ from hdtrans.data.io.read import contents
 from hdtrans.data.pairing import natural
 
 TRUTH = "truth"
-"""Role of the true picture among the files of a sample; it is shown, and no input."""
+"""Name of the true picture among the files of a sample; it is shown, and is no input."""
 
 _NAME = "finished.jsonl"
-_NOTE = "inference.json"  # says which model made the pictures of a folder
+_NOTE = "inference.json"  # model and options of the pictures in a folder
 Digests = dict[str, str]
 
 
 def input_digests(sample: SampleFiles) -> Digests:
-    """Return the SHA-256 of each of a sample's inputs, by field; raise UserError where one cannot be read."""
+    """Return the SHA-256 of each input file of a sample, by name; raise UserError if one cannot be read."""
     return {
         field: hashlib.sha256(contents(path)).hexdigest()
         for field, path in sorted(sample.paths.items())
@@ -31,9 +31,13 @@ def input_digests(sample: SampleFiles) -> Digests:
 
 
 class Finished:
-    """The list of an output folder, as one process reads and continues it.
+    """The list of finished pictures of an output folder, as one process reads and continues it.
 
-    Each process adds to a file of its own, `.finished-<rank>.jsonl`; `collect` makes them one.
+    Each process appends to its own file, `.finished-<rank>.jsonl`; `collect` merges them.
+
+    Args:
+        out: folder of the results.
+        rank: number of this process, >= 0.
     """
 
     def __init__(self, out: Path, rank: int) -> None:
@@ -41,19 +45,23 @@ class Finished:
         self._own = out / f".finished-{rank}.jsonl"
 
     def has(self, name: str, digests: Mapping[str, str]) -> bool:
-        """Whether the picture of these very inputs was finished; one that is there is whole, as all files are."""
+        """Return whether the picture of exactly these inputs was finished."""
         return self._known.get(name) == digests
 
     def add(self, name: str, digests: Digests) -> None:
-        """Note a picture that was just written; raise UserError where the disk refuses."""
+        """Append a picture that was just written; raise UserError if the disk refuses."""
         append_line(self._own, _line(name, digests))
 
 
-def claim(out: Path, note: Mapping[str, Any]) -> None:
-    """Note in `out` which model its pictures are of, and how they were made, in plain values.
+def open_out_dir(out: Path, note: Mapping[str, Any]) -> None:
+    """Create the folder of the results, or continue it, and clear what a killed run left half written.
+
+    Args:
+        out: folder of the results.
+        note: model and options of its pictures, in plain values, stored as `inference.json`.
 
     Raises:
-        UserError: it holds other pictures, or anything else.
+        UserError: the folder holds pictures of another model or other options, or anything else.
     """
     file = out / _NOTE
     if file.is_file():
@@ -63,23 +71,24 @@ def claim(out: Path, note: Mapping[str, Any]) -> None:
             was = None
         if was != note:
             raise UserError(
-                f"holds pictures of another model, direction, seed, style, dtype or format ({_NOTE} says "
-                f"{was}, this is {note}); choose another folder, or remove it to make them anew",
+                f"holds pictures of another model, direction, seed, style, dtype or format ({_NOTE} holds "
+                f"{was}, this command {note})",
                 argument="out",
                 path=out,
+                advice=["choose another folder", "remove this one to make its pictures anew"],
             )
     elif out.exists() and any(out.iterdir()):
         finding = "is not empty and was not made by hdtrans infer; choose another folder"
         raise UserError(finding, argument="out", path=out)
     else:
         write_text(file, json.dumps(note, indent=1) + "\n")
-    for part in out.rglob(f".*{PART_SUFFIX}"):  # what a killed run left half written
+    for part in out.rglob(f".*{PART_SUFFIX}"):
         part.unlink()
     collect(out)
 
 
 def collect(out: Path) -> None:
-    """Put what all processes added, of this run or of one that was killed, into the one list; by one process alone."""
+    """Merge the lists of all processes, of this run or a killed one, into `finished.jsonl`; by one process alone."""
     known, parts = _read(out / _NAME), sorted(out.glob(".finished-*.jsonl"))
     for part in parts:
         known |= _read(part)
@@ -94,7 +103,7 @@ def _line(name: str, digests: Mapping[str, str]) -> str:
 
 
 def _read(file: Path) -> dict[str, Digests]:
-    """Return the entries of a list; a line that was not written to its end is passed over."""
+    """Return the entries of a list; a line that was not written to its end is skipped."""
     entries: dict[str, Digests] = {}
     if file.is_file():
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""What `hdtrans infer` is asked."""
+"""Command-line options of `hdtrans infer`."""
 
 import argparse
 from pathlib import Path
@@ -10,27 +10,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         type=Path,
-        help="a run folder (its latest checkpoint is taken), RUN/best, a checkpoint, .safetensors, .onnx or .pt2",
+        help="run folder (its latest checkpoint is used), RUN/best, checkpoint, .safetensors, .onnx or .pt2",
     )
-    _of_files(parser.add_argument_group("inputs and results"))
-    _of_pictures(parser.add_argument_group("the pictures"))
-    _of_computing(parser.add_argument_group("computing"))
+    _add_files(parser.add_argument_group("inputs and results"))
+    _add_pictures(parser.add_argument_group("pictures"))
+    _add_computing(parser.add_argument_group("computing"))
 
 
-def _of_files(group: argparse._ArgumentGroup) -> None:
+def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
         "--labels",
         nargs="+",
         required=True,
         metavar="INPUT",
-        help="a folder; or files, patterns ('maps/*.png'), lists (@FILE, one name a line), - for a list on stdin",
+        help="folder; or files, patterns ('maps/*.png'), lists (@FILE, one name a line), - for a list on stdin",
     )
     group.add_argument(
         "--instances",
         type=Path,
         metavar="DIR",
-        help="their instance maps, where the model needs them; unset: INPUT with _inst for _label at its end",
+        help="instance maps, for a model that reads them (default: INPUT with _inst in place of _label at its end)",
     )
     group.add_argument(
         "--with",
@@ -39,58 +39,65 @@ def _of_files(group: argparse._ArgumentGroup) -> None:
         action=_Collect,
         default={},
         metavar="NAME=PATH",
-        help="folder (or table) of a further input by its name, as mask=DIR; unset: found beside INPUT where folders "
-        "are named as in training",
+        help="folder (or table) of a further input by name, as mask=DIR; may be repeated (default: found beside INPUT "
+        "if folders are named as in training)",
     )
-    group.add_argument("--truth", type=Path, metavar="DIR", help="the true pictures, to show beside the results")
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="where pictures and index.html go")
+    group.add_argument("--truth", type=Path, metavar="DIR", help="true pictures to show beside the results")
+    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and index.html")
     group.add_argument(
         "--ready",
         action="store_true",
-        help="the inputs are what goes into the model: no photos to make edges or small pictures from, no two sides",
+        help="inputs are already preprocessed (drawn edges, small pictures)",
     )
 
 
-def _of_pictures(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--direction", default="", help="AtoB or BtoA, where the model has both (default: AtoB)")
+def _add_pictures(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--direction", default="", help="AtoB or BtoA, for a model with both (default: AtoB)")
     group.add_argument(
         "--style",
-        help="of a model with features: mean (default), sample, from=PICTURE or from=FOLDER (where it is taken from), "
-        "file=JSON",
+        help="style, for a model that takes one: sample, mean, from=PICTURE or from=FOLDER (encode pictures), "
+        "file=JSON (default: mean for styles per object, sample for a style of the whole picture)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of noise and of --style sample (default: 0)")
+    group.add_argument("--seed", type=int, default=0, help="seed of noise and of --style sample (default: 0)")
     group.add_argument(
         "--num-samples",
         type=_count,
         default=1,
         metavar="N",
-        help="pictures of each input, in DIR/sample_0, sample_1, ...; each has the seed after the one before it",
+        help="pictures per input, with seeds --seed, --seed + 1, ..., in DIR/sample_0, sample_1, ... (default: 1)",
     )
-    group.add_argument("--format", choices=("png", "jpg"), default="png", help="of the files (default: png)")
-    group.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of each channel (default: 8)")
-    group.add_argument("--video", type=_rate, metavar="FPS", help="also make DIR/video.mp4 of all results, in order")
+    group.add_argument("--format", choices=("png", "jpg"), default="png", help="file format (default: png)")
+    group.add_argument(
+        "--bits", type=int, choices=(8, 16), default=8, help="bits per channel of the results (default: 8)"
+    )
+    group.add_argument("--video", type=_rate, metavar="FPS", help="also write DIR/video.mp4 of all results, in order")
 
 
-def _of_computing(group: argparse._ArgumentGroup) -> None:
+def _add_computing(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    group.add_argument("--dtype", choices=("auto", "fp32", "bf16", "fp16", "fp64"), default="auto")
-    group.add_argument("--batch-size", type=_count, default=1, help="inputs of one size made at once (default: 1)")
+    group.add_argument(
+        "--dtype",
+        choices=("auto", "fp32", "bf16", "fp16", "fp64"),
+        default="auto",
+        help="type that the networks compute in (default: auto, bf16 if the device computes it, else fp32)",
+    )
+    group.add_argument("--batch-size", type=_count, default=1, help="inputs of one size per batch (default: 1)")
     group.add_argument(
         "--max-memory",
         metavar="SIZE",
-        help="take no more memory than this (4G, 512M): pictures are made tile by tile, and are the same",
+        help="memory limit (4G, 512M): pictures are made tile by tile, and are the same",
     )
     group.add_argument(
         "--compile",
         action="store_true",
-        help="compile the model first, for a GPU and many inputs; on a CPU it is slower",
+        help="compile the model first: faster on a GPU for many inputs, slower on a CPU",
     )
-    group.add_argument("--no-ema", action="store_true", help="use the last weights instead of their average")
+    group.add_argument("--no-ema", action="store_true", help="use the last weights instead of averaged ones")
     group.add_argument("--trust", action="store_true", help="load a .pt2, which can run code of its maker")
 
 
 class _Collect(argparse.Action):
-    """Gathers NAME=PATH pairs of an option that may be given several times."""
+    """Collect NAME=PATH pairs of an option that may be repeated."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         name, path = values
@@ -106,7 +113,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}; give a whole number from 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}; give an integer from 1")
     return int(text)
 
 

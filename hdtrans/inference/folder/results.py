@@ -1,4 +1,4 @@
-"""Results as files and as something to look at, whatever their channels."""
+"""Write results as files and as RGB pictures for pages, with any number of channels."""
 
 import io
 from pathlib import Path
@@ -16,24 +16,24 @@ from hdtrans.data.derived import eight_bit
 
 Array = npt.NDArray[Any]
 
-ODDITIES = {
-    "of one colour": "all pixels are the same; the input may be empty, or the weights spoilt",
-    "nearly all black and white": "right for drawings and masks; a photo has not what the model knows from training",
+DEGENERATE = {
+    "of one colour": "all pixels are the same; the input may be empty, or the weights broken",
+    "nearly all black and white": "right for drawings and masks; for photos, the input may differ from training data",
 }
-"""What may be odd about a result, and what it may mean."""
+"""What may be suspicious about a result, and its possible causes."""
 
-_SATURATED = 0.99  # the share of values that are 0 or 255
+_SATURATED = 0.99  # share of values that are 0 or 255
 
 
 def file_ending(channels: int, ending: str) -> str:
-    """Return how the names of results end: as asked for with 1 or 3 channels, `png` with 4, else `npy`.
+    """Return the ending of the results' names: `ending` for 1 or 3 channels, `png` for 4 or class ids, else `npy`.
 
     Args:
-        channels: of the results; 0 for maps of class ids.
-        ending: `png` or `jpg`, as asked for.
+        channels: channels of the results; 0 for maps of class ids.
+        ending: wanted ending, `png` or `jpg`.
 
     Raises:
-        UserError: class ids or 4 channels are asked for as JPEG.
+        UserError: `ending` is `jpg`, and the results are class ids or have 4 channels.
     """
     if channels in (1, 3):
         return ending
@@ -44,9 +44,11 @@ def file_ending(channels: int, ending: str) -> str:
 
 
 def write_result(target: Path, result: Array) -> None:
-    """Write (H, W) ids as grey PNG, of 16 bits if int32; (H, W, C) pictures as such or, if named so, `.npy`.
+    """Write a result; a file that holds the same bytes already is not touched.
 
-    A file that holds these very bytes is left untouched.
+    Args:
+        target: file that ends in `.png`, `.jpg` or `.npy`.
+        result: (H, W) ids, written as grey PNG, of 16 bits if int32; or picture (H, W, C) uint8 or uint16.
     """
     data = _encoded(target, result)
     if not target.is_file() or target.read_bytes() != data:
@@ -61,7 +63,7 @@ def _encoded(target: Path, result: Array) -> bytes:
     if result.ndim == 2 and result.dtype != np.uint8:
         result = result.astype(np.uint16)
     elif result.ndim == 3 and result.shape[2] >= 3:
-        result = np.ascontiguousarray(result[..., [2, 1, 0, 3][: result.shape[2]]])  # blue first, for OpenCV
+        result = np.ascontiguousarray(result[..., [2, 1, 0, 3][: result.shape[2]]])  # BGR for OpenCV
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if target.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     done, data = cv2.imencode(target.suffix, result, options)
     assert done, f"the encoder refused {result.dtype} {result.shape}"
@@ -69,7 +71,7 @@ def _encoded(target: Path, result: Array) -> bytes:
 
 
 def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[np.uint8]:
-    """Return a map of ids in its colours, or a picture of any type and channels, as (H, W, 3) uint8 RGB."""
+    """Return a map of ids in the colours of its classes, or any picture (H, W, C), as (H, W, 3) uint8 RGB."""
     if array.ndim == 2:
         return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
     picture = eight_bit(array)
@@ -79,17 +81,17 @@ def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[n
 
 
 def thinned(array: Array) -> Array:
-    """Return a map or picture with rows and columns left out, but enough for a thumbnail of averages."""
+    """Return every n-th row and column of a map or picture, at least four per pixel of a thumbnail."""
     step = max(1, max(array.shape[:2]) // (4 * THUMBNAIL_SIDE))
     return array[::step, ::step]
 
 
-def oddity(result: Array, natural: bool = True) -> str:
-    """Return what is odd about a result that shows nothing, a key of `ODDITIES`, or ''.
+def degenerate_output(result: Array, natural: bool = True) -> str:
+    """Return why a result is degenerate, a key of `DEGENERATE`, or ''.
 
     Args:
         result: (H, W) ids or (H, W, C) picture.
-        natural: whether photographs are expected, which are never all black and white.
+        natural: photographs are expected, which are never all black and white.
     """
     if result.shape[0] * result.shape[1] == 1:
         return ""

@@ -1,4 +1,4 @@
-"""The style of each input of a folder, as the argument `style` names it."""
+"""Style of each input of a folder, as the argument `style` names it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from hdtrans.data.io.read import read_picture
 from hdtrans.inference.folder.files import REFERENCE, Folders
 from hdtrans.inference.styles.apply import StyleLike
 from hdtrans.inference.styles.objects import Objects
-from hdtrans.inference.styles.style import Style, StyleFeatures, read_numbers, read_style
+from hdtrans.inference.styles.style import Style, StyleFeatures, no_styles, read_numbers, read_style
 from hdtrans.inference.translator import Map, Picture, Translator
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture that a style is taken from, and its files; without maps of its own, by those of the input."""
+    """A picture that a style is taken from.
+
+    Attributes:
+        paths: its file, and the files of its maps.
+        picture: (H, W, C).
+        maps: checked maps of ids by name; None: those of the input serve.
+    """
 
     paths: tuple[str, ...]
     picture: Picture
@@ -30,14 +36,18 @@ class Reference:
 
 
 class StyleSource:
-    """Gives inputs the style of the command line.
+    """Adds the style input to the inputs of a folder.
 
     Args:
-        translator: the model.
-        folders: the options, with the style.
+        translator: model.
+        folders: options, among them the style.
 
     Raises:
-        UserError: the model takes no style, or lacks what this one needs; or all samples would be the same.
+        UserError: the model takes no style, or lacks the encoder or the clusters that this one needs; or all samples
+            would be the same picture.
+
+    Attributes:
+        seeded: True if pictures vary with the seed.
     """
 
     def __init__(self, translator: Translator, folders: Folders) -> None:
@@ -54,7 +64,7 @@ class StyleSource:
             translator.encoder  # noqa: B018 - raises now if there is none
         elif folders.style_file is not None:
             file = folders.style_file
-            self.style = read_numbers(file) if self.whole else read_style(file, translator.classes)
+            self.style = read_numbers(file, spec.size) if self.whole else read_style(file, translator.classes)
             self.text = f"file {hashlib.sha256(file.read_bytes()).hexdigest()}"
         else:
             self.style = self._named(spec)
@@ -73,13 +83,13 @@ class StyleSource:
         """Return the style `sample` or `mean`."""
         if self.whole:
             return self.text
-        if spec.prior == "clusters":
-            self.translator.need_styles()
+        if spec.prior == "clusters" and self.translator.styles is None:
+            raise no_styles("from=PICTURE")
         return Style("sample" if self.text == "sample" else "mean")
 
     def note(self) -> dict[str, Any]:
-        """Return what `inference.json` says of the style."""
-        if not self.translator.features:
+        """Return the entries of `inference.json` about the style."""
+        if not self.translator.style_size:
             return {}
         text = "from" if self.style is None else self.text
         if self.whole:
@@ -89,11 +99,11 @@ class StyleSource:
         return {"style": text, "styles": hashlib.sha256(values.encode()).hexdigest()}
 
     def read(self, sample: SampleFiles) -> Reference | None:
-        """Read what the style of a sample is taken from; None where it is taken from no picture."""
-        if self.style is not None or not self.translator.features:
+        """Read the picture that the style of a sample is taken from; None for a style from no picture."""
+        if self.style is not None or not self.translator.style_size:
             return None
         if REFERENCE not in sample.paths:
-            raise UserError("no picture of --style has its name")
+            raise UserError("no picture there has the name of this input", argument="style")
         channels = self.translator.target.size
         assert channels is not None
         picture = read_picture(sample.paths[REFERENCE], channels)
@@ -102,19 +112,18 @@ class StyleSource:
         maps = None
         if paths and all(paths.values()) and not self.whole:
             maps = {name: kind_of(given[name]).read(given[name], path) for name, path in paths.items() if path}
-            if self.translator.lead.name in maps:
-                maps = self.translator.check(**maps)
+            maps = self.translator.check_maps(**maps)
         return Reference((sample.paths[REFERENCE], *(str(path) for path in paths.values())), picture, maps)
 
     def objects(self, inputs: Mapping[str, Map]) -> Objects | None:
-        """Return the objects that have a style each; None where nothing has."""
-        return self.translator.objects(inputs) if self.translator.features else None
+        """Return the objects that have a style each; None without such."""
+        return self.translator.objects(inputs) if self.translator.style_size else None
 
     def apply(
         self, inputs: Mapping[str, Map], objects: Objects | None, reference: Reference | None, seed: int
     ) -> Mapping[str, Map]:
-        """Return inputs with the style input of the model, where it has one."""
-        if not self.translator.features:
+        """Return inputs with the style input, for a model that has one."""
+        if not self.translator.style_size:
             return inputs
         style: StyleLike = self.style
         if reference is not None:
@@ -122,7 +131,7 @@ class StyleSource:
         return self.translator.apply_style(inputs, style, seed, objects)
 
     def _encoded(self, reference: Reference, inputs: Mapping[str, Map]) -> StyleFeatures:
-        """Return the features of a reference; one that serves all inputs is encoded once."""
+        """Return the features of a reference; a reference that serves all inputs is encoded once."""
         if reference.maps is None:
             return self.translator.encode_style(reference.picture, inputs)
         if self._last is None or self._last[0] != reference.paths:

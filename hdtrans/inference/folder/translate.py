@@ -1,6 +1,6 @@
-"""Translate a folder: every input, whole pictures, nothing twice, and one bad file stops no other.
+"""Translate a folder: finished inputs are skipped, and a bad file stops no other.
 
-Threads read ahead and write behind while the model works; processes that torchrun started share the inputs.
+Threads read ahead and write behind while the model computes; processes that torchrun started share the inputs.
 """
 
 from collections import deque
@@ -24,35 +24,35 @@ from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.io.shards import on_disk
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.folder.files import REFERENCE, Folders, check_results
-from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, claim, collect, input_digests
+from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, collect, input_digests, open_out_dir
 from hdtrans.inference.folder.outcome import Outcome
-from hdtrans.inference.folder.results import file_ending, oddity, thinned, to_look_at, write_result
+from hdtrans.inference.folder.results import degenerate_output, file_ending, thinned, to_look_at, write_result
 from hdtrans.inference.folder.style_source import Reference, StyleSource
 from hdtrans.inference.folder.video import write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.translator import Picture, Translator
 
-# Threads that read, and that write. To pack a picture of 2048x1024 as PNG takes a core twenty times as long as a GPU to
-# make it; a model that computes on the CPU has the cores itself.
+# Numbers of threads. To encode a picture of 2048x1024 as PNG takes a core twenty times as long as a GPU takes to make
+# it; a model on the CPU needs the cores itself.
 _READERS, _WRITERS = 2, 2
 _MOST_WRITERS, _WRITERS_A_READER = 16, 4
 _FAILURES = (UserError, OSError, MemoryError)
 
 Result = Callable[[], Picture]
-"""Waits for a picture that a GPU makes, and gives it."""
+"""Function that waits for a picture on its way from a GPU, and returns it."""
 
 
 @dataclass(frozen=True)
 class _Read:
-    """One input as it was read.
+    """One sample as it was read.
 
     Attributes:
-        sample, digests: its files.
-        inputs: what the model needs.
-        truth: the true picture, if it is there.
-        objects: what takes a feature of its own, where the model takes a style.
-        reference: what the style is taken from, if from a picture.
+        sample, digests: its files, and their SHA-256.
+        inputs: checked inputs by name.
+        truth: true picture, or None.
+        objects: objects that have a style each, or None.
+        reference: picture that the style is taken from, or None.
     """
 
     sample: SampleFiles
@@ -63,9 +63,9 @@ class _Read:
     reference: Reference | None
 
     @property
-    def size(self) -> tuple[tuple[int, ...], ...]:
-        """What the inputs of one batch have in common."""
-        return tuple((array.shape, array.dtype.str) for array in self.inputs.values())
+    def form(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and type of each input by name: equal within a batch."""
+        return {name: (array.shape, array.dtype.str) for name, array in self.inputs.items()}
 
 
 def translate_folder(
@@ -77,27 +77,25 @@ def translate_folder(
 ) -> Outcome:
     """Translate every input into `out`, then write `index.html` with inputs, results and true pictures.
 
-    Several samples of each input go to `sample_0`, `sample_1`, ... in `out`.
-
-    A picture whose inputs have the SHA-256 that stands in `finished.jsonl` is not made again, nor touched. Several
-    processes share the work.
+    Several samples of each input go to `sample_0`, `sample_1`, ... in `out`. Inputs whose SHA-256 is listed in
+    `finished.jsonl` are skipped, and their pictures are not touched.
 
     Args:
-        translator: the model.
-        folders: the inputs, and where results go.
-        batch_size: how many inputs of one size, at most, are translated together.
-        frames_per_second: of a video of all results, `video.mp4` beside them; None for no video.
-        processes: that share the inputs; None for this one alone.
+        translator: model.
+        folders: inputs, folder of the results, and options.
+        batch_size: inputs of one size translated together, at most; >= 1.
+        frames_per_second: frame rate of `video.mp4`, a video of all results; None: no video.
+        processes: processes that share the inputs; None: this one alone.
 
     Raises:
-        UserError: there are no inputs, `out` holds the pictures of another model or something else, or a result would
-            lie outside it or on another one.
+        UserError: there are no inputs, `out` holds pictures of another model or anything else, or a result would lie
+            outside it or on another one.
     """
     processes = processes or Processes()
     if translator.max_memory is None:
         keep_freed_memory()
     job = _Job(translator, folders, batch_size)
-    processes.on_first(lambda: claim(folders.out, job.note()))
+    processes.on_first(lambda: open_out_dir(folders.out, job.note()))
     job.finished = Finished(folders.out, processes.rank)
     try:
         job.run(job.samples[processes.rank :: processes.world], processes.first)
@@ -117,7 +115,7 @@ def translate_folder(
 
 
 class _Job:
-    """One process's share of a folder."""
+    """The share of a folder that one process translates."""
 
     finished: Finished
 
@@ -145,7 +143,7 @@ class _Job:
         self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
 
     def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
-        """Translate samples; what was finished when this is interrupted stays."""
+        """Translate samples; after an interruption, finished ones are kept."""
         with (
             tqdm(total=len(samples), unit=" pictures", disable=None if show else True) as bar,
             ThreadPoolExecutor(self.readers) as readers,
@@ -166,7 +164,7 @@ class _Job:
     def _batches(
         self, readers: ThreadPoolExecutor, samples: Sequence[SampleFiles], bar: "tqdm[Any]"
     ) -> Iterator[list[_Read]]:
-        """Yield what was read, neighbours of one size together; failures and what is there already are noted."""
+        """Yield batches of neighbours of one form; failures and finished samples are recorded."""
         ahead: deque[tuple[SampleFiles, Future[_Read | None]]] = deque()
         pending = iter(samples)
         batch: list[_Read] = []
@@ -182,10 +180,10 @@ class _Job:
                 self._fail(sample, error, bar)
                 continue
             if read is None:
-                self.outcome.passed_over.append(sample.name)
+                self.outcome.skipped.append(sample.name)
                 bar.update()
                 continue
-            if batch and (len(batch) == self.batch_size or read.size != batch[0].size):
+            if batch and (len(batch) == self.batch_size or read.form != batch[0].form):
                 yield batch
                 batch = []
             batch.append(read)
@@ -193,7 +191,7 @@ class _Job:
             yield batch
 
     def _read(self, sample: SampleFiles) -> _Read | None:
-        """Return a sample's inputs; None where its picture is finished."""
+        """Return a sample as read; None if its pictures are finished."""
         digests = input_digests(sample)
         if self.finished.has(sample.name, digests) and all(self.target(sample, n).is_file() for n in self._numbers):
             return None
@@ -204,13 +202,13 @@ class _Job:
         given = inputs[self.translator.lead.name]
         width = self.outcome.trained_width
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:
-            self.outcome.far.append(sample.name)
+            self.outcome.scale_mismatch.append(sample.name)
         ready = self.translator.check(**inputs)
         objects, reference = self.style.objects(ready), self.style.read(sample)
         return _Read(sample, digests, self.translator.transfers.pinned(ready), truth, objects, reference)
 
     def _translate(self, batch: list[_Read]) -> list[list[Result] | Exception]:
-        """Begin the samples of each input; where the batch is too large, or one is at fault, each by itself."""
+        """Begin all samples of each input: together, or one by one if memory is short or an input is at fault."""
         try:
             samples = [self._sample(batch, self.folders.seed + number) for number in self._numbers]
             return [list(results) for results in zip(*samples, strict=True)]
@@ -222,7 +220,9 @@ class _Job:
                 raise
             if len(batch) == 1:
                 height, width = next(iter(batch[0].inputs.values())).shape[:2]
-                return [UserError(f"there is too little memory for {width}x{height}")]
+                tiled = self.translator.max_memory is not None
+                ways = [] if tiled else [Advice("max_memory", reason="to translate tile by tile")]
+                return [UserError(f"there is too little memory for {width}x{height}", advice=ways)]
         return [result for read in batch for result in self._translate([read])]
 
     def _sample(self, batch: list[_Read], seed: int) -> list[Result]:
@@ -230,7 +230,7 @@ class _Job:
         return self.translator.begin(inputs, seed, self.folders.bits)
 
     def _write(self, read: _Read, begun: list[Result] | Exception) -> str:
-        """Write thumbnails, then pictures, so that one that is there has its thumbnails; return what is odd."""
+        """Write thumbnails, then pictures, so that a picture implies its thumbnails; return `degenerate_output`."""
         if isinstance(begun, Exception):
             raise begun
         results = [result() for result in begun]
@@ -244,30 +244,30 @@ class _Job:
                 pages.write_thumbnail(path, to_look_at(thinned(picture), self.translator.classes))
         for number, result in enumerate(results):
             write_result(self.target(read.sample, number), result)
-        return next(filter(None, (oddity(result, self.translator.data.natural) for result in results)), "")
+        natural = self.translator.data.natural
+        return next(filter(None, (degenerate_output(result, natural) for result in results)), "")
 
     def _finish(self, read: _Read, future: "Future[str]", bar: "tqdm[Any]") -> None:
         sample = read.sample
         try:
-            odd = future.result()
+            finding = future.result()
             self.finished.add(sample.name, read.digests)
         except _FAILURES as error:
             self._fail(sample, error, bar)
         else:
             self.outcome.made.append(sample.name)
-            if odd:
-                self.outcome.odd.setdefault(odd, []).append(sample.name)
+            if finding:
+                self.outcome.degenerate.setdefault(finding, []).append(sample.name)
             bar.update()
 
     def _fail(self, sample: SampleFiles, error: BaseException, bar: "tqdm[Any]") -> None:
-        kept = (
-            copy(error) if isinstance(error, UserError) else str(error)
-        )  # a copy has no traceback, which holds arrays
+        # A copy has no traceback, which would keep arrays alive.
+        kept = copy(error) if isinstance(error, UserError) else str(error)
         self.outcome.failed[sample.name] = kept or "out of memory"
         bar.update()
 
     def write_page(self) -> None:
-        """Write `index.html` with every picture that is there, of all processes."""
+        """Write `index.html` with all finished pictures, of all processes."""
         rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
         columns = ["label map" if self.translator.lead.values == "classes" else "input"]
         columns += [REFERENCE] if self.folders.reference is not None else []
@@ -278,10 +278,7 @@ class _Job:
         pages.write_gallery(self.folders.out, f"{name}: {len(shown)} pictures", columns, shown)
 
     def _row(self, sample: SampleFiles) -> pages.GalleryRow | None:
-        """Return a row of the gallery, None where there is no result.
-
-        A thumbnail leads to the file, but for label maps, which show little as they are.
-        """
+        """Return a row of the gallery, or None without a result; thumbnails lead to files, but for label maps."""
         targets = [self.target(sample, number) for number in self._numbers]
         if not all(target.is_file() for target in targets):
             return None
@@ -296,13 +293,13 @@ class _Job:
         return pages.GalleryRow(sample.name, row)
 
     def _beside(self, sample: SampleFiles, kind: str, file: str) -> pages.Picture | None:
-        """Return a picture that is shown beside results, if it is there."""
+        """Return a picture that is shown beside results, or None if it does not exist."""
         small = self._thumbnail(sample, kind).resolve()
         whole = _shown_whole(sample.paths.get(file)) or small
         return pages.Picture(whole, small if small.is_file() else None) if whole.is_file() else None
 
     def write_videos(self, frames_per_second: float) -> None:
-        """Write all results as the frames of a video, of each sample one."""
+        """Write all results as the frames of a video, one video per sample number."""
         translator = self.translator
         is_map = not self.channels
         for number in self._numbers:
@@ -315,7 +312,7 @@ class _Job:
             )
 
     def note(self) -> dict[str, Any]:
-        """Return what tells the pictures of the folder from others: of which model, and how made."""
+        """Return the model and options of the pictures, as `inference.json` holds them."""
         translator, folders = self.translator, self.folders
         return {
             "recipe": translator.recipe.name,
@@ -323,7 +320,7 @@ class _Job:
             "weights": translator.weights,
             "format": self.ending,
             "dtype": translator.dtype,
-            **({"direction": translator.route} if translator.route else {}),
+            **({"direction": translator.direction} if translator.direction else {}),
             **({"seed": folders.seed} if self.style.seeded else {}),
             **({"num_samples": folders.num_samples} if folders.num_samples > 1 else {}),
             **self.style.note(),
@@ -333,20 +330,20 @@ class _Job:
 
     @property
     def channels(self) -> int:
-        """The channels of results; 0 for maps of class ids."""
+        """Channels of the results; 0 for maps of class ids."""
         return 0 if self.result.kind == "ids" else self.result.size or 0
 
     def _lead_picture(self, sample: SampleFiles) -> str | None:
-        """Return the file of the lead input, where it is a picture that a page can show."""
+        """Return the file of the lead input if it is a picture, which a page can show; else None."""
         return sample.paths.get(self.translator.lead.name) if self.translator.lead.kind == "image" else None
 
     @property
     def _numbers(self) -> range:
-        """The numbers of the samples of each input."""
+        """Numbers of the samples of each input."""
         return range(self.folders.num_samples)
 
     def _folder(self, number: int) -> str:
-        """Return the folder of a sample in `out`; '' where there is one of each input, in `out` itself."""
+        """Return the folder of a sample in `out`; '' for a single sample, which lies in `out` itself."""
         return f"sample_{number}" if self.folders.num_samples > 1 else ""
 
     def target(self, sample: SampleFiles, number: int = 0) -> Path:
@@ -362,7 +359,7 @@ class _Job:
 
 
 def _threads(device: torch.device) -> tuple[int, int]:
-    """Return how many threads read and how many write, beside a model on this device."""
+    """Return the numbers of threads that read and that write, for a model on this device."""
     if device.type == "cpu":
         return _READERS, _WRITERS
     writers = min(_MOST_WRITERS, max(_WRITERS, own_cores()))
@@ -372,7 +369,7 @@ def _threads(device: torch.device) -> tuple[int, int]:
 def read_inputs(
     translator: Translator, sample: SampleFiles, ready: bool = False
 ) -> tuple[dict[str, Any], Picture | None]:
-    """Read what the model needs of a sample, as arrays by name, and the true picture where its file holds it too."""
+    """Return the inputs of a sample as arrays by name, and the true picture if the lead's file holds it too."""
     inputs: dict[str, Any] = {}
     truth = None
     for name, spec in translator.given.items():
@@ -385,12 +382,12 @@ def read_inputs(
 
 
 def _shown_whole(path: str | None) -> Path | None:
-    """Return a file that a page can lead to: not one inside a shard."""
+    """Return a file that a page can link to, or None: files inside shards have no address."""
     return Path(path).resolve() if path and on_disk(path) == path else None
 
 
 def _trained_width(recipe: Recipe) -> int | None:
-    """Return the width that the last stage of the training scaled whole files to; None where they kept theirs."""
+    """Return the width that the last stage scaled whole files to; None if they kept their size."""
     stage = recipe.stages[-1]
     scaled = stage.load or stage.size
     return scaled.width if scaled and stage.geometry not in ("none", "crop") else None

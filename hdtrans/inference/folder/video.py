@@ -1,4 +1,4 @@
-"""A video of results that are the frames of one, in their order."""
+"""Write results as the frames of a video, in their order."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,19 +16,19 @@ NAME = "video.mp4"
 
 
 def write_video(folder: Path, files: Sequence[Path], frames_per_second: float, read: Callable[[Path], Frame]) -> Path:
-    """Write the pictures as `video.mp4` (MPEG-4) into a folder, whole or not at all, and return its path.
+    """Write pictures as `video.mp4` (MPEG-4) into a folder, whole or not at all; return its path.
 
     Args:
-        folder: where it goes.
-        files: the pictures in the order of the frames.
-        frames_per_second: at least 1.
-        read: gives a picture as (H, W, 3) uint8 RGB.
+        folder: folder of the video.
+        files: pictures in the order of the frames.
+        frames_per_second: frame rate, >= 1.
+        read: function from a file to (H, W, 3) uint8 RGB.
 
     Raises:
-        UserError: there are none, they have different sizes, or OpenCV cannot write MPEG-4 here.
+        UserError: there are no pictures, they have different sizes, or OpenCV cannot write MPEG-4 here.
     """
     if not files:
-        raise UserError("there is no picture to make a video of", argument="video")
+        raise UserError("there is no picture for a video", argument="video")
     target, part = folder / NAME, folder / f".{NAME}.{os.getpid()}{PART_SUFFIX}.mp4"
     first = read(files[0])
     height, width = first.shape[:2]

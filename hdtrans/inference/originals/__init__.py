@@ -1,1 +1,1 @@
-"""Checkpoints of the original programs, converted both ways."""
+"""Convert checkpoints of the original programs to ours, and back."""

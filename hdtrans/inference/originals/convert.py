@@ -1,4 +1,4 @@
-"""Checkpoints of the original programs to ours, and ours to theirs, bit for bit."""
+"""Convert checkpoints of the original programs to ours, and ours to theirs, bit for bit."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,20 +33,20 @@ Weights = Mapping[str, Mapping[str, Tensor]]
 
 
 def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> list[str]:
-    """Turn weights of an original program into a checkpoint of ours.
+    """Convert weights of an original program to a checkpoint of ours.
 
     Args:
-        path: a generator's file (`latest_net_G.pth`, `latest_net_G_A.pth`), or the folder with it; discriminators, the
+        path: file of a generator (`latest_net_G.pth`, `latest_net_G_A.pth`), or the folder with it; discriminators, the
             other generator and the options file are found beside it.
-        out: a checkpoint, if it ends in `.pt`, or a run folder; not there yet.
-        overrides: values of the recipe, `section.key=value`, that neither weights nor options tell, or that are to
-            differ.
+        out: new checkpoint, if it ends in `.pt`, or new run folder.
+        overrides: values of the recipe, `section.key=value`, that weights and options do not determine, or that shall
+            differ from them.
 
     Returns:
-        Lines for people: what was found, what was assumed, what was left out.
+        Lines of a summary: files and networks found, assumptions, files left out.
 
     Raises:
-        UserError: a file cannot be used, something must be given, or `out` is there.
+        UserError: a file cannot be used, a value of the recipe is required, or `out` exists.
     """
     target = out if out.suffix == ".pt" else out / "checkpoints" / f"images_{0:09d}_{_STAGE}.pt"
     if out.exists() and (out.is_file() or target is out or any(out.iterdir())):
@@ -63,13 +63,9 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
             continue
         if letter not in keys:
             there = ", ".join(keys)
-            raise UserError(
-                f"{file}: {recipe.method.kind} has no network {letter}; it has {there}, so name the file after one"
-            )
-        try:
-            renamed |= rename(ours, keys[letter], weights[letter])
-        except UserError as error:
-            raise UserError(f"{file}: {error}") from None
+            finding = f"{recipe.method.kind} has no network {letter}; it has {there}, so name the file after one"
+            raise UserError(finding, path=file)
+        renamed |= rename(ours, keys[letter], weights[letter], file)
     checkpoint.save(target, _state(recipe, renamed))
     if target is not out:
         write_text(out / "recipe.yaml", yaml_text(recipe.model_dump(mode="json")))
@@ -86,15 +82,15 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
     """Write a checkpoint of ours as the original program saves its own: a file for each network, and its options.
 
     Args:
-        model: a run folder (its latest checkpoint) or a checkpoint.
-        folder: where `latest_net_G.pth` and so on go; no such file is there yet.
-        averaged: write averaged weights where the checkpoint has them.
+        model: run folder (its latest checkpoint) or checkpoint.
+        folder: folder for `latest_net_G.pth` and so on, none of which may exist.
+        averaged: write averaged weights if the checkpoint has them.
 
     Returns:
-        Lines for people: what was written, and what the original cannot do with it.
+        Lines of a summary: files written, and limits of the original programs.
 
     Raises:
-        UserError: there is no such checkpoint, the original has no such networks, or a file is there.
+        UserError: there is no such checkpoint, the original has no such networks, or a file exists.
     """
     file = checkpoint.find_checkpoint(model)
     state = checkpoint.load(file)
@@ -125,7 +121,7 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
 
 
 def _recipe(files: OriginalFiles, weights: Weights, name: str, overrides: Sequence[str]) -> tuple[Recipe, list[str]]:
-    """Return the recipe of an original model, and lines that say what is known of it."""
+    """Return the recipe of an original model, and lines that describe it."""
     given: dict[str, Any] = {}
     for override in overrides:
         set_value(given, override)
@@ -134,8 +130,9 @@ def _recipe(files: OriginalFiles, weights: Weights, name: str, overrides: Sequen
     generator = original_shapes.generator(shapes[letter])
     if generator is None:
         raise UserError(
-            f"{files.generator}: these are no weights of a generator of pix2pixHD, pix2pix or CycleGAN; its keys begin "
-            f"with {', '.join(list(shapes[letter])[:3])}"
+            "these are no weights of a generator of pix2pixHD, pix2pix or CycleGAN; the keys begin with "
+            f"{', '.join(list(shapes[letter])[:3])}",
+            path=files.generator,
         )
     judges = [state for other, state in shapes.items() if other not in (*GENERATORS, ENCODER)]
     encoder = original_shapes.encoder(shapes[ENCODER]) if ENCODER in shapes else None
@@ -153,10 +150,10 @@ def _recipe(files: OriginalFiles, weights: Weights, name: str, overrides: Sequen
     for override in overrides:
         set_value(values, override)
     recipe = check_recipe(values, f"{files.generator}")
-    told = ", ".join(f"{key} {value}" for key, value in generator.section.items() if value and key != "kind")
+    section = ", ".join(f"{key} {value}" for key, value in generator.section.items() if value and key != "kind")
     lines = [
         f"{recipe.method.kind}: {', '.join(file.name for file in files.weights.values())}",
-        f"generator: {generator.channels} channels to {generator.out_channels}; {told}",
+        f"generator: {generator.channels} channels to {generator.out_channels}; {section}",
         f"reads: {', '.join(sorted(recipe.method.reads(recipe.data) - {'photo'}))} (data.kind={recipe.data.kind})",
     ]
     return recipe, lines + [f"assumed: {line}" for line in assumed]
@@ -165,7 +162,7 @@ def _recipe(files: OriginalFiles, weights: Weights, name: str, overrides: Sequen
 def _networks(
     recipe: Recipe, output: str | None = None, train: Sequence[str] | None = None
 ) -> tuple[nn.ModuleDict, dict[str, Keys]]:
-    """Return a recipe's networks, without weights, and the original's keys for those that make `output`."""
+    """Return a recipe's networks, without weights, and the original's keys for the networks that `output` uses."""
     with torch.device("meta"):
         networks = method_module(recipe.method.kind).build_networks(recipe.method, recipe.data, 0)
     enhancers = _enhancers(recipe, output)
@@ -178,7 +175,7 @@ def _networks(
 
 
 def _enhancers(recipe: Recipe, output: str | None) -> int:
-    """Return how many enhancers are in use; raise UserError where the original has no way to use that many."""
+    """Return the number of enhancers in use; raise UserError if the original cannot use that many."""
     enhancers = int(recipe.method.model_dump()["generator"].get("enhancers", 0))
     if output == "head":
         return 0
@@ -190,14 +187,14 @@ def _enhancers(recipe: Recipe, output: str | None) -> int:
 
 
 def _whole(networks: nn.ModuleDict, weights: Mapping[str, Tensor], keys: Keys) -> dict[str, Tensor]:
-    """Return the weights of one of the original's files; empty if the checkpoint does not have them all."""
+    """Return the weights of one file of the original; empty if the checkpoint lacks some of them."""
     wanted = to_original(networks.state_dict(), keys)
     there = to_original(weights, keys)
     return {key: there[key] for key in wanted} if wanted.keys() <= there.keys() else {}
 
 
 def _state(recipe: Recipe, networks: dict[str, Tensor]) -> dict[str, Any]:
-    """Return a checkpoint that has seen no pictures of ours; a run cannot go on from it, but can start from it."""
+    """Return a checkpoint with 0 images seen: a new run can start from it, but no run continues it."""
     classes = class_table(recipe.data)
     return {
         "version": hdtrans.__version__,

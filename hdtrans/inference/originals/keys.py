@@ -1,10 +1,11 @@
-"""How the original programs name the weights of the networks built here.
+"""Map keys of our state dicts to those of the original programs.
 
-Each function returns our module prefixes with the original's; `rename` applies them to a state dict. The one place
-that knows the originals' keys: golden files and imported checkpoints both come through here.
+Each function returns the original's module prefix by ours; `rename` applies the map to a state dict. Golden files and
+imported checkpoints both use it: no other file knows the originals' keys.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -83,10 +84,10 @@ def by_letter(kind: str, networks: Mapping[str, nn.Module], enhancers: int, feat
     """Return the keys of a method's networks for each file of the original, by its letters for them.
 
     Args:
-        kind: the method.
-        networks: those of ours that are in use, by name.
-        enhancers: how many of them are (pix2pixHD).
-        features: whether discriminators are laid out for feature matching (pix2pixHD).
+        kind: method.
+        networks: our networks in use, by name.
+        enhancers: number of enhancers in use (pix2pixHD).
+        features: True for discriminators with intermediate features, as feature matching needs (pix2pixHD).
     """
     if kind == "pix2pixhd":
         scales = sum(name.startswith("scale") for name in networks)
@@ -108,7 +109,7 @@ def _of_network(name: str, network: nn.Module) -> Keys:
 
 
 def to_original(ours: Mapping[str, Tensor], keys: Keys) -> dict[str, Tensor]:
-    """Return those of our weights that `keys` covers under the original's names: the inverse of `rename`."""
+    """Return our weights under the original's names, as far as `keys` covers them: the inverse of `rename`."""
     renamed = {}
     for name, tensor in ours.items():
         module, _, leaf = name.rpartition(".")
@@ -117,13 +118,16 @@ def to_original(ours: Mapping[str, Tensor], keys: Keys) -> dict[str, Tensor]:
     return renamed
 
 
-def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `original`'s weights under our names.
+def rename(
+    ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor], file: Path | None = None
+) -> dict[str, Tensor]:
+    """Return the weights of the original under our names.
 
     Args:
-        ours: the state dict of the networks to fill; only the keys that `keys` covers are looked for.
-        keys: our module prefixes with the original's.
-        original: the original's state dict.
+        ours: state dict of the networks to fill; keys that `keys` does not cover are ignored.
+        keys: the original's module prefix by ours.
+        original: state dict of the original.
+        file: its file, for the message.
 
     Raises:
         UserError: weights are missing, are left over, or have another shape; the message names them.
@@ -144,7 +148,7 @@ def rename(ours: Mapping[str, Tensor], keys: Keys, original: Mapping[str, Tensor
     problems += [f"{key} has no place here" for key in original if key not in used]
     if problems:
         more = f" and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise UserError(f"these weights do not fit the networks: {'; '.join(problems[:10])}{more}")
+        raise UserError(f"these weights do not fit the networks: {'; '.join(problems[:10])}{more}", path=file)
     return renamed
 
 
@@ -153,7 +157,7 @@ def _has_no_norm(segment: nn.Module) -> bool:
 
 
 def _sequence(ours: str, modules: nn.Module, original: str, first: int) -> tuple[Keys, int]:
-    """Walk segments and residual blocks as the original's nn.Sequential counts them; return keys and next index."""
+    """Return the keys of blocks, counted as in the original's nn.Sequential, and the next index."""
     keys: Keys = {}
     index = first
     for place, module in enumerate(modules.children()):

@@ -1,4 +1,4 @@
-"""From the weights and options of the original programs to a recipe, and from a recipe to their options."""
+"""Infer a recipe from weights and options of the original programs, and their options from a recipe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ _UNETS = {7: "unet_128", 8: "unet_256"}
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of a model of an original program.
+    """Known facts on a model of an original program.
 
     Attributes:
-        where: the generator's file.
-        letters: the networks whose weights are there.
-        generator: what its weights say; of two, `G_A`.
-        discriminator: the same, or None.
-        encoder: the same, of pix2pixHD's encoder of features, or None.
-        biased: whether the generator's layers have a bias before batch norm.
-        options: what the original was trained with, as far as it is known.
-        given: values of the recipe that the user gave.
+        where: file of the generator.
+        letters: letters of the networks whose weights exist.
+        generator: generator inferred from its weights; `G_A` of two.
+        discriminator: discriminator inferred from its weights, or None.
+        encoder: encoder of pix2pixHD inferred from its weights, or None.
+        biased: True if the generator's layers have a bias before batch norm.
+        options: options of the original training, as far as they are known.
+        given: values of the recipe given by the user.
     """
 
     where: str
@@ -38,16 +38,16 @@ class Findings:
     given: Values
 
     def section(self, name: str) -> Values:
-        """Return a section of what the user gave."""
+        """Return a section of the user's values."""
         section = self.given.get(name, {})
         return section if isinstance(section, dict) else {}
 
 
 def recipe_values(name: str, found: Findings) -> tuple[Values, list[str]]:
-    """Return plain values of a recipe, and lines that say what was assumed.
+    """Return plain values of a recipe, and the assumptions made, one line each.
 
     Raises:
-        UserError: neither weights nor options nor the user say what the model reads; the message names what to give.
+        UserError: weights, options and the user's values do not determine the inputs; the message names keys to give.
     """
     kind = _method_kind(found)
     data, method, assumed = _pix2pixhd(found) if kind == "pix2pixhd" else _of_pictures(found, kind)
@@ -58,7 +58,7 @@ def recipe_values(name: str, found: Findings) -> tuple[Values, list[str]]:
 
 
 def _method_kind(found: Findings) -> str:
-    """Say which method it is. pix2pixHD's global generator is the ResNet of CycleGAN, so more than it must tell."""
+    """Return the method; the global generator of pix2pixHD equals the ResNet of CycleGAN, so other signs decide."""
     given = found.section("method").get("kind")
     if given is not None:
         return str(given)
@@ -91,21 +91,23 @@ def _pix2pixhd(found: Findings) -> tuple[Values, Values, list[str]]:
         labels = reads - encoded
         beside = f", beside {encoded} features of an encoder," if features else ""
         raise UserError(
-            f"{found.where}: its first layer reads {reads} channels, and neither the weights nor an opt.txt beside "
-            f"them say what they{beside} are. Give data.labels={labels - 1} for {labels - 1} classes and the "
-            f"boundaries of instance maps (the original's default), data.labels={labels} for {labels} classes without, "
-            "or data.kind=picture_pairs for a picture (with data.source_channels, if it has not 3)"
+            f"the first layer reads {reads} channels, and neither the weights nor an opt.txt beside them describe "
+            f"these{beside.rstrip(',')}. Give data.labels={labels - 1} for {labels - 1} classes and the boundaries of "
+            f"instance maps (the original's default), data.labels={labels} for {labels} classes without, or "
+            "data.kind=picture_pairs for a picture (with data.source_channels, if it has not 3)",
+            path=found.where,
         )
     more = reads - int(count) - encoded
     if more not in (0, 1) and more + encoded in (0, 1):
         features, assumed, more = None, [], more + encoded
     if more not in (0, 1):
-        what = "classes" if key == "labels" else "channels of a picture"
+        noun = "classes" if key == "labels" else "channels of a picture"
         beside = f" with {encoded} features of an encoder (method.features.count)," if features else ""
         instead = "" if features else ". If it was trained with features of an encoder, put latest_net_E.pth beside it"
         raise UserError(
-            f"{found.where}: its first layer reads {reads} channels, which are not {count} {what} (data.{key}){beside} "
-            f"alone or with the boundaries of instances{instead}"
+            f"the first layer reads {reads} channels, which are not {count} {noun} (data.{key}){beside} alone or with "
+            f"the boundaries of instances{instead}",
+            path=found.where,
         )
     section = {k: v for k, v in found.generator.section.items() if k not in ("kind", "dropout")}
     judge = found.discriminator
@@ -125,11 +127,11 @@ def _pix2pixhd(found: Findings) -> tuple[Values, Values, list[str]]:
 
 
 def _features(found: Findings) -> tuple[Values | None, list[str]]:
-    """Return the section `features` of a model with an encoder, and what was assumed of it; else None."""
+    """Return the section `features` of a model with an encoder, else None; and the assumptions made."""
     options, given = found.options, found.section("method").get("features")
-    said = _is_set(options, "instance_feat") or _is_set(options, "label_feat")
-    denied = "instance_feat" in options and not said
-    if not given and not said and (found.encoder is None or denied):
+    is_set = _is_set(options, "instance_feat") or _is_set(options, "label_feat")
+    is_unset = "instance_feat" in options and not is_set
+    if not given and not is_set and (found.encoder is None or is_unset):
         return None, []
     section = {
         "count": _number(options, "feat_num", 3),
@@ -139,12 +141,12 @@ def _features(found: Findings) -> tuple[Values | None, list[str]]:
     }
     section |= found.encoder.section if found.encoder else {}
     section |= given if isinstance(given, dict) else {}
-    known = said or (isinstance(given, dict) and "pool" in given)
+    known = is_set or (isinstance(given, dict) and "pool" in given)
     return section, [] if known else ["features are pooled by instance (method.features.pool)"]
 
 
 def _of_pictures(found: Findings, kind: str) -> tuple[Values, Values, list[str]]:
-    """Return data, method and what was assumed, of pix2pix or CycleGAN."""
+    """Return the sections `data` and `method` of pix2pix or CycleGAN, and the assumptions made."""
     options, judge, assumed = found.options, found.discriminator, []
     section = dict(found.generator.section)
     section.setdefault("kind", "resnet")
@@ -167,7 +169,7 @@ def _of_pictures(found: Findings, kind: str) -> tuple[Values, Values, list[str]]
         share = _number(options, "lambda_identity", _number(options, "identity", 0.5))
         method["identity"] = {"weight": share if a == b else 0}
         if options.get("direction", options.get("which_direction")) == "BtoA":
-            assumed.append("it was trained with direction BtoA: what it calls A are the pictures of trainB")
+            assumed.append("it was trained with direction BtoA: its A are the pictures of trainB")
         return {"kind": "unpaired", "source_channels": a, "photo_channels": b}, method, assumed
     method["l1"] = {"weight": _number(options, "lambda_L1", 100)}
     return _paired_data(found, a, b), method, assumed
@@ -188,7 +190,7 @@ def _paired_data(found: Findings, a: int, b: int) -> Values:
 
 
 def _stage(options: Options) -> Values:
-    """Return the one stage of a recipe: the original's sizes where a stage can say them, else files as they are."""
+    """Return the one stage of a recipe: the original's sizes if a stage can have them, else files as they are."""
     crop = _number(options, "crop_size", _number(options, "fineSize", 0))
     load = _number(options, "load_size", _number(options, "loadSize", 0))
     geometry = options.get("preprocess", options.get("resize_or_crop"))
@@ -217,21 +219,23 @@ def _number(options: Options, key: str, default: float) -> float:
 
 
 def original_options(data: Values, method: Values, enhancers: int, scales: int) -> tuple[Options, list[str]]:
-    """Return the options with which an original program builds these networks, and lines about what it cannot.
+    """Return the options with which an original program builds these networks, and its limits, one line each.
 
     Args:
         data, method: sections of a resolved recipe, as plain values.
-        enhancers: how many are in use (pix2pixHD).
-        scales: how many discriminators are there (pix2pixHD).
+        enhancers: number of enhancers in use (pix2pixHD).
+        scales: number of discriminators (pix2pixHD).
 
     Raises:
         UserError: the original has no such layers.
     """
     generator, judge = method["generator"], method["discriminator"]
     if generator.get("upsampling", "deconv") != "deconv":
-        raise UserError("method.generator.upsampling: resize: the original programs have transposed convolutions alone")
+        finding = "the original programs have transposed convolutions alone"
+        raise UserError(finding, argument="method.generator.upsampling", value="resize")
     if generator.get("residual"):
-        raise UserError("method.generator.residual: the original programs have no generator that adds to its input")
+        finding = "the original programs have no generator that adds to its input"
+        raise UserError(finding, argument="method.generator.residual", value=True)
     condition = method.get("condition", {"boundary": "none", "ignored": "zeros"})
     labels = data.get("labels", 0) if data["kind"] == "label_maps" else 0
     if labels and data["ignore"] is not None and condition["ignored"] == "channel":
@@ -290,7 +294,7 @@ def _feature_options(features: Values | None) -> Values:
 
 
 def _notes_on_instances(data: Values, method: Values) -> list[str]:
-    """Return lines about instance maps that the original would not have."""
+    """Return lines on instance maps that the original would lack."""
     notes = []
     if data.get("instances") == "components":
         notes.append("its instance maps are the connected components of label maps: give the original such maps")
@@ -312,7 +316,7 @@ def _options_of_pictures(method: Values) -> Values:
 
 
 def _net(generator: Values) -> tuple[str, list[str]]:
-    """Return the original's name for a generator, and a line where it has none."""
+    """Return the original's name for a generator, and a line if it has none."""
     if generator["kind"] == "unet":
         name = _UNETS.get(generator["downsamples"])
     else:

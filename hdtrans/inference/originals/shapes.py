@@ -1,4 +1,4 @@
-"""What the weights of the original programs say of their networks, by their keys and shapes alone."""
+"""Infer the networks of the original programs from the keys and shapes of their weights."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Guess:
-    """A network, as far as its weights tell.
+    """A network inferred from its weights.
 
     Attributes:
-        kind: of generators `unet`, `resnet` (pix2pixHD's global one as well) or `enhanced` (with local enhancers); of
-            discriminators `patch`, `pixel`, `multiscale`, or `multiscale_plain` (trained without feature matching).
-        channels: what its first layer reads.
-        out_channels: what its last layer makes.
-        section: the section of a recipe that describes it.
+        kind: generators: `unet`, `resnet` (the global generator of pix2pixHD too) or `enhanced` (with local enhancers);
+            discriminators: `patch`, `pixel`, `multiscale`, or `multiscale_plain` (trained without feature matching).
+        channels: input channels of the first layer.
+        out_channels: output channels of the last layer.
+        section: section of a recipe that describes the network.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class Guess:
 
 
 def generator(shapes: Shapes) -> Guess | None:
-    """Return what generator has such weights, or None."""
+    """Return the generator with such weights, or None."""
     if _is_convolution(shapes, "model.model.0"):
         return _unet(shapes)
     if not _is_convolution(shapes, "model.1"):
@@ -48,14 +48,14 @@ def generator(shapes: Shapes) -> Guess | None:
         section |= {"enhancers": enhancers, "enhancer_blocks": len(_places(shapes, r"model1_2\.(\d+)\.conv_block\..*"))}
         finest = f"model{enhancers}_2"
         last = f"{finest}.{max(_convolutions(shapes, finest + '[.]([0-9]+)'), default=0)}"
-    else:  # a dropout between the convolutions of a block moves the second by one
+    else:  # dropout between the convolutions of a block shifts the second by one
         section["dropout"] = bool(_convolutions(shapes, r"model\.(\d+)\.conv_block\.6"))
     out_channels = shapes.get(f"{last}.weight", (0,))[0]
     return Guess("enhanced" if enhancers else "resnet", shapes["model.1.weight"][1], out_channels, section)
 
 
 def encoder(shapes: Shapes) -> Guess | None:
-    """Return what encoder of features has such weights, or None: it is a global generator without blocks."""
+    """Return the encoder with such weights, a global generator without blocks, or None."""
     found = generator(shapes)
     if found is None or found.kind != "resnet" or found.section["blocks"]:
         return None
@@ -64,7 +64,7 @@ def encoder(shapes: Shapes) -> Guess | None:
 
 
 def discriminator(shapes: Shapes) -> Guess | None:
-    """Return what discriminator has such weights, or None."""
+    """Return the discriminator with such weights, or None."""
     if _is_convolution(shapes, "scale0_layer0.0"):
         layers = len(_convolutions(shapes, r"scale0_layer(\d+)\.0"))
         scales = len(_places(shapes, r"scale(\d+)_layer0\..*"))
@@ -95,14 +95,14 @@ def _unet(shapes: Shapes) -> Guess:
 
 
 def _norm(shapes: Shapes, convolution: str) -> str:
-    """Return the norm after `convolution`, which has a bias where that is instance norm, or always in pix2pixHD."""
+    """Return the norm after `convolution`: a bias means instance norm, but for batch norm of pix2pixHD."""
     if any(key.endswith("running_mean") for key in shapes):
         return "batch"
     return "instance" if f"{convolution}.bias" in shapes else "none"
 
 
 def has_bias_before_norm(shapes: Shapes) -> bool:
-    """Say whether the second layer of a ResNet has a bias: with batch norm, pix2pixHD's has and CycleGAN's has not."""
+    """Return True if the second layer of a ResNet has a bias: with batch norm, in pix2pixHD but not in CycleGAN."""
     return "model.4.bias" in shapes
 
 
@@ -111,11 +111,11 @@ def _is_convolution(shapes: Shapes, name: str) -> bool:
 
 
 def _convolutions(shapes: Shapes, pattern: str) -> list[int]:
-    """Return the places, sorted, of the convolutions whose names match."""
+    """Return the sorted indices of the convolutions whose names match."""
     convolutions = [key for key, shape in shapes.items() if len(shape) == 4]
     return _places(convolutions, rf"{pattern}\.weight")
 
 
 def _places(keys: Mapping[str, Any] | list[str], pattern: str) -> list[int]:
-    """Return the different first numbers, sorted, of the keys that match."""
+    """Return the sorted, unique first numbers of the keys that match."""
     return sorted({int(match[1]) for key in keys if (match := re.fullmatch(pattern, key))})

@@ -1,4 +1,4 @@
-"""Publish a model: write it as .safetensors, .onnx or .pt2, run it back, and compare it with the checkpoint's own."""
+"""Export a model as .safetensors, .onnx or .pt2, and compare its pictures with the checkpoint's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import hdtrans
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UnknownName, UserError, nearest
 from hdtrans.common.files import whole_file
 from hdtrans.config.stage import Size
 from hdtrans.data.fields import BATCH, HEIGHT, WIDTH, as_floats, kind_of
@@ -27,8 +27,8 @@ from hdtrans.inference.translator import Translator
 OPSET = 18
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 WRITERS = {".safetensors": ("safetensors",), ".onnx": ("onnx", "onnxscript", "onnxruntime"), ".pt2": ()}
-PICTURE = {0: BATCH, 2: HEIGHT, 3: WIDTH}  # dimensions of the result
-LEVEL = 1.0  # of 255, the most by which a published model may differ
+PICTURE = {0: BATCH, 2: HEIGHT, 3: WIDTH}  # dynamic dimensions of the result
+LEVEL = 1.0  # largest difference of a published model, in levels of 255
 
 
 def export(
@@ -37,55 +37,57 @@ def export(
     size: Size,
     dtype: str = "fp32",
     averaged: bool = True,
-    route: str = "",
+    direction: str = "",
     given: Path | None = None,
     instances: Path | None = None,
 ) -> tuple[list[str], bool]:
-    """Write a published form of a model, if it makes the same pictures.
+    """Write a model for publication, if the file makes the same pictures.
 
     Args:
-        model: a run folder or checkpoint.
-        out: the file; its ending says the form.
-        size: of the first comparison; the second is at another multiple of the network's stride, the third is odd.
-        dtype: of the weights in a .safetensors.
-        averaged: publish the averaged weights where there are some.
-        route: the direction; a .safetensors without one holds all.
-        given, instances: what to compare on: see `Samples`.
+        model: run folder or checkpoint.
+        out: new file; its ending decides the form.
+        size: size of the first comparison; the second has another multiple of the network's stride, the third is odd.
+        dtype: type of the weights in a .safetensors: `fp32`, `bf16` or `fp16`.
+        averaged: publish averaged weights if the checkpoint has them.
+        direction: direction of the translation; a .safetensors without one holds all.
+        given, instances: input to compare on: see `Samples`.
 
     Returns:
-        Lines that say what was compared, and whether all is well; if not, there is no file.
+        Lines on the comparison, and True if the file was written; it is not if its pictures differ.
 
     Raises:
-        UserError: the model, the ending, the type, or the direction is none; or `out` is there; or a package is not.
+        UserError: there is no such model, ending, type or direction, `out` exists, or a package is missing.
     """
     if out.suffix not in FORMS:
         finding = f"ends in none of {', '.join(FORMS)}.{nearest(out.suffix, FORMS)}"
         raise UserError(finding, argument="out", path=out)
+    if dtype not in DTYPES:
+        raise UnknownName("type", dtype, DTYPES, argument="dtype", value=dtype)
     if dtype != "fp32" and out.suffix != ".safetensors":
         raise UserError(f"is for .safetensors; {out.suffix} holds fp32", argument="dtype", value=dtype)
     if model.suffix in FORMS:
-        raise UserError(f"{model}: is published already; give the run folder or the checkpoint that it is of")
+        raise UserError("is published already; give its run folder or checkpoint", argument="model", path=model)
     if out.exists():
         raise UserError("exists already; remove it or choose another name", argument="out", path=out)
-    need(WRITERS[out.suffix], f"{out}: writing it")
-    own = Translator.load(model, "cpu", "fp32", averaged, route)
+    need(WRITERS[out.suffix], out)
+    own = Translator.load(model, "cpu", "fp32", averaged, direction)
     samples = Samples(own, given, instances)
     lines = _round(own, samples, size, dtype)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}.", dir=out.parent) as folder:
         file = Path(folder) / out.name
-        _write(own, file, DTYPES[dtype], every=not route)
-        read_back = Translator.load(file, "cpu", "fp32", route=own.route if own.route else "", trust=True)
-        told, well = _compare(own, read_back, samples, size)
-        if well:
+        _write(own, file, DTYPES[dtype], every=not direction)
+        read_back = Translator.load(file, "cpu", "fp32", direction=own.direction, trust=True)
+        compared, equal = _compare(own, read_back, samples, size)
+        if equal:
             with file.open("rb") as source, whole_file(out) as target:
                 shutil.copyfileobj(source, target, 1 << 24)
-    end = f"{out}: {out.stat().st_size / 2**20:.1f} MiB" if well else f"{out}: was not written: it makes other pictures"
-    return [*lines, *told, end], well
+    written = f"{out.stat().st_size / 2**20:.1f} MiB" if equal else "was not written: it makes other pictures"
+    return [*lines, *compared, f"{out}: {written}"], equal
 
 
 def _round(own: Translator, samples: Samples, size: Size, dtype: str) -> list[str]:
-    """Round the weights as the file will hold them, and say how much that changes a picture."""
+    """Round the weights to the type of the file; return a line on the change of a picture."""
     if dtype == "fp32":
         return []
     inputs = samples.inputs(size.height, size.width)
@@ -103,18 +105,18 @@ def _write(own: Translator, file: Path, dtype: torch.dtype, every: bool) -> None
         "classes": None if own.classes is None else own.classes.to_dict(),
         "images_seen": own.images_seen,
         "stage": own.stage,
-        "route": own.route,
+        "route": own.direction,
         "styles": None if own.styles is None else own.styles.to_dict(),
     }
     if file.suffix == ".safetensors":
-        _write_safetensors(own, file, dtype, {**state, "route": "" if every else own.route}, every)
+        _write_safetensors(own, file, dtype, {**state, "route": "" if every else own.direction}, every)
         return
-    # Two pictures of a size that is no multiple of the stride, so that nothing about it is taken for granted.
+    # Two pictures whose size is no multiple of the stride, so that the graph takes any batch and size.
     stride = _stride(own)
     inputs = as_graph_inputs(Samples(own).inputs(3 * stride - 1, 4 * stride - 3, batch=2), own.inputs)
     varying = {each.name: kind_of(each).dynamic() for each in own.inputs if each.name in inputs}
     sizes = {name: dict.fromkeys(dims, torch.export.Dim.DYNAMIC) for name, dims in varying.items()}
-    # Or a graph would hold for networks whose smallest features are larger than one pixel alone.
+    # Else the graph would fail if the smallest feature maps have one pixel.
     with torch.no_grad(), shape_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         program = torch.export.export(own.module, (), inputs, dynamic_shapes=sizes)
     if file.suffix == ".pt2":
@@ -132,8 +134,9 @@ def _write_safetensors(own: Translator, file: Path, dtype: torch.dtype, state: M
     from safetensors.torch import save_file
 
     method = own.method
-    modules = [method.translator(method.networks, route) for route in (method.directions if every else (own.route,))]
-    modules += [own.encoder] if own.features and own.style_encoder.has_encoder else []
+    directions = method.directions if every else (own.direction,)
+    modules = [method.translator(method.networks, direction) for direction in directions]
+    modules += [own.encoder] if own.style_size and own.style_encoder.has_encoder else []
     used = {id(x) for module in modules for x in module.state_dict(keep_vars=True).values()}
     weights = {
         name: (x.detach().to(dtype) if x.is_floating_point() else x).contiguous()
@@ -153,13 +156,13 @@ def _write_onnx(
     import onnx
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own parts, about one another
+        warnings.simplefilter("ignore")  # internal to the exporter
         made = torch.onnx.export(
             program, (), kwargs=dict(inputs), dynamo=True, opset_version=OPSET, output_names=["picture"], verbose=False
         )
     assert made is not None
     proto = made.model_proto
-    del proto.graph.value_info[:]  # sizes inside the graph, under names that are about to change
+    del proto.graph.value_info[:]  # inner sizes, under the names of dimensions that change below
     for value in (*proto.graph.input, *proto.graph.output):
         dims = value.type.tensor_type.shape.dim
         for place, name in varying.get(value.name, PICTURE).items():
@@ -170,7 +173,7 @@ def _write_onnx(
 
 
 def _compare(own: Translator, other: Translator, samples: Samples, size: Size) -> tuple[list[str], bool]:
-    """Translate at three sizes with both; return what was found, and whether they agree."""
+    """Translate at three sizes with both; return a line per size, and True if they agree."""
     stride = _stride(own)
     height, width = (max(stride, length // stride * 3 // 4 * stride) for length in (size.height, size.width))
     odd = size.height * 5 // 8 | 1, size.width * 5 // 8 | 1
@@ -185,12 +188,12 @@ def _compare(own: Translator, other: Translator, samples: Samples, size: Size) -
 
 @torch.inference_mode()
 def _picture(translator: Translator, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return (B, C, H, W) in levels of 255."""
+    """Return a picture (B, C, H, W) in levels of 255."""
     return (as_floats(translator.module(**inputs), torch.float32) + 1) * 127.5
 
 
 def read_compared_size(text: str) -> Size:
-    """Return the size that is written as 2048x1024; raise UserError where it is none."""
+    """Parse a size as 2048x1024; raise UserError for another text."""
     try:
         return Size.model_validate(text)
     except ValidationError:

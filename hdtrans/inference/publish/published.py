@@ -1,7 +1,7 @@
-"""Models in the forms in which they are published: .safetensors, .onnx, .pt2, each with all that is known of it.
+"""Read published models: .safetensors, .onnx, .pt2.
 
-What a checkpoint says of its model (version, recipe, classes with their palette, images seen) stands in the file's
-metadata as JSON, under the checkpoint's own keys.
+The description of the model in a checkpoint (version, recipe, classes with their palette, images seen) is in the file's
+metadata as JSON, under the keys of the checkpoint.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from hdtrans.data.fields import kind_of
 from hdtrans.engine.checkpoint import rename_networks
 from hdtrans.inference.styles.clusters import Styles
 
-FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # with what reads them
+FORMS = {".safetensors": ("safetensors",), ".onnx": ("onnxruntime",), ".pt2": ()}  # packages that read them
 KEYS = ("version", "recipe", "classes", "images_seen", "stage", "route")
-STYLES = "styles"  # in files of models that have some
+STYLES = "styles"  # only in files of models with styles
 _PREFIX = "hdtrans."
-IN_PROGRAM = _PREFIX + "json"  # in a .pt2
+IN_PROGRAM = _PREFIX + "json"  # extra file of a .pt2
 
 
 def to_metadata(state: Mapping[str, Any]) -> dict[str, str]:
-    """Return what stands in the metadata of a published file, from a state with `KEYS` and perhaps `STYLES`."""
+    """Return the metadata of a published file, from a state with `KEYS` and perhaps `STYLES`."""
     keys = [*KEYS, *([STYLES] if state.get(STYLES) is not None else [])]
     return {_PREFIX + key: json.dumps(state[key], ensure_ascii=False) for key in keys}
 
 
-def need(packages: tuple[str, ...], what: str) -> None:
-    """Raise UserError, with the command that installs them, where one of these packages is missing."""
+def need(packages: tuple[str, ...], file: Path) -> None:
+    """Raise UserError, with the command that installs them, if packages for a file are missing."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"{what} needs {' and '.join(missing)}: pip install 'hdtrans[export]'")
+        raise UserError(f"needs {' and '.join(missing)}: pip install 'hdtrans[export]'", path=file)
 
 
 def read_published(path: Path, device: torch.device, trust: bool = False) -> dict[str, Any]:
-    """Read a published model as the state of a checkpoint; of .onnx and .pt2 with the `graph` that translates.
+    """Read a published model as the state of a checkpoint; an .onnx or .pt2 adds the `graph` that translates.
 
     Args:
-        path: a file that ends in one of `FORMS`.
-        device: where the module is to run.
-        trust: whether a .pt2 may be loaded.
+        path: file that ends in one of `FORMS`.
+        device: device of the module.
+        trust: load a .pt2.
 
     Raises:
-        UserError: the file is damaged, or none of ours, or not trusted, or what reads it is not installed.
+        UserError: the file is damaged, was not published by hdtrans, is not trusted, or a package is missing.
     """
-    need(FORMS[path.suffix], f"{path}: reading it")
+    need(FORMS[path.suffix], path)
     if path.suffix == ".pt2" and not trust:
         raise UserError(
             "a .pt2 can run code of its maker when it is loaded",
@@ -65,25 +65,25 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
     read = {".safetensors": _read_safetensors, ".onnx": _read_onnx, ".pt2": _read_pt2}[path.suffix]
     try:
         metadata, found = read(path, device)
-    except Exception as error:  # each reader has kinds of its own for a file that it cannot read
+    except Exception as error:  # each reader raises kinds of its own
         reason = reading_failure(error)
         size = f"{path.stat().st_size:,} bytes"
-        raise UserError(f"{path}: cannot be read ({reason}); it has {size} and may be cut off") from None
+        raise UserError(f"cannot be read ({reason}); it has {size} and may be cut off", path=path) from None
     missing = [key for key in KEYS if _PREFIX + key not in metadata]
     if missing:
-        raise UserError(f"{path}: is no model that hdtrans published (its metadata lack {', '.join(missing)})")
+        raise UserError(f"is no model that hdtrans published (its metadata lack {', '.join(missing)})", path=path)
     state = {key: json.loads(metadata[_PREFIX + key]) for key in KEYS}
     return rename_networks({"networks": {}, "ema": None, STYLES: _styles(metadata, path), **state, **found})
 
 
 def _styles(metadata: Mapping[str, str], path: Path) -> Styles | None:
-    """Return the styles in a file's metadata; None where there are none."""
+    """Return the styles in a file's metadata, or None."""
     if _PREFIX + STYLES not in metadata:
         return None
     try:
         return Styles.from_dict(json.loads(metadata[_PREFIX + STYLES]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: the styles in its metadata cannot be read: {error}") from None
+        raise UserError(f"the styles in its metadata cannot be read: {error}", path=path) from None
 
 
 def _read_safetensors(path: Path, device: torch.device) -> tuple[dict[str, str], dict[str, Any]]:
@@ -128,14 +128,19 @@ def as_graph_inputs(inputs: Mapping[str, Tensor], specs: Inputs) -> dict[str, Te
 
 
 class Graph:
-    """An exported graph: a function of the inputs by name, and the names it takes (None: any)."""
+    """An exported graph.
+
+    Args:
+        run: function from tensors by name to the picture (B, C, H, W).
+        names: inputs of the graph; None: all inputs of the model.
+    """
 
     def __init__(self, run: Callable[[Mapping[str, Tensor]], Tensor], names: Sequence[str] | None = None) -> None:
         self.run = run
         self.names = names
 
     def module(self, specs: Inputs) -> nn.Module:
-        """Return a module that is called as a method's translator with these inputs is."""
+        """Return a module with the signature of a method's translator with these inputs."""
         return _GraphModule(self, specs)
 
 
@@ -146,7 +151,7 @@ class _GraphModule(nn.Module):
 
     def forward(self, **inputs: Tensor) -> Tensor:
         first = inputs[lead(self.specs).name]
-        for each in self.specs:  # a graph has all its inputs
+        for each in self.specs:  # a graph requires all its inputs
             wanted = self.graph.names is None or each.name in self.graph.names
             if each.name not in inputs and each.optional and wanted:
                 absent = kind_of(each).absent(each, len(first), *first.shape[-2:])
@@ -154,7 +159,7 @@ class _GraphModule(nn.Module):
         return self.graph.run(as_graph_inputs(inputs, self.specs))
 
     def eval(self) -> _GraphModule:
-        """Return itself: it was exported for translating, and PyTorch refuses to switch it."""
+        """Return itself: a graph is exported for translating, and PyTorch refuses to switch it."""
         return self
 
     def train(self, mode: bool = True) -> _GraphModule:

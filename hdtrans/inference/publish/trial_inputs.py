@@ -1,4 +1,4 @@
-"""Inputs to try a model on, at any size: an input of the user's, or else a toy street scene."""
+"""Trial inputs of any size for a model: files of the user, or a toy street scene."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hdtrans.toycity.scenes import Scene, render
 
 
 class Samples:
-    """One input of a model, scaled to any size, with all optional inputs and a style.
+    """Inputs of a model at any size, optional ones and a style included.
 
     Args:
-        translator: the model.
-        given: a map or picture, or a folder of them, the first of which is taken; None for a toy street scene.
-        instances: its instance map, where the model needs one: see `Folders`.
+        translator: model.
+        given: map or picture, or a folder, whose first file is used; None: a toy street scene.
+        instances: its instance map, or a folder of instance maps, for a model that reads them: see `Folders`.
     """
 
     def __init__(self, translator: Translator, given: Path | None = None, instances: Path | None = None) -> None:
         self.specs = {each.name: each for each in translator.inputs}
         self.arrays = _toy(translator) if given is None else _read(translator, given, instances)
         self.size = self.arrays[translator.lead.name].shape[:2]
-        if translator.features:
+        if translator.style_size:
             random = np.random.default_rng(0)
             objects, style = translator.objects(self.arrays), translator.style_encoder.spec
             if objects is None:
@@ -41,7 +41,10 @@ class Samples:
 
     def inputs(self, height: int, width: int, batch: int = 1) -> dict[str, Tensor]:
         """Return the keywords of the module for a batch of pictures of this size."""
-        tensors = {}
+        absent = (spec for name, spec in self.specs.items() if spec.optional and name not in self.arrays)
+        tensors = {
+            spec.name: kind_of(spec).absent(spec, batch, height, width) for spec in absent if spec.role != "target"
+        }
         for name, array in self.arrays.items():
             scaled = kind_of(self.specs[name]).resampled(array, height, width, self.size)
             one = batch_of_one(self.specs[name], scaled)
@@ -64,7 +67,7 @@ def _toy(translator: Translator) -> dict[str, Map]:
 
 
 def _of_scene(spec: Input, scene: Scene) -> Map:
-    """Return an input made of a toy scene."""
+    """Return an input derived from a toy scene."""
     if spec.kind == "ids":
         return scene.instance if spec.values == "instances" else (scene.label % (spec.size or 1)).astype(np.int32)
     if spec.values == "binary":

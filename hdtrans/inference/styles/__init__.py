@@ -1,1 +1,1 @@
-"""Per-instance styles: clusters, sampling, and the page that shows them."""
+"""Styles: encoding, clusters of training objects, sampling, and the page of clusters."""

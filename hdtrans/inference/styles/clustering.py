@@ -6,24 +6,24 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-_STARTS = 8  # of which the best result is taken
+_STARTS = 8  # runs, of which the best is kept
 _STEPS = 300
 
 
 def k_means(points: Array, weights: Array, count: int, seed: int) -> Array:
-    """Return the centres of the best of several runs, (K, F) float64, with K at most `count`.
+    """Return the centres of the best of several runs, (K, F) float64, K <= `count`.
 
     Args:
-        points: (N, F), at least one. Where fewer than `count` of them differ, each of these is a centre.
-        weights: (N,) above 0: a point of weight 2 counts as two of weight 1.
-        count: of the clusters, at least 1.
-        seed: the same one gives the same centres.
+        points: (N, F), N >= 1. If fewer than `count` of them differ, each different point is a centre.
+        weights: (N,), > 0; a point of weight 2 counts as two of weight 1.
+        count: number of clusters, >= 1.
+        seed: seed of the starts, >= 0.
     """
     points, weights = points.astype(np.float64), weights.astype(np.float64)
     random = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     best, least = points[:1], np.inf
     for _ in range(_STARTS):
-        centres = _moved(points, weights, _spread_out(points, weights, count, random))
+        centres = _converged(points, weights, _spread_out(points, weights, count, random))
         cost = float(weights @ _squares(points, centres).min(1))
         if cost < least:
             best, least = centres, cost
@@ -31,13 +31,13 @@ def k_means(points: Array, weights: Array, count: int, seed: int) -> Array:
 
 
 def assigned(points: Array, centres: Array) -> Array:
-    """Return which centre is nearest to each point, (N,) int64; of equally near ones the first."""
+    """Return the index of the nearest centre of each point, (N,) int64; the first of equally near ones."""
     nearest: Array = _squares(points, centres).argmin(1)
     return nearest
 
 
 def _spread_out(points: Array, weights: Array, count: int, random: np.random.Generator) -> Array:
-    """Choose points to start with, each the likelier the farther it is from those chosen before."""
+    """Choose starting points, each with probability in proportion to its squared distance from those before."""
     chances = weights
     chosen: list[int] = []
     while len(chosen) < count and chances.sum() > 0:
@@ -47,8 +47,8 @@ def _spread_out(points: Array, weights: Array, count: int, random: np.random.Gen
     return points[chosen]
 
 
-def _moved(points: Array, weights: Array, centres: Array) -> Array:
-    """Move centres to the means of what is nearest to them, until nothing changes; those of nothing are left out."""
+def _converged(points: Array, weights: Array, centres: Array) -> Array:
+    """Move centres to the means of their nearest points until nothing changes; empty clusters are dropped."""
     before = None
     for _ in range(_STEPS):
         nearest = assigned(points, centres)
@@ -62,6 +62,6 @@ def _moved(points: Array, weights: Array, centres: Array) -> Array:
 
 
 def _squares(points: Array, centres: Array) -> Array:
-    """Return the squared distances, (N, K)."""
+    """Return squared distances, (N, K)."""
     squares: Array = np.stack([((points - centre) ** 2).sum(1) for centre in centres], 1)
     return squares

@@ -1,4 +1,4 @@
-"""Encode the objects of the training pictures, and cluster what they look like, class by class (section 3.4)."""
+"""Encode the objects of training pictures and cluster their features by class (Wang et al. 2018, section 3.4)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Options:
-    """What is counted and how it is clustered.
+    """Options of the clustering.
 
     Attributes:
-        clusters: of a class, at most.
-        min_area: the share of its picture that an object covers at least; the original's default. Of a class without
-            such objects all are counted.
-        seed: of the clustering.
+        clusters: clusters of each class, at most; >= 1.
+        min_area: least share of its picture that an object covers to be counted, in [0, 1); the original's default. A
+            class without such objects counts all.
+        seed: seed of the clustering, in [0, 2**63).
     """
 
     clusters: int = 10
@@ -45,9 +45,9 @@ class Options:
     seed: int = 0
 
     def check(self) -> None:
-        """Raise UserError where a number is out of its range."""
+        """Raise UserError if a number is out of its range."""
         if self.clusters < 1:
-            raise UserError("is 1 at least", argument="clusters", value=self.clusters)
+            raise UserError("is a number from 1", argument="clusters", value=self.clusters)
         if not 0 <= self.min_area < 1:
             raise UserError("is a share of the picture, from 0 to below 1", argument="min_area", value=self.min_area)
         if not 0 <= self.seed < 2**63:
@@ -56,14 +56,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Table:
-    """All objects of all pictures, a row each.
+    """All objects of all pictures, one row each.
 
     Attributes:
-        pictures: (N,) int64, the number of the picture.
-        ids: (N,) int64 in it.
-        classes: (N,) int64.
-        shares: (N,) float64, of the picture that it covers.
-        features: (N, F) float64.
+        pictures: (N,) int64, index of the picture.
+        ids: (N,) int64, id in the picture.
+        classes: (N,) int64, class id.
+        shares: (N,) float64, share of the picture that the object covers.
+        features: (N, F) float64 in [-1, 1].
     """
 
     pictures: Array
@@ -74,13 +74,13 @@ class Table:
 
     @classmethod
     def joined(cls, tables: Sequence[Table]) -> Table:
-        """Return the rows of tables as one, in the order of the pictures and ids."""
+        """Return the rows of all tables, sorted by picture and id."""
         columns = [np.concatenate([getattr(t, name) for t in tables]) for name in cls.__dataclass_fields__]
         order = np.lexsort((columns[1], columns[0]))
         return cls(*(column[order] for column in columns))
 
     def rows(self, which: Array) -> Table:
-        """Return some of the rows."""
+        """Return the rows at an index or mask."""
         return Table(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
@@ -91,27 +91,27 @@ def encode_styles(
     root: Path | None = None,
     processes: Processes | None = None,
 ) -> list[str]:
-    """Write the styles of a model beside its checkpoint, and a page that shows them; return lines about both.
+    """Write the styles of a model beside its checkpoint, and a page of them; return a summary of both, line by line.
 
-    The pictures are those it was trained on, at the size and in the geometry of its stage, neither mirrored nor cropped
-    at random.
+    Training pictures are encoded at the size and in the geometry of the model's stage, without flips or random crops.
 
     Args:
-        translator: the model.
+        translator: model.
         checkpoint: its file.
-        options: what is counted.
-        root: of the training folder, where that is elsewhere than the recipe says.
-        processes: that share the pictures; the first one writes.
+        options: options of the clustering.
+        root: training folder; None: `data.root` of the recipe.
+        processes: processes that share the pictures; the first one writes. None: this one alone.
 
     Raises:
         UserError: the model was trained without features, its training files cannot be read, or the disk refuses.
     """
     options.check()
     if checkpoint.suffix in FORMS:
-        raise UserError(f"{checkpoint}: is published; make styles of the run or checkpoint, and publish it with them")
+        finding = "is published; make styles of the run or checkpoint, and publish it with them"
+        raise UserError(finding, path=checkpoint)
     style = translator.method.style
     if style is None or style.prior != "clusters":
-        raise UserError(f"{checkpoint}: was trained without features (method.features), so there are no styles of it")
+        raise UserError("was trained without features (method.features), so it has no styles", path=checkpoint)
     processes = processes or Processes()
     data = translator.data
     data = data if root is None else data.model_copy(update={"root": root})
@@ -139,14 +139,18 @@ def _samples(translator: Translator, data: DataKind, files: Sequence[SampleFiles
 
 
 def read_maps(samples: EvalDataset, number: int) -> tuple[Array, dict[str, Array]]:
-    """Return a training photo, (H, W, C), and its maps by name."""
+    """Return a training photo, (H, W, C), and its maps of ids (H, W) by name."""
     sample = samples[number]
-    maps = {name: field.numpy() for name, field in sample.fields.items() if field.ndim == 2}
+    maps = {  # (H, W); points are (N, 2) too, and floats
+        name: field.numpy()
+        for name, field in sample.fields.items()
+        if field.ndim == 2 and not field.is_floating_point()
+    }
     return sample[PHOTO].permute(1, 2, 0).numpy(), maps
 
 
 def _encoded(translator: Translator, samples: EvalDataset, number: int) -> Table | str:
-    """Return the objects of one picture, or what is wrong with it where training left out such."""
+    """Return the objects of one picture; the problem of a bad one, if training skipped bad files."""
     try:
         photo, maps = read_maps(samples, number)
     except UserError as error:
@@ -163,7 +167,7 @@ def cluster(table: Table, options: Options) -> tuple[dict[int, Clusters], dict[i
     """Cluster the objects of each class.
 
     Returns:
-        By class its clusters, and for each of them the picture and id of the object nearest to its centre.
+        Clusters by class id, and for each cluster the picture and id of the object nearest to its centre.
     """
     clusters, nearest = {}, {}
     for label in np.unique(table.classes).tolist():
@@ -206,11 +210,11 @@ def _write(
     tables = [table for part in parts for table in part if isinstance(table, Table)]
     bad = [problem for part in parts for problem in part if isinstance(problem, str)]
     if not tables:
-        raise UserError(f"no training picture can be used; the first: {bad[0]}")
+        raise UserError(f"no training picture can be used. The first: {bad[0]}")
     table = Table.joined(tables)
     clusters, nearest = cluster(table, options)
     made = {"clusters": options.clusters, "min_area": options.min_area, "seed": options.seed, "pictures": len(tables)}
-    styles = Styles(translator.features, translator.weights, made, clusters)
+    styles = Styles(translator.style_size, translator.weights, made, clusters)
     patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
     name = f"{translator.recipe.name}, {checkpoint.stem}"
     page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
@@ -232,6 +236,6 @@ def _patch(translator: Translator, samples: EvalDataset, number: int, object_id:
 
 
 def page_folder(checkpoint: Path) -> Path:
-    """Return where the page goes: `styles/` in the run folder, or beside a checkpoint that lies in none."""
+    """Return the folder of the page: `styles/` in the run folder, or beside a checkpoint outside of one."""
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     return run / "styles"

@@ -1,4 +1,4 @@
-"""The objects of one input: the pixels that share an id, and the class that they are of."""
+"""The objects of one input: pixels that share an id, and their class."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-_TABLE = 2**20  # ids below this are found by a table, which is faster than sorting them
+_TABLE = 2**20  # ids below this are counted in a table, which is faster than sorting
 
 
 @dataclass(frozen=True)
 class Objects:
-    """What an input is made of, in the order of the ids.
+    """The objects of an input, sorted by id.
 
     Attributes:
-        ids: (N,) int64, each once, rising.
-        classes: (N,) int64, the id that most pixels of each have in the label map, the ignored one included; 0 where
-            there is no label map.
+        ids: (N,) int64, unique, rising.
+        classes: (N,) int64, most frequent id of each object in the label map, the ignored id included; 0 without map.
         areas: (N,) int64, in pixels.
-        places: (H, W) int64, which of the N a pixel belongs to.
+        places: (H, W) int64 in [0, N), index of each pixel's object.
     """
 
     ids: Array
@@ -31,7 +30,7 @@ class Objects:
 
     @classmethod
     def of(cls, ids: Array, label: Array | None = None) -> Objects:
-        """Find them in (H, W) maps of ids and, if there is one, of classes."""
+        """Return the objects of a map of ids (H, W); `label`: class ids (H, W), or None."""
         found, places, areas = _unique(ids)
         classes = np.zeros(len(found), np.int64)
         if label is not None:
@@ -44,23 +43,23 @@ class Objects:
         return len(self.ids)
 
     def means(self, maps: Array) -> Array:
-        """Return the mean of (F, H, W) maps over each object, (N, F) float64."""
+        """Return the means of (F, H, W) maps over each object, (N, F) float64."""
         flat = self.places.ravel()
         sums = [np.bincount(flat, channel.ravel().astype(np.float64), len(self)) for channel in maps]
         return np.stack(sums, 1) / self.areas[:, None]
 
     def paint(self, values: Array) -> npt.NDArray[np.float32]:
-        """Return (H, W, F) float32 in which every pixel has the values, a row of (N, F), of its object."""
+        """Return (H, W, F) float32 in which each pixel has the row of `values` (N, F) of its object."""
         painted: npt.NDArray[np.float32] = np.take(values.astype(np.float32), self.places, 0)
         return painted
 
     def same_as(self, other: Objects) -> bool:
-        """Whether both come of equal maps of ids."""
+        """Return whether both have equal maps of ids."""
         return np.array_equal(self.ids, other.ids) and np.array_equal(self.places, other.places)
 
 
 def _unique(ids: Array) -> tuple[Array, Array, Array]:
-    """Return the ids that occur, rising, the place of each pixel's among them, and their counts, all int64."""
+    """Return the ids that occur, rising, the index of each pixel's id among them, and their counts, all int64."""
     if ids.dtype.itemsize > 2 and int(ids.max()) >= _TABLE:
         found, places, counts = np.unique(ids, return_inverse=True, return_counts=True)
         return found.astype(np.int64), places.reshape(ids.shape), counts

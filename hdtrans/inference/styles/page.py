@@ -1,4 +1,4 @@
-"""The page that shows styles: for each cluster the training object that is nearest to its centre, and its numbers."""
+"""Page of styles: for each cluster its figures and the training object nearest to its centre."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hdtrans.common.files import write_text
 from hdtrans.inference.folder.results import to_look_at
 from hdtrans.inference.styles.clusters import Clusters, Styles
 
-_MARGIN = 0.1  # around an object, of its longer side
-_SIDE = 192  # of a patch, in pixels
-_DIMMED = 0.25  # what is left of the contrast beside the object
+_MARGIN = 0.1  # around an object, as a share of its longer side
+_SIDE = 192  # side of a patch in pixels
+_DIMMED = 0.25  # contrast beside the object
 
 
 class Patch:
-    """The part of a photo that shows one object; what is beside the object is dimmed.
+    """The part of a photo that shows one object, dimmed beside it.
 
     Args:
-        photo: (H, W, C) as `to_look_at` takes it.
-        mask: (H, W) bool, where the object is.
+        photo: (H, W, C), of any type that `to_look_at` takes.
+        mask: (H, W) bool, True on the object.
     """
 
     def __init__(self, photo: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
@@ -44,21 +44,21 @@ def write_page(
     classes: ClassTable | None,
     patches: Mapping[int, Sequence[Patch]],
 ) -> Path:
-    """Write `index.html` and its pictures into a folder, and return the page's path.
+    """Write `index.html` and its pictures into a folder; return the page's path.
 
     Args:
-        folder: where they go.
-        name: of the run and the checkpoint.
-        styles: what is shown.
-        classes: their names.
-        patches: for each class one for each cluster.
+        folder: folder of the page.
+        name: run and checkpoint, for the title.
+        styles: clusters to show.
+        classes: names of the classes, or None.
+        patches: patches by class id, one per cluster.
     """
     made = styles.made
     counted = (
-        f'<p class="quiet">{made["pictures"]:,} training pictures. Objects count from {made["min_area"]:.2%} of their '
-        "picture; of a class that has none so large, all do. Each picture is the object nearest to a cluster's centre, "
-        "with what is beside it dimmed; below stand the centre, the spread around it, how many objects are in the "
-        "cluster, and how much of all pictures they cover.</p>"
+        f'<p class="quiet">{made["pictures"]:,} training pictures. Objects smaller than {made["min_area"]:.2%} of '
+        "their picture are not counted, unless a class has no larger ones. Each picture shows the object nearest to a "
+        "cluster's centre, dimmed beside the object. Below it: centre, spread, number of objects, and their share of "
+        "all pictures.</p>"
     )
     sections = [
         pages.section(
@@ -73,7 +73,7 @@ def write_page(
 
 
 def class_name(label: int, classes: ClassTable | None) -> str:
-    """Return what a class is called."""
+    """Return the name of a class."""
     if classes is not None and label < len(classes):
         return classes.names[label]
     return "everything" if classes is None else "no class"

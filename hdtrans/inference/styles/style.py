@@ -1,4 +1,4 @@
-"""What an input is to look like: features for each of its objects, drawn, averaged, taken from a picture, or given."""
+"""Per-instance style features: sampled, mean, encoded or given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UnreadableFile, UserError, nearest, shown
+from hdtrans.common.errors import Advice, UnreadableFile, UserError, nearest, shown
 from hdtrans.inference.styles.clusters import Styles
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.methods.base import mix
@@ -24,26 +24,37 @@ OTHERS: tuple[Others, ...] = ("sample", "mean")
 Choice = int | Array
 """The number of a cluster of an object's class, or a feature, (F,) in [-1, 1]."""
 
-NO_STYLES = (
-    "this model takes a style for each object, and has none of its own: run hdtrans encode_styles on it once, or give "
-    "a picture to take them from (--style from=PICTURE)"
-)
+
+def no_styles(value: object = True) -> UserError:
+    """Return the error of a model that lacks clusters of styles.
+
+    Args:
+        value: value of the argument `style` that does without them, as a hint.
+    """
+    ways: list[Advice | str] = ["run hdtrans encode_styles on it once", Advice("style", value, "taken from a picture")]
+    return UserError("this model has a style per object, and its clusters of styles are missing", advice=ways)
+
+
 _ROUNDING = 1e-6
 _FORM = '{"classes": {"car": 3}, "instances": {"26001": [0.1, -0.4, 0.8]}, "others": "mean"}'
+_NO_STYLE = f"is no style; write it as {_FORM}; others is sample or mean"
 
 
 @dataclass(frozen=True)
 class StyleFeatures:
-    """The features of a picture's objects."""
+    """Style features of the objects of a picture: `features` is (N, F), in the order of the objects."""
 
     objects: Objects
-    features: Array  # (N, F)
+    features: Array
 
     def style(self, objects: Objects, alone: bool) -> Style:
         """Return the style that gives other objects the features of these.
 
-        Of an equal map each object has its own. Else it takes the mean of its class; where there is none of its class,
-        it is one of the others, or, with `alone`, takes the mean of the whole picture.
+        With an equal map each object has its own features, else the mean of its class.
+
+        Args:
+            objects: objects of another input.
+            alone: give objects of other classes the mean of the whole picture; else they count as `others`.
         """
         if objects.same_as(self.objects):
             return Style(instances=dict(zip(objects.ids.tolist(), self.features, strict=True)))
@@ -60,12 +71,12 @@ class StyleFeatures:
 
 @dataclass(frozen=True)
 class Style:
-    """Where the features of objects come from: what is said of the instance, else of its class, else `others`.
+    """Source of the features of each object: the entry of the instance, else of its class, else `others`.
 
     Attributes:
-        others: a cluster of the class drawn for each instance, or the mean of the class.
-        classes: what objects of a class take, by its id.
-        instances: what an object takes, by its id.
+        others: `sample` draws a cluster of the class for each instance, `mean` is the mean of the class.
+        classes: feature or cluster of the objects of a class, by class id.
+        instances: feature or cluster of one object, by instance id.
     """
 
     others: Others = "mean"
@@ -73,26 +84,31 @@ class Style:
     instances: Mapping[int, Choice] = field(default_factory=dict)
 
     def features(self, objects: Objects, styles: Styles | None, count: int, seed: int) -> Array:
-        """Return a feature for each object, (N, F) float64.
+        """Return a feature for each object, (N, F) float64; draws depend on the seed and the object's id alone.
 
-        What is drawn for an object follows from the seed and its id alone.
+        Args:
+            objects: N objects.
+            styles: clusters of training objects, or None.
+            count: F, length of a feature.
+            seed: seed of the draws.
 
         Raises:
-            UserError: nothing is said of an object and there are no styles, or a cluster or feature is none.
+            UserError: an object needs clusters and there are none, or a cluster or feature cannot be used.
         """
         rows = np.empty((len(objects), count))
         for place, (number, label) in enumerate(zip(objects.ids.tolist(), objects.classes.tolist(), strict=True)):
             chosen = self.instances.get(number, self.classes.get(label))
             if chosen is not None and not isinstance(chosen, int):
-                rows[place] = _checked(chosen, count, f"style of {number}")
+                rows[place] = _checked(chosen, count, number)
                 continue
             if styles is None:
-                raise UserError(NO_STYLES)
+                raise no_styles()
             known = styles.classes.get(label)
             if chosen is not None:
                 if known is None or not 0 <= chosen < len(known):
                     there = f"0 to {len(known) - 1}" if known else "none"
-                    raise UserError(f"style of {number}: there is no cluster {chosen} of class {label}; it has {there}")
+                    finding = f"object {number}: there is no cluster {chosen} of class {label}; it has {there}"
+                    raise UserError(finding, argument="style")
                 rows[place] = known.centres[chosen]
             elif known is None or self.others == "mean":
                 rows[place] = styles.mean(label)
@@ -102,79 +118,86 @@ class Style:
 
 
 def of_instances(given: Mapping[Any, Any]) -> Style:
-    """Return the style that a caller gives by instance id; raise UserError where it is none."""
-    return Style(instances={_id(key, "style"): _choice(value, f"style of {key}") for key, value in given.items()})
+    """Return the style that a caller gives by instance id; raise UserError if it cannot be used."""
+    return Style(instances={_id(key): _choice(value, str(key)) for key, value in given.items()})
 
 
 def read_style(file: Path, classes: ClassTable | None) -> Style:
-    """Read a style from JSON, as the README describes it.
+    """Read a style from JSON with the keys `classes`, `instances` and `others`, all optional.
 
     Args:
-        file: of the JSON.
-        classes: whose names it may use in place of ids.
+        file: JSON file.
+        classes: class table, whose names may stand for ids; or None.
 
     Raises:
         UserError: the file cannot be read, or holds something else.
     """
-    try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFile(file, str(error), "JSON", argument="style", value=f"file={file}") from None
+    values, value = _read_json(file), f"file={file}"
     keys = ("classes", "instances", "others")
     wrong = [key for key in values if key not in keys] if isinstance(values, dict) else ["that"]
     if wrong:
-        advice = nearest(str(wrong[0]), keys)
-        finding = f"{wrong[0]}: there is no such key; it is like {_FORM}.{advice}"
-        raise UserError(finding, argument="style", value=f"file={file}")
+        guess = nearest(str(wrong[0]), keys)
+        finding = (
+            f"there is no key {wrong[0]!r}; write it as {_FORM}.{guess}" if isinstance(values, dict) else _NO_STYLE
+        )
+        raise UserError(finding, argument="style", value=value)
     sections = [values.get("classes", {}), values.get("instances", {})]
     if not all(isinstance(section, dict) for section in sections) or values.get("others", "mean") not in OTHERS:
-        raise UserError(f"is like {_FORM}; others is sample or mean", argument="style", value=f"file={file}")
-    where = shown(file)
+        raise UserError(_NO_STYLE, argument="style", value=value)
     return Style(
         values.get("others", "mean"),
-        {_class_id(key, classes, where): _choice(value, f"{where}: {key}") for key, value in sections[0].items()},
-        {_id(key, where): _choice(value, f"{where}: {key}") for key, value in sections[1].items()},
+        {_class_id(key, classes, value): _choice(each, key, value) for key, each in sections[0].items()},
+        {_id(key, value): _choice(each, key, value) for key, each in sections[1].items()},
     )
 
 
-def read_numbers(file: Path) -> list[float]:
-    """Read the style of a whole picture from JSON: a list of numbers; raise UserError where it is none."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFile(file, str(error), "JSON", argument="style", value=f"file={file}") from None
-    if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
-        raise UserError("is no list of numbers, as [0.1, -0.4]", argument="style", value=f"file={file}")
+def read_numbers(file: Path, count: int) -> list[float]:
+    """Read the style of a whole picture from JSON: a list of `count` finite numbers; raise UserError for another."""
+    values = _read_json(file)
+    numbers = isinstance(values, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
+    if not numbers or len(values) != count or not np.isfinite(np.asarray(values, np.float64)).all():
+        finding = f"is no style of this model, a list of {count} finite numbers, as [0.1, -0.4]"
+        raise UserError(finding, argument="style", value=f"file={file}")
     return [float(x) for x in values]
 
 
-def _class_id(key: str, classes: ClassTable | None, where: str) -> int:
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableFile(file, str(error), "JSON", argument="style", value=f"file={shown(file)}") from None
+
+
+def _class_id(key: str, classes: ClassTable | None, file: str) -> int:
     names = list(classes.names) if classes else []
     if key in names:
         return names.index(key)
     if key.isdecimal():
         return int(key)
-    raise UserError(f"{where}: {key!r}: is neither the name nor the id of a class.{nearest(key, names)}")
+    finding = f"{key!r} is neither the name nor the id of a class.{nearest(key, names)}"
+    raise UserError(finding, argument="style", value=file)
 
 
-def _id(key: Any, where: str) -> int:
+def _id(key: Any, file: str | None = None) -> int:
     if isinstance(key, Integral) or (isinstance(key, str) and key.isdecimal()):
         return int(key)
-    raise UserError(f"{where}: {key!r}: is no instance id, a whole number")
+    raise UserError(f"{key!r} is no instance id, a whole number", argument="style", value=file)
 
 
-def _choice(value: Any, where: str) -> Choice:
-    if isinstance(value, Integral) and value is not True and value is not False:
-        return int(value)
-    if isinstance(value, np.ndarray | list | tuple):
+def _choice(given: Any, key: str, file: str | None = None) -> Choice:
+    if isinstance(given, Integral) and given is not True and given is not False:
+        return int(given)
+    if isinstance(given, np.ndarray | list | tuple):
         try:
-            return np.asarray(value, np.float64)
+            return np.asarray(given, np.float64)
         except (TypeError, ValueError):
             pass
-    raise UserError(f"{where}: {value!r}: is neither the number of a cluster nor a feature, numbers in [-1, 1]")
+    finding = f"{key}: {given!r} is neither the number of a cluster nor a feature, numbers in [-1, 1]"
+    raise UserError(finding, argument="style", value=file)
 
 
-def _checked(feature: Array, count: int, where: str) -> Array:
+def _checked(feature: Array, count: int, number: int) -> Array:
     if feature.shape != (count,) or not (np.abs(feature) <= 1 + _ROUNDING).all():
-        raise UserError(f"{where}: {feature.tolist()}: a feature of this model is {count} numbers in [-1, 1]")
+        finding = f"object {number}: {feature.tolist()} is no feature of this model, {count} numbers in [-1, 1]"
+        raise UserError(finding, argument="style")
     return feature

@@ -125,7 +125,7 @@ def test_hdtrans_alone_imports_no_torch() -> None:
 
 
 def test_a_seed_and_a_type_that_are_none(labels_only: Path) -> None:
-    with pytest.raises(UserError, match=r"seed -1: a seed is a number from 0"):
+    with pytest.raises(UserError, match=r"seed=-1: a seed is a number from 0"):
         Translator.load(labels_only)(np.zeros((8, 8), np.uint8), seed=-1)
     with pytest.raises(UserError, match=r"dtype 'fp23': there is no such; .* Did you mean 'fp32'"):
         Translator.load(labels_only, dtype="fp23")

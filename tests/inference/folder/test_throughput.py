@@ -158,7 +158,9 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
     folders = Folders(place / "maps", {}, None, tmp_path / "out")
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
-    assert {str(error) for error in outcome.failed.values()} == {"there is too little memory for 24x16"}
+    assert {str(error) for error in outcome.failed.values()} == {
+        "there is too little memory for 24x16; give max_memory to translate tile by tile"
+    }
 
 
 def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:

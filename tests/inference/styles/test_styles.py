@@ -202,7 +202,7 @@ def test_what_encode_styles_refuses(place: Path, tmp_path: Path, capsys: pytest.
     train_values(values)
     for arguments, words in (
         ([tmp_path / "plain"], "was trained without features"),
-        ([place / "bare", "--clusters", 0], "--clusters 0: is 1 at least"),
+        ([place / "bare", "--clusters", 0], "--clusters 0: is a number from 1"),
         ([place / "bare", "--min-area", 1], "--min-area 1.0: is a share of the picture"),
         ([place / "bare", "--data", tmp_path / "nowhere"], "there is no folder"),
     ):
@@ -213,7 +213,7 @@ def test_what_encode_styles_refuses(place: Path, tmp_path: Path, capsys: pytest.
     plain = Translator.load(tmp_path / "plain")
     with pytest.raises(UserError, match="style: this model takes none"):
         plain(label, instance, style="mean")
-    with pytest.raises(UserError, match="cannot encode a picture: it was trained without features"):
+    with pytest.raises(UserError, match=r"cannot encode a picture: it was trained without styles \(method.features\)"):
         plain.encode(photo, instance)
     assert (
         infer(tmp_path / "plain", "--input", place / "city/test_label", "--out", tmp_path / "o", "--style", "mean") == 2
@@ -267,7 +267,7 @@ def test_styles_in_json(tmp_path: Path) -> None:
     style = read_style(file, classes)
     assert style.others == "sample" and style.classes[0] == 1 and style.classes[3].tolist() == [0.5]
     assert style.instances[4000] == -1
-    with pytest.raises(UserError, match=r"style of 4000: there is no cluster -1 of class 0; it has 0 to 1"):
+    with pytest.raises(UserError, match=r"style: object 4000: there is no cluster -1 of class 0; it has 0 to 1"):
         style.features(objects(), known(), 1, 0)
 
 
@@ -275,14 +275,14 @@ def test_styles_in_json(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("{", "cannot be read as JSON"),
-        ("[1]", "there is no such key; it is like"),
-        ('{"class": {}}', "Did you mean 'classes'"),
+        ("[1]", "is no style; write it as"),
+        ('{"class": {}}', "there is no key 'class'; .* Did you mean 'classes'"),
         ('{"classes": {"cra": 1}}', "neither the name nor the id of a class. Did you mean 'car'"),
-        ('{"classes": 1}', "json: is like"),
+        ('{"classes": 1}', "json: is no style; write it as"),
         ('{"others": "from"}', "others is sample or mean"),
-        ('{"instances": {"x": 1}}', "'x': is no instance id"),
-        ('{"instances": {"1": "red"}}', "'red': is neither the number of a cluster nor a feature"),
-        ('{"instances": {"1": true}}', "True: is neither"),
+        ('{"instances": {"x": 1}}', "'x' is no instance id"),
+        ('{"instances": {"1": "red"}}', "'red' is neither the number of a cluster nor a feature"),
+        ('{"instances": {"1": true}}', "True is neither"),
         ('{"instances": {"1": ["a"]}}', "is neither the number of a cluster nor a feature"),
     ],
 )
@@ -348,9 +348,9 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
     styled = translator.apply_style(translator.check(label, instance), (other, other_label, other_instance))
     assert np.abs(styled["features"][label == ROAD] - np.average(roads, 0, areas)).max() < 1e-6
     for style, words in (
-        ("maen", "style 'maen': is none; there are sample, mean"),
+        ("maen", "style=maen: there is no style 'maen'; there are sample, mean. Did you mean 'mean'"),
         ({2**30: [0, 0]}, "the input has none of them"),
-        ({"car": [0, 0]}, "'car': is no instance id"),
+        ({"car": [0, 0]}, "'car' is no instance id"),
         (photo[1:], "different sizes: the picture 64x31, its map 64x32"),
     ):
         with pytest.raises(UserError, match=words):
@@ -360,7 +360,7 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
 def test_a_model_without_styles_takes_them_from_pictures(place: Path) -> None:
     bare = Translator.load(place / "bare")
     label, instance, photo = read(place, 0)
-    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or give a picture"):
+    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or give style taken from a picture"):
         bare(label, instance)
     one = (photo, np.zeros_like(label), np.zeros_like(instance))
     features = bare.apply_style(bare.check(label, instance), one)["features"]
@@ -452,7 +452,7 @@ def test_references_are_paired_by_name(place: Path, tmp_path: Path, capsys: pyte
         shutil.copy(place / f"city/test_img/{number:05d}.png", tmp_path / "photos")
     command = [place / "run", "--input", place / "city/test_label", "--out", tmp_path / "out"]
     assert infer(*command, "--style", f"from={tmp_path}/photos") == 1
-    assert "00002: no picture of --style has its name" in capsys.readouterr().out
+    assert "00002: --style: no picture there has the name of this input" in capsys.readouterr().out
     made = pictures(tmp_path / "out")
     for number in range(2):
         label, instance, photo = read(place, number)
