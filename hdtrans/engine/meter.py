@@ -16,10 +16,12 @@ class Meter:
 
     Attributes:
         speed: seconds since the start, images per second and share of waiting, as of the last `flush`.
+        left_out: faults of the files left out since the last `take_left_out`.
     """
 
     def __init__(self) -> None:
         self.speed: dict[str, float] = {}
+        self.left_out: list[str] = []
         self._started = time.monotonic()
         self._clear()
 
@@ -65,6 +67,11 @@ class Meter:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
         self._images += images
+
+    def take_left_out(self) -> list[str]:
+        """Return the faults of files left out since the last call."""
+        left_out, self.left_out = self.left_out, []
+        return left_out
 
     def flush(self, processes: Processes) -> dict[str, float]:
         """Return the mean losses over batches and processes, waiting for the device; set `speed`, and start anew."""

@@ -27,6 +27,7 @@ from hdtrans.data.kinds.base import PHOTO, DataKind, data_of
 from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
+from hdtrans.engine.hooks import Preview, Save
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import open_run_dir
@@ -86,12 +87,9 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             stages,
             recipe.training,
             processes,
-            checkpoint.Checkpoints(found.folder, recipe.training.keep),
             reporter,
-            lambda number: _preview_batches(recipe, found, number),
-            found.classes,
-            _identity(recipe, found),
-            data_of(recipe).viewable,
+            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found)),
+            Preview(lambda number: _preview_batches(recipe, found, number), found.classes, data_of(recipe).viewable),
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:

@@ -1,68 +1,60 @@
-"""The training loop: one for every method. It knows no method, no network and no loss.
+"""Training loop for every method; it knows no method, no network and no loss.
 
-Time is counted in images seen. Everything random follows from the seed and the images seen, so the state of a run is
-what `_state` returns, and the same command continues a run that was stopped, bit for bit.
+Time is counted in images seen. Every random draw follows from the seed and the images seen, so that a checkpoint holds
+the whole state of a run, and the same command continues a stopped run bit for bit. All work besides the steps is done
+by hooks: see `hdtrans.engine.hooks`.
 """
 
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import NonFiniteError, Stopped, UserError
+from hdtrans.common.errors import NonFiniteError, UserError
 from hdtrans.config.stage import Stage
 from hdtrans.config.training import Training
 from hdtrans.data.batch import Batch, Sample
 from hdtrans.data.dataset import make_loader, workers_watched
 from hdtrans.data.order import BatchOrder
-from hdtrans.engine.agreement import check_agreement
 from hdtrans.engine.alarms import Alarms
-from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.guard import PhaseReport, Skips, Step, overflowed
+from hdtrans.engine.hooks import AfterStep, Hook, Log, Preview, Save, ShowProgress, Stop, Validate
 from hdtrans.engine.meter import Meter
 from hdtrans.engine.non_finite import evidence, save_evidence, sentence
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.precision import choose_precision, set_up_backend
 from hdtrans.engine.prefetch import prefetch
-from hdtrans.engine.report.previews import Viewable, preview_columns
 from hdtrans.engine.report.reporter import Reporter
+from hdtrans.engine.signals import Signals
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.validation import Validation
 from hdtrans.methods.base import Method
 
 
 class Trainer:
-    """Trains the networks of a method through the stages of a recipe.
+    """Train the networks of a method through the stages of a recipe.
 
     Args:
         networks: all networks of the method; moved to the device of `processes`.
-        make_method: returns the method as it is in a stage, over the networks.
+        make_method: returns the method of a stage, over the networks.
         make_samples: returns the training samples of a stage, by its number; indexed by counter.
-        stages: in order, completed.
-        training: the recipe's section.
-        processes: of the run.
-        checkpoints: where the state is kept; None keeps nothing.
-        reporter: what shows the run to people; on rank 0 only.
-        make_stills: returns the samples of a stage's sample grids, by its number, each a batch of one.
-        classes: names and colours of label maps.
-        identity: plain values that go into every checkpoint (recipe, classes, version).
-        viewable: turns columns of a sample grid that show nothing as they are into some that do.
-        validation: what judges pictures meanwhile, says which weights were best, and may end a stage.
+        stages: stages in order, completed.
+        training: section `training` of the recipe.
+        processes: processes of the run; a single one by default.
+        reporter: reporter of the run, on rank 0 only.
+        save: hook that saves checkpoints; by default nothing is saved.
+        preview: hook that makes sample grids; by default the page is rewritten alone.
+        validation: validation of the run, which decides on the best weights and may end a stage.
 
     Attributes:
-        stage_number: of the stage at work.
-        images: drawn by that stage.
-        images_seen: by the whole run.
+        hooks: work besides the steps, in order.
+        signals: signals of this process.
+        stage_number: number of the current stage.
+        images: images drawn by that stage.
+        images_seen: images drawn by the whole run.
     """
 
     def __init__(
@@ -73,12 +65,9 @@ class Trainer:
         stages: Sequence[Stage],
         training: Training,
         processes: Processes | None = None,
-        checkpoints: Checkpoints | None = None,
         reporter: Reporter | None = None,
-        make_stills: Callable[[int], Sequence[Batch]] = lambda stage_number: (),
-        classes: ClassTable | None = None,
-        identity: dict[str, Any] | None = None,
-        viewable: Viewable = dict,
+        save: Save | None = None,
+        preview: Preview | None = None,
         validation: Validation | None = None,
     ) -> None:
         self.networks = networks
@@ -87,13 +76,14 @@ class Trainer:
         self.stages = stages
         self.training = training
         self.processes = processes or Processes()
-        self.checkpoints = checkpoints
         self.reporter = reporter
-        self.make_stills = make_stills
-        self.classes = classes
-        self.identity = identity or {}
-        self.viewable = viewable
+        self.save = save or Save()
+        self.preview = preview or Preview()
         self.validation = validation
+        self.signals = Signals()
+        self.hooks: list[Hook] = [ShowProgress(), Log(self.save), self.preview, self.save, Stop(self.signals)]
+        if validation is not None:
+            self.hooks.insert(0, Validate(validation))
         self.precision = choose_precision(training.precision, self.processes.device)
         self.precision.prepare(networks, self.processes.device)
         self.ema = None
@@ -104,17 +94,14 @@ class Trainer:
         self.images = 0
         self.images_seen = 0
         self._skips = Skips()
-        self._unsettled: Step | None = None
-        self._left_out: list[str] = []
+        self._unchecked: Step | None = None
         self._unfinished: dict[str, Any] | None = None
-        self._signal = 0
-        self._signal_came: int | None = None
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint of this run; what belongs to its stage is taken up when that stage begins.
+        """Continue from a checkpoint of this run; the state of its stage is loaded when that stage begins.
 
         Raises:
-            UserError: the batches of all processes together are not as large as they were.
+            UserError: the global batch has another size than in the checkpoint.
         """
         self._check_batches(state["stage"], state["global_batches"])
         self.stage_number, self.images, self.images_seen = state["stage"], state["images"], state["images_seen"]
@@ -128,7 +115,7 @@ class Trainer:
         self._unfinished = state["training"]
 
     def _check_batches(self, first: int, before: Sequence[int]) -> None:
-        """Refuse to go on from stage number `first` with batches of another size."""
+        """Refuse to continue from stage number `first` with global batches of another size."""
         for stage, was, now in list(zip(self.stages, before, self._global_batches, strict=True))[first:]:
             if was != now:
                 raise UserError(
@@ -139,25 +126,27 @@ class Trainer:
 
     @property
     def _global_batches(self) -> list[int]:
-        """The images in a batch of all processes, for each stage."""
+        """Images of a global batch, for each stage."""
         return [stage.batch_size * self.processes.world for stage in self.stages]
 
     def run(self) -> None:
-        """Train from where the run is to the end of the last stage.
+        """Train from the current state to the end of the last stage.
 
         Raises:
             UserError: a sample cannot be used.
             NonFiniteError: a loss, a gradient or a weight is NaN or infinite; the last checkpoint stays.
-            ProcessError: another process, or a data worker, is lost, or a process has other weights than the first.
+            ProcessError: another process or a data worker is lost, or the processes hold different weights.
             Stopped: a signal came; the state is saved.
         """
-        with self._signals(), self.processes.watched(lambda: self._place), workers_watched():
+        caught = self.signals.caught(lambda: self.images_seen)
+        with caught, self.processes.watched(lambda: self._position), workers_watched():
             while self.stage_number < len(self.stages):
                 self._run_stage(self.stages[self.stage_number])
                 self.stage_number, self.images, self._unfinished = self.stage_number + 1, 0, None
 
     @property
-    def _place(self) -> str:
+    def _position(self) -> str:
+        """Stage and images seen, for messages."""
         number = min(self.stage_number, len(self.stages) - 1)
         return f"stage {self.stages[number].name}, after {self.images_seen} images"
 
@@ -177,33 +166,34 @@ class Trainer:
         order = BatchOrder(self.images, stop, stage.batch_size, rank, world)
         workers, on_gpu = self.training.workers, self.processes.device.type == "cuda"
         loader = make_loader(samples, order, workers, on_gpu, self.training.timeouts.step)
-        stills = self.processes.agree(lambda: self.make_stills(self.stage_number) if self.reporter else ())
-        self.processes.on_first(lambda: None)  # from here on, the others wait no longer than for a step
+        self.preview.begin(self.stage_number, self.processes, self.reporter)
+        # Processes meet here with the long timeout; from here on, they wait for each other no longer than for a step.
+        self.processes.on_first(lambda: None)
         meter = Meter()
         for batch in prefetch(self.processes.together(meter.waiting(loader)), self.processes.device):
-            self._left_out.extend(batch.left_out)
+            meter.left_out.extend(batch.left_out)
             self._step(work, batch, meter)
-            if self._after_step(work, meter, stills, last=self.images >= stop):
+            if self._after_step(work, meter, last=self.images >= stop):
                 break
 
     def _step(self, work: StageTraining, batch: Batch, meter: Meter) -> None:
-        """Take one batch through the phases; a second time where the step before it was not finite and froze them."""
+        """Take one batch through the phases; again if the step before it was not finite, and froze this one."""
         work.step(batch, self.images, self.images_seen)
-        if not self._settle(work, meter):
+        if not self._check_step(work, meter):
             work.step(batch, self.images, self.images_seen)
-        self._unsettled = work.taken
-        self._unsettled.send()
+        self._unchecked = work.taken
+        self._unchecked.send()
         self.images, self.images_seen = self.images + work.global_batch, self.images_seen + work.global_batch
         if self.ema is not None:
             self.ema.update(work.trained, work.global_batch, self.images_seen, work.guard.frozen)
 
-    def _settle(self, work: StageTraining, meter: Meter) -> bool:
-        """Look at the last step that was not looked at yet; undo it and return False where it is not finite."""
-        step, self._unsettled = self._unsettled, None
+    def _check_step(self, work: StageTraining, meter: Meter) -> bool:
+        """Read the figures of the last step, once; undo the step and return False if they are not finite."""
+        step, self._unchecked = self._unchecked, None
         if step is None:
             return True
         reports, variations = step.read()
-        bad = next((place for place, report in enumerate(reports) if report.bad), None)
+        bad = next((index for index, report in enumerate(reports) if report.bad), None)
         if bad is None:
             self._skips.good()
             meter.add(step.losses, work.global_batch)
@@ -212,37 +202,37 @@ class Trainer:
                     self.reporter.message(f"warning: after {step.images_seen} images: {warning}")
             return True
         work.undo(step, bad)
-        self._tell(work, step, reports)
+        self._report_non_finite(work, step, reports)
         return False
 
-    def _tell(self, work: StageTraining, step: Step, reports: Sequence[PhaseReport]) -> None:
-        """Write down a step that was not finite, and stop where the recipe says so or it happens too often."""
+    def _report_non_finite(self, work: StageTraining, step: Step, reports: Sequence[PhaseReport]) -> None:
+        """Record a non-finite step, and stop if the recipe demands it or too many were skipped."""
         too_often = self._skips.bad(reports)
         if overflowed(reports) and not too_often:
-            return  # as it happens in fp16: the scale is lower now
+            return  # normal in fp16: the scale is lower now
         known = self.processes.gather(evidence(step, reports))
-        words = f"stage {work.stage.name}, {step.images_seen} images: {sentence(step, reports, known)}"
-        if self.processes.first and self.checkpoints is not None:
+        message = f"stage {work.stage.name}, {step.images_seen} images: {sentence(step, reports, known)}"
+        if self.processes.first and self.save.checkpoints is not None:
             where = {"stage": work.stage.name, "seed": self.training.seed, "precision": self.precision.name}
             try:
-                file = save_evidence(self.checkpoints.folder.parent, step, reports, known, where)
-                words += f"; {file} tells more"
+                file = save_evidence(self.save.checkpoints.folder.parent, step, reports, known, where)
+                message += f"; details: {file}"
             except UserError as error:
-                words += f"; {error}"
+                message += f"; {error}"
         if self.training.non_finite == "skip" and not too_often:
             if self.reporter is not None:
-                self.reporter.message(f"warning: {words}. The batch is left out")
+                self.reporter.message(f"warning: {message}. The batch is skipped")
             return
         self.images, self.images_seen = step.images, step.images_seen
         reason = f"{too_often}; " if too_often else ""
-        skip = "" if too_often else ", or leave single batches out with training.non_finite=skip"
+        skip = "" if too_often else ", or skip single batches with training.non_finite=skip"
         raise NonFiniteError(
-            f"{words}; {reason}the last checkpoint is untouched. Lower training.optimizer.learning_rate, "
+            f"{message}; {reason}the last checkpoint is untouched. Lower training.optimizer.learning_rate, "
             f"try training.precision=fp32{skip}"
         )
 
     def _begin(self, work: StageTraining) -> None:
-        """Take up the stage where a checkpoint left it, or start it."""
+        """Start the stage, or continue it from a checkpoint."""
         self._alarms = Alarms({p.name for p in work.method.phases if set(p.trains) & set(work.method.averaged)})
         if self._unfinished is not None:
             work.load_state_dict(self._unfinished)
@@ -252,85 +242,37 @@ class Trainer:
         if self.reporter is not None:
             self.reporter.message(work.table())
 
-    def _after_step(self, work: StageTraining, meter: Meter, stills: Sequence[Batch], last: bool) -> bool:
-        """Validate, report, sample, save and stop, each when it is due; return whether the stage is at its end."""
-        stopping = self.processes.largest(self._signal)
-        best = False
-        if self.validation is not None and (last or self._due(self.validation.section.every, work)):
-            self._settle(work, meter)
-            with meter.paused():
-                best = self.validation.run(work, self._served, self.images_seen, self.reporter)
-            last = last or self.validation.over
-        saving = last or stopping > 0 or self._due(self.training.save_every, work)
-        logging = saving or self._due(self.training.log_every, work)
-        showing = last or self._due(self.training.sample_every, work)
-        if self.reporter is not None:
-            self.reporter.advance(self.images_seen, meter.waiting_share)
-        if logging or showing:
-            self._settle(work, meter)
-        if logging:
-            self._log(work, meter)
-        if showing:
-            self.processes.on_first(lambda: self._show(work, stills))
-        if saving or best:
-            self._save(work, saving, best, last)
-        if stopping:
-            self._stop(stopping)
-        return last
+    def _after_step(self, work: StageTraining, meter: Meter, last: bool) -> bool:
+        """Run the hooks that are due; return True if the stage ends here."""
+        after = self._state_after(work, meter, last, signal=self.processes.largest(self.signals.number))
+        for hook in self.hooks:
+            if hook.due(after):
+                hook.run(after)
+        return after.last
 
-    def _stop(self, number: int) -> None:
-        """Leave, the state saved, with a message that says when the signal came to the first of the processes."""
-        came = [images for images in self.processes.gather(self._signal_came) if images is not None]
-        when = f" (it came after {min(came)})" if came else ""
-        name = signal.Signals(number).name
-        raise Stopped(number, f"{name} after {self.images_seen} images{when}; run the same command again to go on")
-
-    def _due(self, every: int, work: StageTraining) -> bool:
-        """Whether the images seen passed a multiple of `every` with the last batch."""
-        return self.images_seen // every > (self.images_seen - work.global_batch) // every
+    def _state_after(self, work: StageTraining, meter: Meter, last: bool, signal: int) -> AfterStep:
+        return AfterStep(
+            work,
+            meter,
+            self.reporter,
+            self.images,
+            self.images_seen,
+            self._position,
+            signal,
+            last,
+            check_step=lambda: self._check_step(work, meter),
+            served=lambda: self._served,
+            state=lambda: self._state(work),
+        )
 
     @property
     def _served(self) -> nn.ModuleDict:
-        """The networks, averaged where there are averages."""
+        """Networks for results: averaged where averages are kept."""
         return nn.ModuleDict({**self.networks, **(self.ema.networks if self.ema else {})})
 
-    def _log(self, work: StageTraining, meter: Meter) -> None:
-        means = meter.flush(self.processes)
-        record: dict[str, float | int | str] = {
-            "images": self.images_seen,
-            "stage": work.stage.name,
-            "epoch": round(self.images / work.count, 3),
-            "learning_rate": work.current_learning_rate(self.images - work.global_batch),
-            **meter.speed,
-            **means,
-        }
-        if self.training.bad_files == "skip":
-            left_out = self.processes.gather(self._left_out)
-            self._left_out = []
-            if self.reporter is not None:
-                self.reporter.left_out([words for words_of_one in left_out for words in words_of_one])
-        if self.reporter is not None:
-            self.reporter.log(record)
-
-    def _show(self, work: StageTraining, stills: Sequence[Batch]) -> None:
-        """Make the sample grid, with the averaged weights where there are some, and rewrite the page."""
-        if self.reporter is None:
-            return
-        if stills:
-            names, columns = preview_columns(work, self._served, stills, self.images_seen, self.classes, self.viewable)
-            self.reporter.samples(self.images_seen, work.stage.name, names, columns)
-            work.train_mode()
-        self.reporter.page()
-
-    def _save(self, work: StageTraining, passing: bool, best: bool, last: bool) -> None:
-        """Save the state: as one of the `passing` checkpoints, as the `best`, or as both; `last` ends the stage."""
-        if self.checkpoints is None:
-            return
-        for name in work.trained:
-            if not all(bool(torch.isfinite(p).all()) for p in self.networks[name].parameters()):
-                raise NonFiniteError(f"after {self.images_seen} images the weights of {name} are not finite; not saved")
-        state = {
-            **self.identity,
+    def _state(self, work: StageTraining) -> dict[str, Any]:
+        """Return the state of the run, for a checkpoint, but for the method's extra state."""
+        return {
             "stage": self.stage_number,
             "stage_name": work.stage.name,
             "images": self.images,
@@ -342,51 +284,3 @@ class Trainer:
             "ema": dict(self.ema.networks.state_dict()) if self.ema is not None else None,
             "training": work.state_dict(),
         }
-        check_agreement(state, self.processes, self._place)
-        state["training"]["memory"] = _union(self.processes.gather(work.memory()))
-        self.processes.on_first(lambda: self._write(state, passing, best, work.stage.name if last else None))
-
-    def _write(self, state: dict[str, Any], passing: bool, best: bool, stage_end: str | None) -> None:
-        """Save a checkpoint, and warn where that takes so long that it may not be finished after a signal."""
-        assert self.checkpoints is not None
-        start = time.monotonic()
-        if best:
-            self.checkpoints.save_best(state, self.images_seen)
-        if passing:
-            self.checkpoints.save(state, self.images_seen, stage_end)
-        seconds, grace = time.monotonic() - start, float(os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30"))
-        if seconds > grace / 2 and self.reporter is not None:
-            self.reporter.message(
-                f"warning: saving took {seconds:.0f} s, and torchrun kills its processes {grace:.0f} s after a signal; "
-                f"set TORCH_ELASTIC_SHUTDOWN_TIMEOUT={max(120, round(4 * seconds))} before you start it, and give as "
-                "much time to whatever sends the signal"
-            )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGTERM, SIGUSR1 and the first SIGINT end the run at the next step, its state saved."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def remember(number: int, frame: object) -> None:
-            self._signal_came = self._signal_came if self._signal else self.images_seen
-            self._signal = number
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
-
-        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-        before = {number: signal.signal(number, remember) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _union(memories: Sequence[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Put together what the processes remember, each under keys of its own."""
-    union: dict[str, dict[str, Any]] = {}
-    for memory in memories:
-        for name, entries in memory.items():
-            union.setdefault(name, {}).update(entries)
-    return union

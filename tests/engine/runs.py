@@ -20,6 +20,7 @@ from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from hdtrans.engine.distributed import Processes
+from hdtrans.engine.hooks import Preview, Save
 from hdtrans.engine.trainer import Trainer
 from hdtrans.engine.validation import Validation
 from hdtrans.methods import cyclegan, pix2pix, pix2pixhd
@@ -184,7 +185,7 @@ def make_trainer(
     folder: Path | None = None,
     notes: Notes | None = None,
     processes: Processes | None = None,
-    stills: Sequence[Batch] = (),
+    preview_batches: Sequence[Batch] = (),
     validation: Validation | None = None,
 ) -> Trainer:
     """Return a trainer of a subject that goes on from the latest checkpoint in `folder`, where there is one."""
@@ -196,11 +197,10 @@ def make_trainer(
         what.stages,
         training,
         processes,
-        checkpoints,
         notes,  # type: ignore[arg-type]
-        lambda number: stills,
-        identity={"recipe": {}, "version": "test"},
-        validation=validation,
+        Save(checkpoints, {"recipe": {}, "version": "test"}),
+        Preview(lambda number: preview_batches),
+        validation,
     )
     latest = None if checkpoints is None else checkpoints.latest(warn=print)
     if latest is not None:

@@ -112,13 +112,13 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
     notes = Notes()
     make_trainer(what, training, tmp_path / "skip", notes).run()
     warnings = [message for message in notes.messages if message.startswith("warning: ")]
-    assert len(warnings) == 1 and "The batch is left out" in warnings[0]
+    assert len(warnings) == 1 and "The batch is skipped" in warnings[0]
 
     take = Trainer._step
 
     def without(self: Trainer, work: StageTraining, *given: Any) -> None:
         if self.images_seen == BAD_IMAGES:
-            self._settle(work, given[-1])
+            self._check_step(work, given[-1])
             self.images, self.images_seen = self.images + 2, self.images_seen + 2
         else:
             take(self, work, *given)

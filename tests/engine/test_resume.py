@@ -177,7 +177,7 @@ def test_everything_in_a_checkpoint_is_needed(
     if component:
         _without(name, component, state)
     trainer = make_trainer(subject(name), section())
-    trainer.checkpoints = Checkpoints(tmp_path, 100)
+    trainer.save.checkpoints = Checkpoints(tmp_path, 100)
     trainer.restore(state)
     trainer.run()
     final = checkpoint.load(Checkpoints(tmp_path, 2).files()[0])
@@ -200,7 +200,7 @@ def test_the_scale_of_fp16_gradients_is_needed(tmp_path: Path, figure: Figure) -
             for scaler in state["training"]["scalers"].values():
                 scaler["scale"] = 2.0**16
         trainer = make_trainer(subject("adversarial"), training)
-        trainer.checkpoints = Checkpoints(tmp_path / str(dropped), 100)
+        trainer.save.checkpoints = Checkpoints(tmp_path / str(dropped), 100)
         trainer.restore(state)
         trainer.run()
         finals.append(checkpoint.load(Checkpoints(tmp_path / str(dropped), 2).files()[0]))

@@ -232,7 +232,7 @@ def test_served_pictures_are_made_by_the_averages() -> None:
     what = subject("adversarial")
     still = collate([ToySamples(COUNT)[0]])
     notes = Notes()
-    trainer = make_trainer(what, section(sample_every=2), notes=notes, stills=[still])
+    trainer = make_trainer(what, section(sample_every=2), notes=notes, preview_batches=[still])
     trainer.run()
     assert [images for images, _ in notes.grids] == [2, 4, 6, 8, 10, 12]
     assert trainer.ema is not None and still["source"] is not None
@@ -260,7 +260,7 @@ def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
 
     with_grids.make_method = lambda stage: Watching(with_grids.networks)
     notes = Notes(on_step=lambda n: modes.extend(network.training for network in with_grids.networks.values()))
-    make_trainer(with_grids, section(sample_every=2, ema=ema), notes=notes, stills=[still]).run()
+    make_trainer(with_grids, section(sample_every=2, ema=ema), notes=notes, preview_batches=[still]).run()
     make_trainer(without, section(ema=ema)).run()
     assert len(notes.grids) == 6
     assert served == {False}, "pictures are made in evaluation mode"
@@ -425,7 +425,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
 def test_mutant_that_does_not_look_at_weights_saves_them(
     tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hdtrans.engine.trainer.torch", SimpleNamespace(isfinite=torch.ones_like))
+    monkeypatch.setattr("hdtrans.engine.hooks.torch", SimpleNamespace(isfinite=torch.ones_like))
     assert explode(tmp_path, "is not finite")
     assert not all(torch.isfinite(x).all() for x in final_state(tmp_path)["networks"].values())
     figure("mutant that does not look at weights: saves infinite ones")
@@ -443,8 +443,8 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
 def told_of_saving(folder: Path, pause: float) -> int:
     """Train, each save lasting so long; return how often that was told."""
     trainer = make_trainer(subject("adversarial"), section(save_every=1000), folder, notes := Notes())
-    save = trainer.checkpoints.save  # type: ignore[union-attr]
-    trainer.checkpoints.save = lambda *a: (time.sleep(pause), save(*a))  # type: ignore
+    save = trainer.save.checkpoints.save  # type: ignore[union-attr]
+    trainer.save.checkpoints.save = lambda *a: (time.sleep(pause), save(*a))  # type: ignore
     trainer.stages = trainer.stages[:1]
     trainer.run()
     return len([message for message in notes.messages if "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120" in message])
@@ -462,7 +462,7 @@ def test_mutant_that_does_not_ask_what_torchrun_was_given(
     tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
-    monkeypatch.setattr("hdtrans.engine.trainer.os", SimpleNamespace(environ={}))
+    monkeypatch.setattr("hdtrans.engine.hooks.os", SimpleNamespace(environ={}))
     assert told_of_saving(tmp_path, 1.1) == 0
     figure("mutant that always thinks of 30 s: 1.1 s of 2 s not told")
 

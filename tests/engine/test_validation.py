@@ -108,7 +108,7 @@ def test_the_same_command_again_does_not_go_on_and_says_so(tmp_path: Path) -> No
     before = fingerprint(final_state(tmp_path))
     again = run(1)
     assert again.steps == 0 and not again.validations and fingerprint(final_state(tmp_path)) == before
-    assert [words for words in again.messages if "does not go on unless you raise that" in words]
+    assert [words for words in again.messages if "does not continue unless you raise that" in words]
     more = run(5)
     assert more.steps == 1 and final_state(tmp_path)["images_seen"] == 10, "one step was left of the last stage"
 

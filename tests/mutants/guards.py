@@ -1,5 +1,6 @@
 """Broken twins of the guards that keep a run from what is not finite."""
 
+from signal import SIGTERM
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 from hdtrans.common.errors import NonFiniteError
 from hdtrans.engine.ema import Ema
 from hdtrans.engine.guard import Guard
+from hdtrans.engine.meter import Meter
 from hdtrans.engine.precision import Scaler
 from hdtrans.engine.stage import StageTraining
 from hdtrans.engine.trainer import Trainer
@@ -52,16 +54,16 @@ def averaging_buffers(patch: pytest.MonkeyPatch) -> None:
 
 def saving_at_any_stop(patch: pytest.MonkeyPatch) -> None:
     """Save before a run ends with a value that is not finite."""
-    tell = Trainer._tell
+    report = Trainer._report_non_finite
 
     def saving(self: Trainer, work: StageTraining, *given: Any) -> None:
         try:
-            tell(self, work, *given)
+            report(self, work, *given)
         except NonFiniteError:
-            self._save(work, True, False, False)
+            self.save.run(self._state_after(work, Meter(), last=False, signal=SIGTERM))  # as after a signal
             raise
 
-    patch.setattr(Trainer, "_tell", saving)
+    patch.setattr(Trainer, "_report_non_finite", saving)
 
 
 def hearing_of_no_overflow(patch: pytest.MonkeyPatch) -> None:

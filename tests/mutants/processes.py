@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hdtrans.engine import hooks
 from hdtrans.engine import run as training_run
-from hdtrans.engine import trainer
 from hdtrans.engine.distributed import _FailureReports
 from hdtrans.engine.stage import StageTraining
 from tests.mutants import put
@@ -62,13 +62,13 @@ def unfocused(broken: bool) -> Iterator[None]:
 @contextmanager
 def blind(broken: bool) -> Iterator[None]:
     """Save without comparing the processes."""
-    check = trainer.check_agreement
+    check = hooks.check_agreement
     if broken:
-        trainer.check_agreement = lambda *_: None
+        hooks.check_agreement = lambda *_: None
     try:
         yield
     finally:
-        trainer.check_agreement = check
+        hooks.check_agreement = check
 
 
 def hear_no_other() -> None:

@@ -97,9 +97,9 @@ def look_seldom() -> None:
     after_step = Trainer._after_step
 
     def seldom(self: Trainer, *given: Any, **how: Any) -> None:
-        number, self._signal = self._signal, self._signal if self.images_seen % 64 == 0 else 0
+        number, self.signals.number = self.signals.number, self.signals.number if self.images_seen % 64 == 0 else 0
         after_step(self, *given, **how)
-        self._signal = self._signal or number
+        self.signals.number = self.signals.number or number
 
     Trainer._after_step = seldom  # type: ignore[method-assign]
 
