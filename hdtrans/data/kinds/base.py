@@ -7,7 +7,7 @@ between kinds is answered here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -273,6 +273,3 @@ def halves(array: Array) -> tuple[Array, Array]:
 def given_picture(name: str, given: object, channels: int) -> Array:
     """Return an array that a caller gave as a picture of so many channels."""
     return as_picture(as_array(name, given), channels, name)
-
-
-Results = Literal["pictures", "labels", "boundaries"]

@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 
 from hdtrans.config import inputs
 from hdtrans.config.data import Labels, ignore_no_class
+from hdtrans.config.metrics import Results
 from hdtrans.data import derived
 from hdtrans.data.io.read import read_instance, read_label
-from hdtrans.data.kinds.base import PHOTO, Array, Arrays, DataKind, PictureKind, Results
+from hdtrans.data.kinds.base import PHOTO, Array, Arrays, DataKind, PictureKind
 
 if TYPE_CHECKING:
     from torch import Tensor
