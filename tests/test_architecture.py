@@ -126,6 +126,7 @@ INPUT_KINDS = {
         "hdtrans/config/inputs.py",
         "hdtrans/inference/folder/files.py",  # the maps of a reference photo
         "hdtrans/inference/folder/style_source.py",
+        "hdtrans/inference/inputs.py",
         "hdtrans/inference/folder/translate.py",  # results that are maps
         "hdtrans/inference/publish/trial_inputs.py",
         "hdtrans/methods/base.py",
@@ -163,7 +164,6 @@ FIELD_PLACES = (
     "hdtrans/evaluation/pairs.py",
     "hdtrans/inference/originals/convert.py",
     "hdtrans/inference/originals/recipe.py",
-    "hdtrans/inference/styles/apply.py",
 )
 # Imported inside functions.
 ONLY_LATE = ("torchvision", "hdtrans.networks.kernels.fused_norm_kernels", "hdtrans.networks.kernels.fused_pad_kernels")

@@ -241,10 +241,10 @@ class Translator:
             instance: instance map.
             more: other maps of ids by name.
         """
-        named = {"instance": instance, **more}
-        if given is not None and self.lead.kind == "ids":
+        named, maps = {"instance": instance, **more}, id_maps(self.inputs, self.style_encoder.spec.ids)
+        if given is not None and self.lead.name in {each.name for each in maps}:
             named[self.lead.name] = given
-        return check_inputs(self.data, id_maps(self.inputs, self.style_encoder.spec.ids), named)
+        return check_inputs(self.data, maps, named)
 
     def translate(self, batch: Sequence[Mapping[str, Map]], seed: int | None = None, bits: int = 8) -> list[Picture]:
         """Translate inputs of one size together; return the picture of each.
