@@ -10,7 +10,7 @@ DEMO_SIZE ?= 256x128
 DEMO_RECIPE ?= options/pix2pixhd_toycity.yaml
 DEMO_OVERRIDES ?=
 
-SCENES ?=
+SCENES ?= 00002 00006
 
 WORKERS ?= 2
 REPEATS ?= 10
@@ -38,7 +38,7 @@ help:
 	@echo "make slow         the slow tests"
 	@echo "make test-faults  the long tests that break things on purpose; ends with a table of bars"
 	@echo "make docs         renew docs/recipes.md, the page of all keys of a recipe"
-	@echo "make strip        renew docs/strip.jpg, the README's pictures, from the demo (SCENES='00002 00007')"
+	@echo "make strip        renew docs/strip.jpg, the README's pictures, from the demo (SCENES=$(SCENES))"
 	@echo "make wheel        build dist/*.whl"
 	@echo "make lock         renew the lock files of the image and of CI (ARGS=--upgrade: newest versions); Python 3.11 on Linux"
 	@echo "make clean        remove what was built and cached; make distclean: $(VENV) and $(DEMO) too"

@@ -1,6 +1,6 @@
 """Draw the README's strip: label map, result and true picture of two test scenes of a demo.
 
-`python docs/make_strip.py DEMO docs/strip.jpg 00002 00007` reads the folders of `hdtrans demo --out DEMO`.
+`python docs/make_strip.py DEMO docs/strip.jpg 00002 00006` reads the folders of `hdtrans demo --out DEMO`.
 """
 
 import sys
