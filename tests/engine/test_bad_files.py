@@ -1,4 +1,4 @@
-"""A file that goes bad during training ends every process with its name, or is left out the same way by all."""
+"""A file that goes bad during training ends all processes with its name, or is left out alike by all."""
 
 import json
 import re

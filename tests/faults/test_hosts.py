@@ -1,4 +1,4 @@
-"""Two hosts made of network namespaces: one is lost, by kill -9 or by its cable, and the same command goes on."""
+"""Two hosts as network namespaces: one is lost by kill -9 or its cable, and the same command continues."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ STEP, JOIN = 10, 30  # seconds: training.timeouts.step, and how long torchrun wa
 
 @dataclass
 class Host:
-    """A network namespace with one end of a cable."""
+    """Network namespace with one end of a virtual cable."""
 
     name: str
     address: str
@@ -99,7 +99,7 @@ def recipe(city: Path, run: Path, epochs: int) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the fingerprint of a run of two processes that nothing happened to."""
+    """Return the fingerprint of an undisturbed run of two processes."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(recipe(city, run, 120), run) as started:
         assert started.end() == 0, started.said()[-3000:]
@@ -134,7 +134,7 @@ def test_a_host_is_lost(how: str, city: Path, whole: str, tmp_path: Path, hosts:
 
 @pytest.mark.bar("B2.7", LOST)
 def test_mutant_that_trains_anew_has_another_hash(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
-    """What goes on counts: a run that starts from the weights alone ends elsewhere."""
+    """The whole state counts: a run from the weights alone ends elsewhere."""
     run, other = tmp_path / "run", tmp_path / "other"
     with job(recipe(city, other, 30), other) as started:
         assert started.end() == 0, started.said()[-3000:]

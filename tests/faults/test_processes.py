@@ -1,4 +1,4 @@
-"""Two processes, killed, stopped and signalled: the same command goes on, and ends as if nothing had happened."""
+"""Two processes, killed, stopped and signalled: the same command ends as an undisturbed run."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the fingerprint of a run that nothing happened to."""
+    """Return the fingerprint of an undisturbed run."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(job_recipe(city, run), run) as started:
         assert started.end() == 0, started.said()[-3000:]
@@ -36,7 +36,7 @@ def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def half_written(run: Path) -> list[str]:
-    """Return the pictures, pages and notes of a run folder that are not whole."""
+    """Return the incomplete pictures, pages and logs of a run folder."""
     broken = [str(f) for f in run.rglob("*") if f.suffix in (".png", ".jpg") and cv2.imread(str(f)) is None]
     broken += [str(f) for f in run.rglob("*.html") if not f.read_text().rstrip().endswith("</html>")]
     log = run / "metrics.jsonl"
@@ -135,7 +135,7 @@ def test_a_lost_process_is_named(rank: int, city: Path, tmp_path: Path, figure: 
 
 
 @pytest.mark.bar("B2.2", "kill -9 of a process without restarts: ends within 45 s, names it, leaves nothing running")
-def test_mutant_that_does_not_ask_who_is_lost(
+def test_mutant_that_does_not_find_the_lost_process(
     city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", hear_no_other))

@@ -25,7 +25,7 @@ COUNT = 400 * LENGTH
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, a model of label maps, `maps` and what becomes of them, `whole`."""
+    """Folder with `run`, a model of label maps; `maps`; and their results, `whole`."""
     folder = tmp_path_factory.mktemp("translating")
     values = small_recipe(toy_data(folder / "city"), folder / "run")
     values["method"]["condition"] = {"boundary": "none"}
@@ -117,7 +117,7 @@ def test_a_full_disk_and_a_bad_input(
 
 
 def growth(process: "subprocess.Popen[str]", out: Path) -> tuple[float, int]:
-    """Watch `infer` until it ends; return by how many MiB and descriptors its last files exceed the first ones."""
+    """Watch `infer` until it ends; return the MiB and descriptors by which its last files exceed the first ones."""
     samples: list[tuple[int, float, int]] = []
     while process.poll() is None:
         try:
