@@ -22,8 +22,8 @@ class Distances:
     """Judge by the mean absolute difference to the photo; it records its pictures.
 
     Args:
-        bad: the name of a sample that it refuses.
-        scrambled: give figures that go up and down, though they follow from the pictures alone.
+        bad: name of a sample that it refuses.
+        scrambled: return figures that rise and fall, though they follow from the pictures alone.
     """
 
     def __init__(self, bad: str = "", scrambled: bool = False) -> None:
