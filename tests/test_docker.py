@@ -69,7 +69,7 @@ def test_the_dockerfile() -> None:
 
 @BAR
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "fault"),
     [
         ("USER 10001:10001\n", "", "stage test runs as 0:0"),
         ("USER 10001:10001\nHEALTH", "USER root\nHEALTH", "stage runtime runs as root"),
@@ -80,11 +80,11 @@ def test_the_dockerfile() -> None:
         ("apt-get update", "curl https://example.com | sh", "from elsewhere"),
     ],
 )
-def test_a_worse_dockerfile_is_found(before: str, after: str, told: str, figure: Figure) -> None:
+def test_a_worse_dockerfile_is_found(before: str, after: str, fault: str, figure: Figure) -> None:
     text = (DOCKER / "Dockerfile").read_text()
     assert before in text
-    assert any(told in finding for finding in findings(text.replace(before, after)))
-    figure(f"mutant Dockerfile: {told}")
+    assert any(fault in finding for finding in findings(text.replace(before, after)))
+    figure(f"mutant Dockerfile: {fault}")
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -181,8 +181,8 @@ def test_the_demo_of_the_image_is_that_of_make(tmp_path: Path) -> None:
     for name, value in defaults.items():
         step = step.replace(f"$({name})", value)
     of_make = step.removeprefix("\t$(BIN)/python tools/demo.py ").replace("options/", "").replace(".yaml", "").split()
-    said = entrypoint(tmp_path, "demo", "training.seed=1").stdout
-    assert said == "hdtrans demo training.seed=1\n"
+    messages = entrypoint(tmp_path, "demo", "training.seed=1").stdout
+    assert messages == "hdtrans demo training.seed=1\n"
     variables = {name: value for name, value in defaults.items() if name != "DEMO_OVERRIDES"}
     of_image = entrypoint(tmp_path, "demo", "training.seed=1", **variables).stdout.replace("options/", "")
     parser = make_parser()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BUDGET = {"config": 3, "data": 9, "engine": 39, "evaluation": 5, "inference": 34, "methods": 5, "prepare": 13}
+BUDGET = {"config": 3, "data": 5, "evaluation": 5, "methods": 5, "prepare": 13}
 
 OPENINGS = ("What", "Whether", "Which", "How", "Who", "Whom", "Whose", "Where", "When", "Why")
 OPENING = re.compile(rf"({'|'.join(OPENINGS)})\b")

@@ -100,7 +100,7 @@ def test_a_picture(name: str, stage_name: str) -> None:
     with shapes_alone(recipe, part, chosen) as (method, _), torch.no_grad(), chosen.autocast():
         inputs = {
             spec.name: kind_of(spec).placeholder(spec, part.batch_size, 256, 256).to(GPU)
-            for spec in translated(method.inputs(method.routes[0]))
+            for spec in translated(method.inputs(method.directions[0]))
         }
         inputs = {name: x.float() if name == "features" else x for name, x in inputs.items()}
         picture = method.translator(method.networks)(**inputs)[0]

@@ -54,11 +54,11 @@ def spawn(script: list[str], processes: int = 2, **environment: str) -> "subproc
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0) as started:
         try:
-            out, said = started.communicate(timeout=300)
+            out, messages = started.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)  # torchrun's children too
             raise
-    return subprocess.CompletedProcess(command, started.returncode, out, said)
+    return subprocess.CompletedProcess(command, started.returncode, out, messages)
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +369,7 @@ def _one_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 5000ms for recv operation",
         "Application timeout caused pair closure",
@@ -377,12 +377,12 @@ def _one_thread() -> None:
         "NCCL error: remote process exited or there was a network error",
     ],
 )
-def test_the_lost_process_is_named_for_every_error_of_an_exchange(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lost_process_is_named_for_every_error_of_an_exchange(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gather = distributed._FailureReports._gather
     monkeypatch.setattr(distributed._FailureReports, "_gather", lambda self, seconds: gather(self, seconds / 30))
-    words = distributed._FailureReports(torch.distributed.HashStore(), 0, 2)
-    words.store.set("host/1", "there")
-    told = str(words.explain(RuntimeError(said), "stage a"))
-    assert told.startswith("stage a: no word from process 1 on there")
-    assert ("training.timeouts sets" in told) == ("imed out" in said or "timeout" in said)
-    assert words.explain(RuntimeError("sizes do not fit"), "stage a") is None
+    reports = distributed._FailureReports(torch.distributed.HashStore(), 0, 2)
+    reports.store.set("host/1", "there")
+    explained = str(reports.explain(RuntimeError(text), "stage a"))
+    assert explained.startswith("stage a: no word from process 1 on there")
+    assert ("training.timeouts sets" in explained) == ("imed out" in text or "timeout" in text)
+    assert reports.explain(RuntimeError("sizes do not fit"), "stage a") is None

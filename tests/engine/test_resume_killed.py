@@ -100,9 +100,9 @@ def kill_at(file: Path, run: Path, images: int) -> dict[str, Any]:
 def finish(file: Path) -> str:
     """Run the command to its end; return its messages."""
     process = start(file)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
-    return said
+    messages = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, messages
+    return messages
 
 
 @pytest.mark.slow
@@ -115,8 +115,8 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for stage, (first, last) in STAGE_IMAGES.items():
         record = kill_at(file, tmp_path / "killed", moments.randrange(first + 2, last - 10))
         assert record["stage"] == stage, "the run was faster than this test"
-    said = finish(file)
-    assert "going on in stage joint" in said or "going on in stage enhancer after 120" in said
+    messages = finish(file)
+    assert "going on in stage joint" in messages or "going on in stage enhancer after 120" in messages
     whole = recipe(tmp_path, city, tmp_path / "whole")
     finish(whole)
 

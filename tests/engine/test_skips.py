@@ -145,23 +145,23 @@ def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float 
 
 
 def in_a_row(reports: list[PhaseReport], count: int) -> list[str]:
-    """Return the reason to stop after bad steps in a row, or ''."""
+    """Return the reasons to stop after each of some bad steps in a row; '' for none."""
     skips = Skips()
     return [skips.bad(reports) for _ in range(count)]
 
 
 def one_in(every: int, steps: int) -> list[str]:
-    """Return the reason to stop after bad steps among good ones, with a count that is saved and loaded in between."""
-    skips, said = Skips(), []
+    """Return the reasons to stop after bad steps among good ones; the count is saved and loaded in between."""
+    skips, reasons = Skips(), []
     for number in range(steps):
         if number % every:
             skips.good()
         else:
-            said.append(skips.bad(_report(True)))
+            reasons.append(skips.bad(_report(True)))
             again = Skips()
             again.load_state_dict(skips.state_dict())
             skips = again
-    return said
+    return reasons
 
 
 LIMITS: dict[str, tuple[Any, list[str]]] = {
@@ -183,16 +183,16 @@ LIMITS: dict[str, tuple[Any, list[str]]] = {
 
 @bar
 @pytest.mark.parametrize("limit", LIMITS)
-def test_the_limits_of_what_is_left_out(limit: str, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    say, said = LIMITS[limit]
-    assert say() == said
+def test_the_limits_of_skipped_steps(limit: str, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, reasons = LIMITS[limit]
+    assert count() == reasons
     monkeypatch.setattr(f"hdtrans.engine.guard.{limit}", -INF if limit == "_LEAST_SCALE" else INF)
-    assert say() == [""] * len(said)
+    assert count() == [""] * len(reasons)
     figure(f"mutant without {limit}: not stopped")
 
 
 @bar
-def test_one_batch_in_twenty_may_be_left_out_for_ever(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_batch_in_twenty_may_be_skipped_for_ever(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(one_in(20, 3000)) == {""}
     monkeypatch.setattr("hdtrans.engine.guard._WINDOW", 3000)
     assert set(one_in(20, 3000)) != {""}

@@ -409,11 +409,11 @@ class Exploding(Adversarial):
         networks["discriminator"].get_parameter("last.bias").fill_(float("inf"))
 
 
-def explode(folder: Path, told: str) -> list[Path]:
+def explode(folder: Path, reported: str) -> list[Path]:
     """Train until a non-finite value is reported; return the checkpoints."""
     what = subject("adversarial")
     what.make_method = lambda stage: Exploding(what.networks)
-    with pytest.raises(NonFiniteError, match=told):
+    with pytest.raises(NonFiniteError, match=reported):
         make_trainer(what, section(save_every=2), folder, Notes()).run()
     return Checkpoints(folder, 2).files()
 

@@ -91,8 +91,8 @@ def test_patience_ends_a_stage_and_the_next_begins(tmp_path: Path) -> None:
         (6, "stage1"),
         (8, "stage1"),
     ]
-    told = [words for words in notes.messages if "ends early" in words]
-    assert len(told) == 2 and "l1 was not better in 1 validations than 0.5 after 2 images" in told[0]
+    reported = [words for words in notes.messages if "ends early" in words]
+    assert len(reported) == 2 and "l1 was not better in 1 validations than 0.5 after 2 images" in reported[0]
     ends = [file.name for file in Checkpoints(tmp_path, 2).files() if "stage" in file.name]
     assert ends == ["images_000000008_stage1.pt", "images_000000004_stage0.pt"]
 

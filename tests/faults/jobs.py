@@ -36,7 +36,7 @@ def job_recipe(city: Path, out: Path, validate: dict[str, Any] | None = None, **
 
 
 class Job:
-    """One start of the command under torchrun, its errors in a file; `root` is the checkout it is started from."""
+    """One start of the command under torchrun, its messages in a file; `root` is the checkout that it runs."""
 
     def __init__(
         self,
@@ -53,12 +53,15 @@ class Job:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(root)}
-        with self.log.open("w") as said:
+        with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, str(root / "tools" / "train.py"), str(recipe)], env=environment, stderr=said, process_group=0
+                [*command, str(root / "tools" / "train.py"), str(recipe)],
+                env=environment,
+                stderr=log,
+                process_group=0,
             )
 
-    def said(self) -> str:
+    def messages(self) -> str:
         """Return the messages of all processes so far."""
         return self.log.read_text(errors="replace")
 
@@ -72,7 +75,7 @@ class Job:
         """Wait until the run has seen this number of images."""
         deadline = time.monotonic() + seconds
         while self.images() < images:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            assert self.process.poll() is None and time.monotonic() < deadline, self.messages()[-3000:]
             time.sleep(0.02)
 
     def ranks(self) -> dict[int, int]:
@@ -92,8 +95,8 @@ class Job:
     def wait_for_ranks(self, seconds: float = 60) -> None:
         """Wait until the run is resumed, before its first batch."""
         deadline = time.monotonic() + seconds
-        while len(self.ranks()) < 2 or "going on in stage" not in self.said():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+        while len(self.ranks()) < 2 or "going on in stage" not in self.messages():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.messages()[-3000:]
             time.sleep(0.02)
 
     def end(self, seconds: float = 120) -> int:

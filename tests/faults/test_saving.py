@@ -60,11 +60,11 @@ def saves_under_strace(folder: Path, save: Saver, call: str, what: str, number: 
         [*command, "-e", f"inject={call}:{what}:when={number}"], stderr=subprocess.PIPE, text=True
     )
     assert tracer.stderr is not None
-    said = tracer.stderr.readline()
-    if "attached" not in said:
+    text = tracer.stderr.readline()
+    if "attached" not in text:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        pytest.skip(f"strace cannot attach here: {said.strip()}")
+        pytest.skip(f"strace cannot attach here: {text.strip()}")
     os.write(start[1], b"x")
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     tracer.communicate(timeout=30)
@@ -209,9 +209,9 @@ def test_small_and_read_only_disks(place: str, reason: str, tmp_path: Path, figu
     ).format(d=disk, s=seed, p=sys.executable, script=script)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(["unshare", "-m", "sh", "-c", command], check=True, env=environment)
-    said, sums = (seed / "said").read_text(), (seed / "sums").read_text()
-    assert reason in said and "images_000000011.pt: cannot be written" in said and " bytes are free" in said, said
-    assert ("bytes needed" in said) == (place == "full")
+    text, sums = (seed / "said").read_text(), (seed / "sums").read_text()
+    assert reason in text and "images_000000011.pt: cannot be written" in text and " bytes are free" in text, text
+    assert ("bytes needed" in text) == (place == "full")
     file = seed / "checkpoints" / "images_000000010.pt"
     assert sums.startswith(hashlib.sha256(file.read_bytes()).hexdigest()) and sums.count("\n") == 1
     assert (seed / "names").read_text().split() == [file.name, f"{file.name}.sha256"]

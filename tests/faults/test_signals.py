@@ -37,7 +37,7 @@ def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the fingerprint of an undisturbed run."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     return final(run)
 
 
@@ -54,8 +54,8 @@ def send(started: Job, target: str, number: signal.Signals, rank: int = 1) -> No
 def stopped_after(started: Job, number: signal.Signals) -> tuple[int, int]:
     """Wait for the end; return the images seen when the signal came, by a process, and those saved."""
     assert started.end(60) != 0
-    reported = re.search(rf"{number.name} after (\d+) images \(it came after (\d+)\)", started.said())
-    assert reported, started.said()[-3000:]
+    reported = re.search(rf"{number.name} after (\d+) images \(it came after (\d+)\)", started.messages())
+    assert reported, started.messages()[-3000:]
     return int(reported[2]), int(reported[1])
 
 
@@ -80,7 +80,7 @@ def wait_in_phase(started: Job, phase: str, root: Path, seconds: float = 60) -> 
     deadline = time.monotonic() + seconds
     marks = [root / "tools" / f"lingers{rank}" for rank in range(1 if phase.startswith("writing") else 2)]
     while not all(mark.exists() for mark in marks):
-        assert started.process.poll() is None and time.monotonic() < deadline, started.said()[-3000:]
+        assert started.process.poll() is None and time.monotonic() < deadline, started.messages()[-3000:]
         time.sleep(0.01)
     for mark in marks:
         mark.unlink()
@@ -115,7 +115,7 @@ def test_two_sigterms_in_every_phase(
         steps.append((saved - came) / 2)
     assert max(steps) <= 1, dict(zip(CASES, steps, strict=True))
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) == whole
     figure(f"SIGTERM twice: {len(CASES)} of {len(CASES)}, at most {max(steps):.0f} step after it, then the same hash")
 
@@ -166,6 +166,6 @@ def test_sigusr1(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None
         steps.append((saved - came) / 2)
     assert max(steps) <= 1, steps
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) == whole
     figure(f"SIGUSR1: {len(SIGUSR1)} of {len(SIGUSR1)}, at most {max(steps):.0f} step after it, then the same hash")
