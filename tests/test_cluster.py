@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = ROOT / "docker" / "cluster"
 BAR = pytest.mark.bar("B2.6", "SLURM: requeued once, after the checkpoint, and never in vain")
 
-# What stands in for SLURM. srun runs its command here, passes SIGUSR1 on and kills at SIGTERM, as the real one does.
+# Fakes of SLURM. srun runs its command here, passes SIGUSR1 on and kills at SIGTERM, as the real one does.
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done
 SLURM_NODEID=0 "$@" & task=$!
@@ -36,7 +36,7 @@ if [[ $1 == show ]]; then echo localhost; exit; fi
 echo "$* after $(ls RUN/checkpoints 2>/dev/null | grep -c 'pt$') checkpoints" >> FOLDER/scontrol.log
 exit ${SCONTROL_FAILS:-0}
 """
-# A training: it says what it was started with, saves half a second after SIGUSR1, and ends as torchrun does then, or
+# Fake training: it prints its arguments, saves half a second after SIGUSR1, and ends as torchrun does then, or
 # with ENDS, as one that was at its end.
 TORCHRUN = """#!/bin/bash
 printf '%s\\n' "$PET_SIGNALS_TO_HANDLE" "$@" > FOLDER/started
@@ -48,16 +48,16 @@ for i in {1..300}; do [[ -e FOLDER/end ]] && exit $(cat FOLDER/end); sleep 0.1; 
 
 @dataclass
 class Job:
-    """A batch script at work."""
+    """Batch script in a process of its own."""
 
     folder: Path
     process: "subprocess.Popen[str]"
 
     def end(self, timeout: float = 20) -> tuple[int, str, str]:
-        """Wait for the script; return its exit code, what it said, and what scontrol was asked for."""
-        _, said = self.process.communicate(timeout=timeout)
+        """Wait for the script; return its exit code, its messages, and the requests to scontrol."""
+        _, messages = self.process.communicate(timeout=timeout)
         log = self.folder / "scontrol.log"
-        return self.process.returncode, said, log.read_text() if log.exists() else ""
+        return self.process.returncode, messages, log.read_text() if log.exists() else ""
 
 
 def wait_for(done: Any, seconds: float = 20) -> None:
@@ -129,12 +129,12 @@ def test_slurm_requeues_once_and_after_the_checkpoint(tmp_path: Path, array: dic
 
 @BAR
 @pytest.mark.parametrize("code", [0, 3])
-def test_slurm_leaves_a_training_that_ended_by_itself(tmp_path: Path, code: int) -> None:
+def test_slurm_does_not_requeue_a_training_that_ended_by_itself(tmp_path: Path, code: int) -> None:
     assert ended_by_itself(tmp_path, code) == (code, "", "")
 
 
 def ended_by_itself(folder: Path, code: int) -> tuple[int, str, str]:
-    """Let a training that has saved end; return what its job tells."""
+    """Let a training that has saved end; return the results of its job."""
     job = fake_job(folder)
     (folder / "run/checkpoints/images_8.pt").touch()
     (folder / "end").write_text(str(code))
@@ -142,41 +142,41 @@ def ended_by_itself(folder: Path, code: int) -> tuple[int, str, str]:
 
 
 def signalled(folder: Path, **environment: str) -> tuple[int, str, str]:
-    """Let the time of a job be over soon; return what it tells."""
+    """Let the time of a job run out; return its results."""
     job = fake_job(folder, **environment)
     os.kill(job.process.pid, signal.SIGUSR1)
     return job.end()
 
 
 @BAR
-def test_slurm_does_not_requeue_what_is_finished(tmp_path: Path) -> None:
+def test_slurm_does_not_requeue_a_finished_run(tmp_path: Path) -> None:
     assert signalled(tmp_path, ENDS="0") == (0, "", "")
 
 
 @BAR
-def test_slurm_does_not_requeue_what_would_do_the_same_again(tmp_path: Path) -> None:
-    code, said, asked = signalled(tmp_path, SAVES="")
+def test_slurm_does_not_requeue_without_progress(tmp_path: Path) -> None:
+    code, messages, asked = signalled(tmp_path, SAVES="")
     assert (code, asked) == (1, "")
-    assert "no checkpoint from this time" in said
+    assert "no checkpoint from this time" in messages
 
 
 @BAR
-def test_slurm_says_when_the_queue_refuses(tmp_path: Path) -> None:
-    code, said, asked = signalled(tmp_path, SCONTROL_FAILS="1")
+def test_slurm_reports_a_refusal_of_the_queue(tmp_path: Path) -> None:
+    code, messages, asked = signalled(tmp_path, SCONTROL_FAILS="1")
     assert (code, asked) == (1, "requeue 77 after 1 checkpoints\n")
-    assert "WARNING: scontrol requeue 77 failed" in said
+    assert "WARNING: scontrol requeue 77 failed" in messages
     assert (tmp_path / "run/checkpoints/images_8.pt").exists()
 
 
 def use_script(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let jobs be of a batch script of this text."""
+    """Make jobs run a batch script with this text."""
     (folder / "mutant").mkdir()
     (folder / "mutant" / "slurm.sbatch").write_text(text)
     monkeypatch.setattr("tests.test_cluster.CLUSTER", folder / "mutant")
 
 
 REQUEUED = "requeue 77 after 1 checkpoints\n"
-# What a job under each broken script does, and how it is seen.
+# Behaviour of a job under each broken script, and its symptom.
 SEEN: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "requeues at once": (signalled, (0, "requeue 77 after 0 checkpoints\n" + REQUEUED)),
     "looks for no checkpoint": (lambda folder: signalled(folder, SAVES=""), (0, "requeue 77 after 0 checkpoints\n")),
@@ -209,9 +209,9 @@ def directives(text: str) -> set[str]:
 
 
 def queue(folder: Path) -> str:
-    """Start the batch script, and again where it is requeued, as its directives say; return its log.
+    """Start the batch script, and again at each requeue, by its directives; return its log.
 
-    What they do is told in the manual of sbatch: where a cluster does not requeue by itself, `scontrol requeue` refuses
+    By the manual of sbatch: where a cluster does not requeue by itself, `scontrol requeue` refuses
     a job without `--requeue`; without `--signal` nothing comes before the kill; logs are written anew without
     `--open-mode=append`.
     """
@@ -223,8 +223,8 @@ def queue(folder: Path) -> str:
             os.kill(job.process.pid, signal.SIGUSR1)
         else:
             os.killpg(job.process.pid, signal.SIGKILL)
-        code, said, asked = job.end()
-        file.write(said)
+        code, messages, asked = job.end()
+        file.write(messages)
     if code == 0 and asked:
         (folder / "end").write_text("0")
         with log.open(mode) as file:
@@ -233,7 +233,7 @@ def queue(folder: Path) -> str:
 
 
 @BAR
-def test_slurm_takes_a_job_up_again(tmp_path: Path) -> None:
+def test_slurm_continues_a_requeued_job(tmp_path: Path) -> None:
     assert queue(tmp_path) == "trains\ntrains\n"
 
 
@@ -282,7 +282,7 @@ def recipe(folder: Path, epochs: int, batch_size: int = 1) -> Path:
 
 
 def images_seen(run: Path) -> int:
-    """Return how far the newest checkpoint of a run is."""
+    """Return the images seen at the newest checkpoint of a run."""
     files = Checkpoints(run, 2).files()
     return max((int(re.findall(r"images_(\d+)", file.name)[0]) for file in files), default=0)
 
@@ -295,12 +295,12 @@ def test_slurm_with_a_real_training(tmp_path: Path) -> None:
     try:
         wait_for(lambda: images_seen(tmp_path / "run") >= 100, 120)
         os.kill(job.process.pid, signal.SIGUSR1)
-        code, said, asked = job.end(60)
+        code, messages, asked = job.end(60)
     finally:
         if job.process.poll() is None:
             os.killpg(job.process.pid, signal.SIGKILL)
-    assert code == 0, said
+    assert code == 0, messages
     assert re.fullmatch(r"requeue 77 after \d checkpoints\n", asked)
-    assert "SIGUSR1 after" in said, "saved by the signal, not by its interval"
+    assert "SIGUSR1 after" in messages, "saved by the signal, not by its interval"
     assert images_seen(tmp_path / "run") % 100 != 0
     assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False).stdout == b""

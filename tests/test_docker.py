@@ -1,4 +1,4 @@
-"""The image's files hold what they promise: read as text here; building and running it is told in docker/README.md."""
+"""Files of the image, read as text; docker/README.md describes how to build and run it."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 
 def findings(text: str) -> list[str]:
-    """Return what is wrong with a Dockerfile."""
+    """Return the faults of a Dockerfile."""
     steps = instructions(text)
     stages: dict[str, list[tuple[str, str]]] = {}
     wrong = []
@@ -69,7 +69,7 @@ def test_the_dockerfile() -> None:
 
 @BAR
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "fault"),
     [
         ("USER 10001:10001\n", "", "stage test runs as 0:0"),
         ("USER 10001:10001\nHEALTH", "USER root\nHEALTH", "stage runtime runs as root"),
@@ -80,11 +80,11 @@ def test_the_dockerfile() -> None:
         ("apt-get update", "curl https://example.com | sh", "from elsewhere"),
     ],
 )
-def test_a_worse_dockerfile_is_found(before: str, after: str, told: str, figure: Figure) -> None:
+def test_a_worse_dockerfile_is_found(before: str, after: str, fault: str, figure: Figure) -> None:
     text = (DOCKER / "Dockerfile").read_text()
     assert before in text
-    assert any(told in finding for finding in findings(text.replace(before, after)))
-    figure(f"mutant Dockerfile: {told}")
+    assert any(fault in finding for finding in findings(text.replace(before, after)))
+    figure(f"mutant Dockerfile: {fault}")
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -109,7 +109,7 @@ def test_copied_files_reach_the_builder() -> None:
 
 @BAR
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)
-def test_locks_are_hashed_and_hold_what_is_asked_for(lock: Path) -> None:
+def test_locks_are_hashed_and_hold_all_requirements(lock: Path) -> None:
     text = lock.read_text()
     entries = re.findall(
         r"^([a-z0-9._-]+)==(\S+)(?: ; [^\\\n]*)?((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", text, re.M
@@ -132,7 +132,7 @@ def test_locks_are_hashed_and_hold_what_is_asked_for(lock: Path) -> None:
         assert requirement.specifier.contains(pinned[name]), f"{line}, but {pinned[name]} is locked: run make lock"
 
 
-def test_ci_tests_what_the_image_holds() -> None:
+def test_ci_tests_the_versions_of_the_image() -> None:
     image, ci = (dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", lock.read_text(), re.M)) for lock in LOCKS)
     assert image.items() <= ci.items()
 
@@ -154,7 +154,7 @@ def test_compose_services() -> None:
 
 
 def entrypoint(folder: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the entry point with programs on PATH that print their names and words."""
+    """Run the entry point with programs on PATH that print their names and arguments."""
     for name in ("hdtrans", "torchrun", "tensorboard"):
         (folder / name).write_text(f'#!/bin/sh\necho {name} "$@"\n[ "$2" != fail ]\n')
         (folder / name).chmod(0o755)
@@ -181,8 +181,8 @@ def test_the_demo_of_the_image_is_that_of_make(tmp_path: Path) -> None:
     for name, value in defaults.items():
         step = step.replace(f"$({name})", value)
     of_make = step.removeprefix("\t$(BIN)/python tools/demo.py ").replace("options/", "").replace(".yaml", "").split()
-    said = entrypoint(tmp_path, "demo", "training.seed=1").stdout
-    assert said == "hdtrans demo training.seed=1\n"
+    messages = entrypoint(tmp_path, "demo", "training.seed=1").stdout
+    assert messages == "hdtrans demo training.seed=1\n"
     variables = {name: value for name, value in defaults.items() if name != "DEMO_OVERRIDES"}
     of_image = entrypoint(tmp_path, "demo", "training.seed=1", **variables).stdout.replace("options/", "")
     parser = make_parser()
@@ -192,7 +192,7 @@ def test_the_demo_of_the_image_is_that_of_make(tmp_path: Path) -> None:
     assert entrypoint(tmp_path, "demo", "--epochs", "3", DEMO="a b").stdout == "hdtrans demo --out a b --epochs 3\n"
 
 
-def test_what_the_readme_names_is_there() -> None:
+def test_files_named_by_the_readme_exist() -> None:
     text = (DOCKER / "README.md").read_text()
     named = set(re.findall(r"docker/[\w./-]*\w", text))
     assert {"docker/Dockerfile", "docker/compose.yaml", "docker/cluster/slurm.sbatch"} <= named

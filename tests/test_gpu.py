@@ -1,4 +1,4 @@
-"""On a GPU: the numbers of a CPU, a step that waits for nothing, memory as it was told. Without one, nothing runs."""
+"""On a GPU: the numbers of a CPU, a step without host-device syncs, memory as estimated; skipped without one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> Iterator[None]:
-    """Let fp32 be fp32: by itself, cuDNN rounds what goes into convolutions to 10 bits."""
+    """Turn TF32 off: by default, cuDNN rounds the inputs of convolutions to 10 bits."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     yield
@@ -96,8 +96,8 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(name: str, precision: s
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("name", ["adversarial", *PICTURE_METHODS, *PIX2PIXHD])
-def test_the_host_waits_for_nothing_in_a_step(name: str, precision: str) -> None:
-    """From the batch on its way to the figures on theirs."""
+def test_a_step_does_not_wait_for_the_gpu(name: str, precision: str) -> None:
+    """From the copy of the batch to that of the figures."""
     work, averages, batches = at_work(name, precision, "cuda")
     warm, *others = prefetch(iter(batches), GPU)
     work.step(warm, 0, 0)  # kernels are tried and compiled here, which waits
@@ -118,18 +118,18 @@ def test_the_host_waits_for_nothing_in_a_step(name: str, precision: str) -> None
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_the_estimate_is_what_a_step_takes(recompute: bool, precision: str) -> None:
+def test_the_estimate_matches_a_step(recompute: bool, precision: str) -> None:
     recipe = street_recipe(recompute)
     stage, chosen = recipe.stages[0], Precision(precision, "cuda")
     estimated = count_step(recipe, stage, chosen)[1].total
     measured = bytes_of_a_step(recipe, chosen)
-    told = f"estimated {estimated:,}, measured {measured:,} ({estimated / measured - 1:+.1%})"
-    print(told)
-    assert estimated == pytest.approx(measured, rel=0.15), told
+    text = f"estimated {estimated:,}, measured {measured:,} ({estimated / measured - 1:+.1%})"
+    print(text)
+    assert estimated == pytest.approx(measured, rel=0.15), text
 
 
 def test_a_recipe_trains_and_goes_on(tmp_path: Path) -> None:
-    """With workers, pinned memory, samples and checkpoints, as a user has it."""
+    """With workers, pinned memory, samples and checkpoints, as in real use."""
     values = small_recipe(toy_data(tmp_path / "city"), tmp_path / "run")
     values["training"] |= {"device": "cuda", "precision": "auto", "workers": 2, "log_every": 2}
     run = train_values(values)
@@ -157,7 +157,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [(64, 32), (75, 41)])
 def test_pictures_are_those_of_a_cpu(kind: str, size: tuple[int, int], dtype: str, levels: int, tmp_path: Path) -> None:
-    """At most so many of 255 levels apart, and a sixth of that on average."""
+    """At most `levels` of 255 apart, and a sixth of that on average."""
     data = {"kind": "label_maps", "root": ".", "labels": 12}
     checkpoint = made_checkpoint(tmp_path / "random.pt", data, KINDS[kind])
     random = np.random.default_rng(0)
@@ -173,7 +173,7 @@ def test_pictures_are_those_of_a_cpu(kind: str, size: tuple[int, int], dtype: st
     assert apart.max() <= levels and apart.mean() <= levels / 6
 
 
-def test_a_folder_of_several_sizes_is_what_single_calls_give(tmp_path: Path) -> None:
+def test_a_folder_of_several_sizes_equals_single_calls(tmp_path: Path) -> None:
     city = toy_data(tmp_path / "city", test_count=5)
     for number, file in enumerate(sorted((city / "test_label").glob("*.png"))[:2]):
         for folder in ("test_label", "test_inst"):
@@ -192,8 +192,8 @@ def test_a_folder_of_several_sizes_is_what_single_calls_give(tmp_path: Path) -> 
         assert np.abs(found.astype(int) - wanted).max() <= 1
 
 
-def test_the_host_waits_for_no_picture_that_is_begun(tmp_path: Path) -> None:
-    """Not even while inputs come and pictures go, and every picture is that of its inputs."""
+def test_the_host_waits_for_no_picture_in_progress(tmp_path: Path) -> None:
+    """Not even during copies of inputs and results; every picture belongs to its inputs."""
     data = {"kind": "label_maps", "root": ".", "labels": 12}
     checkpoint = made_checkpoint(tmp_path / "random.pt", data, KINDS["pix2pixhd"])
     translator = Translator.load(checkpoint, "cuda", "bf16")
@@ -226,7 +226,7 @@ def test_the_benchmark_measures_it(tmp_path: Path) -> None:
 
 
 def at_work(name: str, precision: str, device: str) -> tuple[StageTraining, Ema, list[Any]]:
-    """Return a subject's first stage at work on a device, its averages, and four batches of two on the host."""
+    """Return a subject's first stage in training on a device, its averages, and four batches of two on the host."""
     what, place = subject(name), torch.device(device)
     chosen = Precision(precision, place.type)
     chosen.prepare(what.networks, place)
@@ -248,7 +248,7 @@ def first_losses(name: str, precision: str, device: str) -> dict[str, float]:
 
 
 def street_recipe(recompute: bool) -> Recipe:
-    """Return a recipe of one stage, large enough that tensors count and what a library takes for itself does not."""
+    """Return a recipe of one stage, so large that tensors outweigh the memory of libraries."""
     generator = {"width": 16, "downsamples": 3, "blocks": 4, "enhancers": 1, "enhancer_blocks": 2}
     values = {
         "name": "streets",
@@ -265,7 +265,7 @@ def street_recipe(recompute: bool) -> Recipe:
 
 
 def bytes_of_a_step(recipe: Recipe, precision: Precision) -> int:
-    """Return the bytes of tensors of a process at most in a step that is not the first."""
+    """Return the peak bytes of tensors of a process in a step that is not the first."""
     stage, module = recipe.stages[0], method_module(recipe.method.kind)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(GPU)

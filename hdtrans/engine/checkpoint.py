@@ -153,7 +153,7 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         UserError: the file is missing, damaged, in a later format, or no checkpoint of hdtrans.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such checkpoint")
+        raise UserError(f"{path}: no such checkpoint")
     if need_digest or digest_file(path).is_file():
         _check_digest(path)
     try:
@@ -202,7 +202,7 @@ def find_checkpoint(path: Path) -> Path:
             "validate keeps one from its first validation on"
         )
     if not path.is_dir():
-        raise UserError(f"{path}: there is no such run folder or checkpoint")
+        raise UserError(f"{path}: no such run folder or checkpoint")
     for folder in (path, path.parent):
         files = Checkpoints(folder, keep=2).files()
         if files and (folder == path or path.name == "checkpoints"):

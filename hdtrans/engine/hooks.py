@@ -1,7 +1,7 @@
 """Hooks of the training loop: each runs after the steps at which it is due.
 
 The trainer calls them in this order on every process, so that their collectives match: validate, show progress, log,
-preview, save, stop. Whether a hook is due follows from facts that all processes share.
+preview, save, stop. A hook is due by facts that all processes share.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Runs into which a value that is not finite is put, and what their state was before the phase that meets it."""
+"""Runs with an injected non-finite value, and their state before each phase of that step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ FAILS = {"picture": FIRST, "generators": FIRST, "discriminators": SECOND, "gradi
 
 
 class Pictures(ToySamples):
-    """Pictures as floats, of which those of one step are not finite."""
+    """Float pictures with a non-finite value in one step."""
 
     def __init__(self, value: float | None) -> None:
         super().__init__(COUNT)
@@ -34,19 +34,19 @@ class Pictures(ToySamples):
         sample = super().__getitem__(counter)
         assert sample["photo"] is not None
         photo = sample["photo"].float() / 127.5 - 1
-        if self.value is not None and counter == BAD_IMAGES + 1:  # of the second process, where there are two
+        if self.value is not None and counter == BAD_IMAGES + 1:  # on rank 1, if there are two processes
             photo[0, 2, 3] = self.value
         return Sample(sample.name, counter, {"source": sample["source"], "photo": photo}, files=(f"{sample.name}.npy",))
 
 
 class Spoiled(TwoRoutes):
-    """Two routes with pools and spectral norm, in which one step goes wrong on the last process.
+    """Two directions with pools and spectral norm; one step on the last process is not finite.
 
     Args:
-        place: where the value appears: a term of either phase, or an element of a gradient of the second.
+        place: place of the value: a loss of either phase, or a gradient of the second.
         value: NaN or infinity.
-        last: whether this process is the one.
-        when: says for the images seen whether this is the step.
+        last: True on the process that gets the value.
+        when: returns True at the images seen before the bad step.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Spoiled(TwoRoutes):
 
 
 def spoiled(place: str, value: float, last: bool = True, **given: Any) -> tuple[Subject, Spoiled]:
-    """Return a subject of one stage and its method."""
+    """Return a subject with one stage, and its method."""
     networks = toy_networks("two_routes")
-    torch.manual_seed(0)  # of the vectors u and v
+    torch.manual_seed(0)  # spectral norm draws its vectors u and v
     for network in networks.values():
         network.last = spectral_norm(network.last)
     method = Spoiled(networks, place, value, last, **given)
@@ -102,7 +102,7 @@ def state(trainer: Trainer, work: StageTraining) -> dict[str, str]:
     """Return a fingerprint of everything that training changes, part by part."""
     training = work.state_dict()
     for optimizer in training["optimizers"].values():
-        optimizer["param_groups"] = []  # the learning rate in there follows from the images seen
+        optimizer["param_groups"] = []  # its learning rate is a function of the images seen
     assert trainer.ema is not None
     parameters = {name: p.detach() for name, p in trainer.networks.named_parameters()}
     parts = {
@@ -119,7 +119,7 @@ def state(trainer: Trainer, work: StageTraining) -> dict[str, str]:
 
 @contextmanager
 def works() -> Iterator[list[StageTraining]]:
-    """Collect the stages that a trainer trains."""
+    """Collect the stages in training that a trainer makes."""
     made: list[StageTraining] = []
     prepare = StageTraining.__init__
 
@@ -140,7 +140,7 @@ def works() -> Iterator[list[StageTraining]]:
 def run_spoiled(
     place: str, value: float, folder: Path, processes: Processes | None = None, **changes: Any
 ) -> dict[str, Any]:
-    """Run a spoiled subject; return how it ended, its state before each phase of the bad step, and at the end."""
+    """Run a spoiled subject; return its exit code, and its state before each phase of the bad step and at the end."""
     processes = processes or Processes()
     what, method = spoiled(place, value, processes.rank == processes.world - 1)
     what.stages = toy_stages(3.2, batch_size=2 // processes.world)

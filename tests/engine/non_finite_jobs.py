@@ -17,7 +17,7 @@ from tests.engine.toys import toy_stages
 
 
 def one_step(processes: Processes) -> dict[str, str]:
-    """Take the bad step alone, with a loss of the last process that is not finite."""
+    """Take the bad step alone, with a non-finite loss on rank 1."""
     what, method = spoiled("generators", math.nan, processes.rank == 1)
     (stage,) = toy_stages(1, batch_size=1)
     work = StageTraining(method, stage, 5, section(), Precision("fp32", "cpu"), processes)
@@ -27,7 +27,7 @@ def one_step(processes: Processes) -> dict[str, str]:
 
 
 def counted(processes: Processes) -> dict[str, Any]:
-    """Count the reductions that processes are asked for, besides those of DistributedDataParallel."""
+    """Count the all-reduces of three steps, besides those of DistributedDataParallel."""
     what, method = spoiled("", 0.0)
     (stage,) = toy_stages(1, batch_size=1)
     work = StageTraining(method, stage, 5, section(), Precision("fp32", "cpu"), processes)
@@ -50,19 +50,19 @@ def counted(processes: Processes) -> dict[str, Any]:
 
 
 def run_jobs(processes: Processes, folder: Path) -> dict[str, Any]:
-    """Run all jobs one after the other; return the end of each by name."""
-    told: dict[str, Any] = {}
+    """Run all jobs one after the other; return their results by name."""
+    results: dict[str, Any] = {}
     for place in PLACES:
         for value in (math.nan, math.inf):
             for precision in ("fp32", "bf16", "fp16"):
                 job = f"{place} {value} {precision}"
-                told[job] = run_spoiled(place, value, folder / job, processes, precision=precision)
-    told["counted"] = counted(processes)
-    told["heard"] = one_step(processes)
+                results[job] = run_spoiled(place, value, folder / job, processes, precision=precision)
+    results["counted"] = counted(processes)
+    results["heard"] = one_step(processes)
     together = Processes.any
     Processes.any = lambda self, flags: flags  # type: ignore[method-assign]
     try:
-        told["deaf"] = one_step(processes)
+        results["deaf"] = one_step(processes)
     finally:
         Processes.any = together  # type: ignore[method-assign]
-    return told
+    return results

@@ -24,7 +24,7 @@ from tests.mutants.processes import blind, flip_last_bit, unfocused, unwrapped
 
 
 def run_job(job: dict[str, Any], processes: Processes) -> str:
-    """Run one job; return what it ended with."""
+    """Run one job; return its error, its counts, or `done`."""
     what = subject(job["subject"], job["batch_size"], job["epochs"])
     if job.get("batch_norm"):
         what.networks[job["batch_norm"]].unwanted = nn.BatchNorm2d(3)
@@ -49,7 +49,7 @@ def run_job(job: dict[str, Any], processes: Processes) -> str:
 
 
 def fork(name: str, networks: nn.ModuleDict) -> None:
-    """Change the last bit of one number, of a weight or of a moment of Adam."""
+    """Flip the last bit of one number in a weight or in a moment of Adam."""
     if name == "adam":
         value: Tensor = next(iter(WORK[-1].phase_optimizers[0].optimizer.state.values()))["exp_avg"]
     else:
@@ -62,7 +62,7 @@ WORK: list[StageTraining] = []
 
 @contextmanager
 def counted() -> Iterator[dict[str, Any]]:
-    """Count which gradients are sent, which should be, and which a phase leaves to networks it does not train."""
+    """Count all-reduces by network, those expected, and gradients left on networks that a phase does not train."""
     prepare, run = StageTraining.__init__, StageTraining._run
     sent: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
@@ -100,5 +100,5 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def run_jobs(processes: Processes, jobs: list[dict[str, Any]]) -> list[str]:
-    """Run the jobs one after the other; return how each ended."""
+    """Run the jobs one after the other; return the result of each."""
     return [run_job(job, processes) for job in jobs]

@@ -34,7 +34,7 @@ COUNT = 5  # training files: batches of 2 run across the edges of epochs
 
 @dataclass
 class Subject:
-    """What a trainer trains."""
+    """Networks, method, samples and stages of a trainer."""
 
     networks: nn.ModuleDict
     make_method: Callable[[Stage], Method]
@@ -43,7 +43,7 @@ class Subject:
 
 
 def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = COUNT) -> Subject:
-    """Return a toy or a small pix2pix or CycleGAN with two stages, or a small pix2pixHD with three, each time anew."""
+    """Return a new toy or small pix2pix or CycleGAN with two stages, or small pix2pixHD with three."""
     if name in TOYS:
         networks = toy_networks(name)
         return Subject(
@@ -67,7 +67,7 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
 
 
 def hide_batch_norm(network: nn.Module) -> None:
-    """Let a network normalise its input over the batch, by no module that would be refused."""
+    """Let a network normalise its input over the batch, without a module that would be refused."""
     network.register_forward_pre_hook(lambda _, given: (F.batch_norm(given[0], None, None, training=True), *given[1:]))
 
 
@@ -76,7 +76,7 @@ PIX2PIXHD: dict[str, dict[str, Any]] = {
     "pix2pixhd_features": {"features": {"count": 2, "width": 2, "downsamples": 2}},
 }
 
-# What a process draws for itself is in here: dropout, a gradient penalty, history pools.
+# With all per-process random draws: dropout, a gradient penalty, history pools.
 PICTURE_METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "pix2pix": (
         pix2pix,
@@ -133,16 +133,16 @@ def section(**changes: Any) -> Training:
 
 
 class Interrupted(Exception):
-    """What a run dies of in these tests."""
+    """Death of a run, in these tests."""
 
 
 @dataclass
 class Notes:
-    """Stands in for a Reporter: remembers what it is told, and stops the run where it is told to.
+    """Fake Reporter that records its calls, and stops the run on demand.
 
     Attributes:
-        stop_after: steps after which the run dies, its last step unsaved.
-        signal_after: steps after which the process gets a signal.
+        stop_after: steps after which the run dies, its last step unsaved; 0 for never.
+        signal_after: steps after which the process gets a signal; 0 for never.
     """
 
     stop_after: int = 0
@@ -188,7 +188,7 @@ def make_trainer(
     preview_batches: Sequence[Batch] = (),
     validation: Validation | None = None,
 ) -> Trainer:
-    """Return a trainer of a subject that goes on from the latest checkpoint in `folder`, where there is one."""
+    """Return a trainer of a subject, restored from the latest checkpoint in `folder`, if any."""
     checkpoints = None if folder is None else Checkpoints(folder, training.keep)
     trainer = Trainer(
         what.networks,
@@ -214,7 +214,7 @@ def final_state(folder: Path) -> dict[str, Any]:
 
 
 def fingerprint(state: Any) -> str:
-    """Return the SHA-256 of a state: of every tensor's type, shape and bytes, and of every plain value."""
+    """Return the SHA-256 over type, shape and bytes of every tensor of a state, and over its plain values."""
     digest = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -237,6 +237,6 @@ def fingerprint(state: Any) -> str:
 
 
 def run_to_the_end(name: str, training: Training, folder: Path, **changes: Any) -> dict[str, Any]:
-    """Run a subject until it is done, from where the folder is; return its last checkpoint."""
+    """Run or continue a subject to its end; return its last checkpoint."""
     make_trainer(subject(name, **changes), training, folder).run()
     return final_state(folder)

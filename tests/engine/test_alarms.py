@@ -1,4 +1,4 @@
-"""Training that goes wrong without becoming infinite is warned of, once; training that goes well is not."""
+"""Training that fails with finite numbers gives a warning, once; healthy training gives none."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def _one_thread() -> None:
 
 
 def warnings(factor: float, name: str, steps: int) -> list[str]:
-    """Train a toy with a multiple of its learning rate; return what was warned of."""
+    """Train a toy with a multiple of its learning rate; return the warnings."""
     what, notes = subject(name, epochs=steps * 2 / 5), Notes()
     what.stages = [what.stages[0].model_copy(update={"learning_rate": 0.01 * factor})]
     make_trainer(what, section(save_every=10_000, log_every=10_000), None, notes).run()
@@ -58,7 +58,7 @@ def test_mutants_with_other_limits(
 
 
 def flat_warnings(name: str, steps: int, factor: float = 0.0) -> list[str]:
-    """Train a toy whose last layers begin at a multiple of their weights; return what was said of its pictures."""
+    """Train a toy, its last layers scaled by a factor; return the warnings about its pictures."""
     what, notes = subject(name, epochs=steps * 2 / 5), Notes()
     what.stages = [what.stages[0].model_copy(update={"learning_rate": 1e-7})]
     for part in ("generator", "forth", "back"):
@@ -71,13 +71,15 @@ def flat_warnings(name: str, steps: int, factor: float = 0.0) -> list[str]:
 @pytest.mark.bar("B3.4", FLAT)
 @pytest.mark.parametrize("name", ["adversarial", "two_routes", "penalised"])
 def test_a_generator_whose_pictures_do_not_vary_alarms_within_fifty_steps(name: str, figure: Figure) -> None:
-    told = flat_warnings(name, 50)
-    assert len(told) == (2 if name == "two_routes" else 1) and all(text.startswith("warning: after ") for text in told)
+    given = flat_warnings(name, 50)
+    assert len(given) == (2 if name == "two_routes" else 1) and all(
+        text.startswith("warning: after ") for text in given
+    )
     figure("no variation: alarms in 50 steps")
 
 
 @pytest.mark.bar("B3.4", FLAT)
-def test_mutants_that_look_at_no_variation_or_expect_too_much(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+def test_mutants_that_ignore_variation_or_expect_too_much(monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     assert flat_warnings("adversarial", 50, 1.0) == []
     monkeypatch.setattr("hdtrans.engine.alarms._FLAT", 10.0)
     assert flat_warnings("adversarial", 50, 1.0)
@@ -92,17 +94,17 @@ def report(name: str, loss: float, gradient: float = 1.0) -> list[PhaseReport]:
 
 
 @pytest.mark.parametrize(("loss", "words"), [(5e-4, "under 0.001"), (-2e3, "over 1000")])
-def test_a_discriminator_that_stays_out_of_range_is_told_once(loss: float, words: str) -> None:
+def test_a_discriminator_that_stays_out_of_range_is_reported_once(loss: float, words: str) -> None:
     alarms = Alarms({"generator"})
     for _ in range(3):
         assert not any(alarms.watch(report("discriminator", loss), {}) for _ in range(19))
         assert alarms.watch(report("discriminator", 1.0), {}) == []
-    told = [warning for _ in range(60) for warning in alarms.watch(report("discriminator", loss), {})]
-    assert len(told) == 1 and words in told[0]
+    given = [warning for _ in range(60) for warning in alarms.watch(report("discriminator", loss), {})]
+    assert len(given) == 1 and words in given[0]
     assert Alarms({"generator"}).watch(report("generator", loss), {}) == []
 
 
-def test_a_gradient_that_jumps_is_told_once() -> None:
+def test_a_gradient_that_jumps_is_reported_once() -> None:
     alarms = Alarms({"generator"})
     assert not any(alarms.watch(report("generator", 1.0, 2.0 + n % 2), {}) for n in range(10))
     assert alarms.watch(report("generator", 1.0, 199.0), {}) == []
@@ -110,19 +112,19 @@ def test_a_gradient_that_jumps_is_told_once() -> None:
     assert alarms.watch(report("generator", 1.0, 302.0), {}) == []
 
 
-def test_pictures_that_stay_of_one_colour_are_told_once_a_route() -> None:
+def test_pictures_that_stay_of_one_colour_are_reported_once_for_each_direction() -> None:
     alarms = Alarms({"generator"})
     for _ in range(3):
         assert not any(alarms.watch([], {"AtoB": 9e-4, "BtoA": 1.1e-3}) for _ in range(19))
         assert alarms.watch([], {"AtoB": 1.1e-3, "BtoA": 1.1e-3}) == []
-    told = [warning for _ in range(60) for warning in alarms.watch([], {"AtoB": 9e-4, "BtoA": 1.1e-3})]
-    assert len(told) == 1 and "AtoB: the generated pictures have been of one colour" in told[0]
-    told = [warning for _ in range(60) for warning in alarms.watch([], {"AtoB": 9e-4, "BtoA": 9e-4})]
-    assert len(told) == 1 and "BtoA: " in told[0]
+    given = [warning for _ in range(60) for warning in alarms.watch([], {"AtoB": 9e-4, "BtoA": 1.1e-3})]
+    assert len(given) == 1 and "AtoB: the generated pictures have been of one colour" in given[0]
+    given = [warning for _ in range(60) for warning in alarms.watch([], {"AtoB": 9e-4, "BtoA": 9e-4})]
+    assert len(given) == 1 and "BtoA: " in given[0]
 
 
 @pytest.mark.parametrize("name", [*TOYS, "pix2pix", "cyclegan", "pix2pixhd"])
-def test_the_pictures_of_every_method_and_route_are_looked_at(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pictures_of_every_method_and_direction_are_checked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Mapping[str, float]] = []
     monkeypatch.setattr(Alarms, "watch", lambda self, reports, variations: seen.append(variations) or [])
     what = subject(name)

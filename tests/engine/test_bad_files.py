@@ -1,4 +1,4 @@
-"""A file that goes bad during training ends every process with its name, or is left out the same way by all."""
+"""A file that goes bad during training ends all processes with its name, or is left out alike by all."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def two(tmp_path: Path, values: dict[str, Any], *change: Any) -> tuple[dict[str,
     """Train in two processes that change the code first.
 
     Returns:
-        The exit code of each that came to its end, all that both said, and when they ended.
+        The exit code of each that came to its end, the messages of both, and when they ended.
     """
     file = write_recipe(tmp_path / "recipe.yaml", values)
     ended = two_processes(run_command, "train", [str(file)], *change, folder=tmp_path)
@@ -63,11 +63,11 @@ def two(tmp_path: Path, values: dict[str, Any], *change: Any) -> tuple[dict[str,
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path, figure: Figure) -> None:
     change = partial(note_first_bad_file, tmp_path / "seen")
-    codes, said, ends = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), change)
-    assert codes == {"0": 2, "1": 2}, said[-3000:]
-    told = [line for line in said.splitlines() if line.startswith("hdtrans train: ")]
-    assert len(told) == 1 and BAD in told[0] and "cut off" in told[0], said[-3000:]
-    assert "Traceback" not in said
+    codes, messages, ends = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), change)
+    assert codes == {"0": 2, "1": 2}, messages[-3000:]
+    reported = [line for line in messages.splitlines() if line.startswith("hdtrans train: ")]
+    assert len(reported) == 1 and BAD in reported[0] and "cut off" in reported[0], messages[-3000:]
+    assert "Traceback" not in messages
     seconds = max(ends) - (tmp_path / "seen").stat().st_mtime
     assert seconds < 10
     figure(f"both end {seconds:.1f} s after a worker sees the file")
@@ -76,8 +76,8 @@ def test_every_process_ends_with_the_name_of_the_file(city: Path, tmp_path: Path
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 @pytest.mark.faults
 def test_mutant_whose_processes_do_not_agree(city: Path, tmp_path: Path, figure: Figure) -> None:
-    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), agree_on_nothing)
-    assert codes == {"1": 2} and "Traceback" in said, said[-3000:]
+    codes, messages, _ = two(tmp_path, recipe(city, tmp_path / "run", "stop", 1, workers=1), agree_on_nothing)
+    assert codes == {"1": 2} and "Traceback" in messages, messages[-3000:]
     figure("mutant whose processes do not agree: one ends with the name, the other fails without it")
 
 
@@ -92,8 +92,8 @@ def weights_apart(first: Path, second: Path) -> float:
 def test_mutant_that_repeats_the_last_sample_a_process_read(
     city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1), repeat_the_last_sample)
-    assert codes == {"0": 0, "1": 0}, said[-3000:]
+    codes, messages, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1), repeat_the_last_sample)
+    assert codes == {"0": 0, "1": 0}, messages[-3000:]
     monkeypatch.setattr(TrainingSamples, "__getitem__", repeating(TrainingSamples.__getitem__))
     train_values(recipe(city, tmp_path / "one", "skip", 2))
     apart = weights_apart(tmp_path / "both", tmp_path / "one")
@@ -103,9 +103,9 @@ def test_mutant_that_repeats_the_last_sample_a_process_read(
 
 @pytest.mark.bar("B4.2", "a bad file in training ends all processes with its name, or is left out alike")
 def test_files_are_left_out_the_same_way_by_any_number_of_processes(city: Path, tmp_path: Path) -> None:
-    codes, said, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1, workers=1))
-    assert codes == {"0": 0, "1": 0}, said[-3000:]
-    assert len(re.findall(rf"warning: left out: .*{BAD}.*cut off", said)) == 1
+    codes, messages, _ = two(tmp_path, recipe(city, tmp_path / "both", "skip", 1, workers=1))
+    assert codes == {"0": 0, "1": 0}, messages[-3000:]
+    assert len(re.findall(rf"warning: left out: .*{BAD}.*cut off", messages)) == 1
     train_values(recipe(city, tmp_path / "one", "skip", 2))
     runs = [tmp_path / "both", tmp_path / "one"]
     listed = [(run / "bad_files.txt").read_text() for run in runs]

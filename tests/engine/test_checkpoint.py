@@ -1,4 +1,4 @@
-"""Checkpoints: whole or passed over, kept or removed, and nothing in them but tensors and plain values."""
+"""Checkpoints: intact or skipped, kept or removed, with tensors and plain values alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def names(folder: Checkpoints) -> list[str]:
 
 
 def filled(root: Path, *images: int, keep: int = 10) -> Checkpoints:
-    """Return checkpoints after so many images."""
+    """Return checkpoints saved after these numbers of images."""
     folder = Checkpoints(root, keep)
     for number in images:
         folder.save({**STATE, "images_seen": number}, number)
@@ -35,7 +35,7 @@ def cut(share: float) -> Callable[[Path], None]:
 
 
 def flip(share: float) -> Callable[[Path], None]:
-    """Return what flips one bit at a place in a file."""
+    """Return a function that flips one bit of a file, at a share of its length."""
 
     def damage(file: Path) -> None:
         data = bytearray(file.read_bytes())
@@ -65,11 +65,9 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
+@pytest.mark.bar("B1.6", "a damaged newest checkpoint is skipped with a warning")
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
-    damage: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(damage: Callable[[Path], None], tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20, 30)
     damage(folder.files()[0])
     warnings: list[str] = []
@@ -82,10 +80,10 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(
     assert "going back to the checkpoint before it" in warnings[0]
 
 
-@pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
+@pytest.mark.bar("B1.6", "a damaged newest checkpoint is skipped with a warning")
 @pytest.mark.parametrize("share", [0.3, 0.6])
-def test_mutant_without_its_digest_a_flipped_bit_is_not_seen(share: float, tmp_path: Path, figure: Figure) -> None:
-    """Without the digest torch loads other weights and says nothing."""
+def test_mutant_without_a_digest_loads_a_flipped_bit(share: float, tmp_path: Path, figure: Figure) -> None:
+    """Without the digest torch loads other weights, without an error."""
     file = filled(tmp_path, 10).files()[0]
     flip(share)(file)
     digest_file(file).unlink()
@@ -93,7 +91,7 @@ def test_mutant_without_its_digest_a_flipped_bit_is_not_seen(share: float, tmp_p
     figure("mutant without a digest: loads a flipped bit")
 
 
-@pytest.mark.bar("B1.6", "a damaged newest checkpoint is told and passed over")
+@pytest.mark.bar("B1.6", "a damaged newest checkpoint is skipped with a warning")
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "no digest"])
 def test_a_damaged_file_that_was_named_is_an_error(damage: str, tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20)
@@ -104,7 +102,7 @@ def test_a_damaged_file_that_was_named_is_an_error(damage: str, tmp_path: Path) 
 
 
 def test_a_file_without_a_digest_can_be_named(tmp_path: Path) -> None:
-    """A checkpoint that was copied elsewhere alone is still of use."""
+    """A checkpoint copied without its digest still loads."""
     file = filled(tmp_path, 10).files()[0]
     digest_file(file).unlink()
     assert torch.equal(load(file)["networks"]["a.weight"], STATE["networks"]["a.weight"])
@@ -114,7 +112,7 @@ def test_a_file_without_a_digest_can_be_named(tmp_path: Path) -> None:
             load(file)
 
 
-def test_none_is_left(tmp_path: Path) -> None:
+def test_no_intact_checkpoint_is_left(tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20)
     for file in folder.files():
         cut(0.5)(file)
@@ -151,13 +149,13 @@ def test_the_latest_are_kept_and_the_ends_of_stages(tmp_path: Path) -> None:
     assert digests == sorted(f"{name}.sha256" for name in names(folder))
 
 
-def test_a_damaged_later_one_does_not_push_out_a_whole_one(tmp_path: Path) -> None:
+def test_a_damaged_later_checkpoint_does_not_displace_an_intact_one(tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20, 30, 40)
     for file in folder.files()[:2]:
         cut(0.5)(file)
     folder.keep = 2
     assert folder.latest(print) is not None
-    folder.save(STATE, 25)  # a signal stopped the run that went on from 20
+    folder.save(STATE, 25)  # a signal stopped the run that continued from 20
     latest = folder.latest(print)
     assert latest is not None
     assert latest.name == "images_000000025.pt"
@@ -180,7 +178,7 @@ def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
     assert all((folder.folder / name).read_text() == "mine" for name in mine)
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
+def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     folder = filled(tmp_path, 10)
     part = folder.folder / ".images_000000020.pt.123.abcdef.part"
     part.write_bytes(b"half")
@@ -199,7 +197,7 @@ def test_digests_that_a_killed_process_left_alone_are_removed(tmp_path: Path) ->
     ]
 
 
-def test_an_old_one_that_cannot_be_removed_is_no_reason_to_stop(
+def test_an_old_checkpoint_that_cannot_be_removed_does_not_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = filled(tmp_path, 10, 20, keep=2)
@@ -236,7 +234,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 class Dangerous:
-    """What would run code if it were unpickled."""
+    """Object that runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return print, ("code was run",)

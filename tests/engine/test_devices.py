@@ -1,4 +1,4 @@
-"""Every tensor lies where it is needed, told by shapes alone on a GPU that is not there: where two meet, torch refuses.
+"""Every tensor is on the right device, checked on a fake GPU: torch refuses operators across two devices.
 
 Gradients are zeros here, for torch's engine wants the GPU's driver; what makes them follows from what was computed.
 """
@@ -66,7 +66,7 @@ def step(
         with torch.device(GPU):
             again = method_module(recipe.method.kind).build_networks(recipe.method, recipe.data, 0)
         same = {id(network): again[name] for name, network in method.networks.items()}
-        monkeypatch.setattr(ema.copy, "deepcopy", lambda network: same[id(network)])  # shapes alone cannot be copied
+        monkeypatch.setattr(ema.copy, "deepcopy", lambda network: same[id(network)])  # fake tensors cannot be copied
         averages = ema.Ema(method.networks, method.averaged, 1000)
 
         def backward(total: Tensor) -> None:
@@ -100,7 +100,7 @@ def test_a_picture(name: str, stage_name: str) -> None:
     with shapes_alone(recipe, part, chosen) as (method, _), torch.no_grad(), chosen.autocast():
         inputs = {
             spec.name: kind_of(spec).placeholder(spec, part.batch_size, 256, 256).to(GPU)
-            for spec in translated(method.inputs(method.routes[0]))
+            for spec in translated(method.inputs(method.directions[0]))
         }
         inputs = {name: x.float() if name == "features" else x for name, x in inputs.items()}
         picture = method.translator(method.networks)(**inputs)[0]

@@ -1,4 +1,4 @@
-"""The dry run: its numbers against ones counted by hand and measured, and that it touches nothing."""
+"""The dry run: its numbers against hand counts and measurements; it allocates and writes nothing."""
 
 import itertools
 from pathlib import Path
@@ -26,7 +26,7 @@ def _one_thread() -> None:
 
 
 def recipe(size: str = "8x8", labels: int = 2, batch_size: int = 1, **method: Any) -> Recipe:
-    """Return a recipe of one stage on data that is not there."""
+    """Return a recipe of one stage on data that does not exist."""
     sections: dict[str, Any] = {
         "kind": "pix2pixhd",
         "generator": {"width": 2, "downsamples": 1, "blocks": 0},
@@ -61,7 +61,7 @@ def test_operations_of_a_network_counted_by_hand(batch_size: int) -> None:
 
 
 def test_operations_of_an_encoder_counted_by_hand() -> None:
-    """It trains with the generator, which then has a gradient for its first input too."""
+    """The encoder trains with the generator, whose first input then has a gradient too."""
     features = 3
     first = 2 * 3 * 2 * 49 * 64
     encoder = first + 2 * 2 * 4 * 9 * 16 + 2 * 4 * 2 * 9 * 16 + 2 * 2 * features * 49 * 64
@@ -90,7 +90,7 @@ def test_weights_and_optimizers_counted_by_hand() -> None:
 
 
 def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
-    """Return the bytes of a process at most in a real step on the CPU that is not the first."""
+    """Return the peak bytes of a process in a real step on the CPU that is not the first."""
     stage, module = of.stages[stage_number], method_module("pix2pixhd")
     networks = module.build_networks(of.method, of.data)
     built = module.build(of.method, of.data, stage, networks)
@@ -102,7 +102,7 @@ def measured(of: Recipe, precision: str, stage_number: int = 0) -> int:
     assert stage.size is not None
     batch = street_batch(stage.batch_size, stage.size.height, stage.size.width)
     work.step(batch, 0, 0)
-    for worker in work.phase_optimizers:  # what was there before is not known to the profiler; weights and moments stay
+    for worker in work.phase_optimizers:  # the profiler does not know older tensors: weights and moments
         worker.optimizer.zero_grad(set_to_none=True)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         for _ in range(2):
@@ -126,7 +126,7 @@ VGG = {"perceptual": {"kind": "vgg19"}}
 
 
 def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any], more: dict[str, Any]) -> float:
-    """Return by how much the estimate differs from what a real step takes, as a share of what is tolerated.
+    """Return the error of the estimate against a real step, as a share of the tolerance.
 
     A CPU's operators make tensors of their own inside, as of weights laid out otherwise, which a GPU's do not; in half
     precision more of them, of float16 most of all.
@@ -152,9 +152,7 @@ def differs(size: str, batch_size: int, precision: str, generator: dict[str, Any
         pytest.param("bf16", {"recompute": True}, {}, marks=needs_bf16),
     ],
 )
-def test_the_estimate_is_what_a_real_step_takes(
-    precision: str, generator: dict[str, Any], more: dict[str, Any]
-) -> None:
+def test_the_estimate_matches_a_real_step(precision: str, generator: dict[str, Any], more: dict[str, Any]) -> None:
     assert differs("64x48", 2, precision, generator, more) < 1
 
 
@@ -190,7 +188,7 @@ def test_the_largest_batch_of_each_gpu() -> None:
 
 @pytest.mark.parametrize("size", ["256x128", "1024x512"])
 def test_the_largest_batch_fits_and_few_more_do_not(size: str) -> None:
-    """Of networks that take more memory than one small picture does."""
+    """For networks that take more memory than one small picture."""
     generator = {"width": 128, "downsamples": 3, "blocks": 2}
     tried = recipe(size, 3, generator=generator, discriminator={"width": 16, "layers": 2, "scales": 1})
     stage, precision = tried.stages[0], Precision("bf16", "cuda")
@@ -253,7 +251,7 @@ def test_the_networks_of_the_paper_are_counted_without_their_memory() -> None:
     assert found.flops > 1e12
 
 
-def test_a_stage_without_a_size_says_what_it_assumes() -> None:
+def test_a_stage_without_a_size_reports_its_assumption() -> None:
     values = recipe().model_dump(mode="json")
     values["stages"] = [{"geometry": "none"}]
     assert "files of 1024x512 assumed" in describe(check_recipe(values, "test"))

@@ -1,4 +1,4 @@
-"""What is not finite changes nothing, in no part of the state, and ends the run or is left out."""
+"""A non-finite step changes no part of the state, and ends the run or is skipped."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def _one_thread() -> None:
 
 
 def changed(ran: dict[str, Any], place: str) -> set[str]:
-    """Return the parts of the state that are not as they were before the phase that fails."""
+    """Return the parts of the state that differ from those before the failing phase."""
     before, after = ran["before"][FAILS[place]], ran["after"]
     return {part for part in after if after[part] != before[part]}
 
@@ -76,14 +76,14 @@ def test_every_guard_is_needed(
     figure(f"mutant {guard.__name__}, {place}: changes {', '.join(sorted(changed(ran, place)))}")
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_the_dump_tells_what_was_not_finite(tmp_path: Path) -> None:
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
+def test_the_evidence_names_the_non_finite_loss(tmp_path: Path) -> None:
     ran = run_spoiled("discriminators", INF, tmp_path)
     file = tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json"
-    told = json.loads(file.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-    assert (told["stage"], told["seed"], told["precision"]) == ("stage0", 0, "fp32")
-    assert (told["images_seen"], told["phase"], told["what"]) == (BAD_IMAGES, "discriminators", "a loss")
-    (rank,) = told["ranks"]
+    content = json.loads(file.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (content["stage"], content["seed"], content["precision"]) == ("stage0", 0, "fp32")
+    assert (content["images_seen"], content["phase"], content["what"]) == (BAD_IMAGES, "discriminators", "a loss")
+    (rank,) = content["ranks"]
     assert rank["counters"] == [BAD_IMAGES, BAD_IMAGES + 1]
     assert rank["files"] == [[f"{name}.npy"] for name in rank["samples"]]
     first, second = rank["phases"]
@@ -94,19 +94,17 @@ def test_the_dump_tells_what_was_not_finite(tmp_path: Path) -> None:
     assert str(file) in ran["end"]
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_the_dump_names_the_first_parameter(tmp_path: Path) -> None:
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
+def test_the_evidence_names_the_first_parameter(tmp_path: Path) -> None:
     ran = run_spoiled("gradient", INF, tmp_path)
-    told = json.loads((tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json").read_text())
-    assert told["what"] == "a gradient"
-    assert told["ranks"][0]["phases"][1]["first_bad_parameter"] == "critic_b.last.bias"
+    content = json.loads((tmp_path / "non_finite" / f"images_{BAD_IMAGES:09d}.json").read_text())
+    assert content["what"] == "a gradient"
+    assert content["ranks"][0]["phases"][1]["first_bad_parameter"] == "critic_b.last.bias"
     assert "the gradient of critic_b.last.bias is not finite" in ran["end"]
 
 
-@pytest.mark.parametrize("log_every", [1, 1000])  # looked at at once, or a step late
-def test_a_batch_that_is_left_out_leaves_no_trace(
-    log_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("log_every", [1, 1000])  # checked at once, or a step late
+def test_a_skipped_batch_leaves_no_trace(log_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what, _ = spoiled("picture", NAN)
     training = section(save_every=1000, log_every=log_every, non_finite="skip")
     notes = Notes()
@@ -137,7 +135,7 @@ def test_a_batch_that_is_left_out_leaves_no_trace(
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """Spoil one process of two, in every way; return by job what both tell."""
+    """Spoil one process of two, in every way; return the results of both by job."""
     folder = tmp_path_factory.mktemp("both")
     ranks = values_of_two(run_jobs, folder, folder=folder)
     return {job: [rank[job] for rank in ranks] for job in ranks[0]}
@@ -147,7 +145,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("value", [NAN, INF])
 @pytest.mark.parametrize("place", PLACES)
-def test_what_one_process_meets_changes_nothing_on_both(
+def test_a_value_on_one_process_changes_nothing_on_both(
     place: str, value: float, precision: str, both: dict[str, list[dict[str, Any]]]
 ) -> None:
     first, second = both[f"{place} {value} {precision}"]
@@ -188,13 +186,13 @@ def kept_in(precision: str, folder: Path) -> list[set[torch.dtype]]:
 
 
 @pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
-def test_nothing_is_averaged_or_kept_in_half_precision(tmp_path: Path) -> None:
+def test_averages_and_moments_are_not_in_half_precision(tmp_path: Path) -> None:
     for precision in PRECISIONS:
         assert kept_in(precision, tmp_path / precision) == [{torch.float32}] * 3
 
 
 @pytest.mark.bar("B3.5", "averages, moments and weights are fp32 in every precision")
-def test_mutant_whose_weights_are_of_the_type_it_computes_in(
+def test_mutant_with_weights_in_the_compute_type(
     tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Precision, "weights", torch.bfloat16)
@@ -203,7 +201,7 @@ def test_mutant_whose_weights_are_of_the_type_it_computes_in(
 
 
 def buffers_apart(folder: Path) -> int:
-    """Return how many of the vectors of spectral norm that are served differ from those of training."""
+    """Return the number of averaged spectral norm vectors that differ from the trained ones."""
     what, _ = spoiled("", 0.0)
     trainer = make_trainer(what, section(save_every=1000), folder)
     trainer.run()
@@ -222,7 +220,7 @@ def test_vectors_of_spectral_norm_are_copied(tmp_path: Path, figure: Figure, mon
     figure(f"mutant that averages vectors of spectral norm: {apart} are others")
 
 
-def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
+def test_a_step_is_checked_while_the_next_runs(tmp_path: Path) -> None:
     what, method = spoiled("discriminators", NAN)
     seen: list[int] = []
     share = method.forward_shared
@@ -239,7 +237,7 @@ def test_a_step_is_looked_at_when_the_next_is_under_way(tmp_path: Path) -> None:
 
 
 class Looks(TorchDispatchMode):
-    """Counts how often the host looks at a number on the device, and would wait for it."""
+    """Count the host-device syncs: reads of a number on the device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +250,7 @@ class Looks(TorchDispatchMode):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["adversarial", *PIX2PIXHD])
-def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
+def test_a_step_has_no_host_device_sync(name: str, precision: str) -> None:
     what = subject(name)
     method = what.make_method(what.stages[0])
     work = StageTraining(method, what.stages[0], 5, section(), Precision(precision, "cpu"), Processes())
@@ -270,7 +268,7 @@ def test_the_host_looks_at_nothing_in_a_step(name: str, precision: str) -> None:
 
 @pytest.mark.parametrize("name", ["adversarial", *PIX2PIXHD])
 def test_a_step_walks_through_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU a small step is as long as the host takes to hand it over."""
+    """On a GPU, the host's work bounds the duration of a small step."""
     what = subject(name)
     method = what.make_method(what.stages[0])
     work = StageTraining(method, what.stages[0], 5, section(), Precision("fp32", "cpu"), Processes())

@@ -1,4 +1,4 @@
-"""What a phase may ask for: a rate, a clip, values computed only where they are read; decay of weights and by steps."""
+"""Options of a phase: rate, clip, lazily shared values; weight decay, and decay by steps."""
 
 from typing import Any
 
@@ -127,7 +127,7 @@ def test_a_decay_that_makes_no_sense_is_refused(given: dict[str, Any], words: st
 
 
 class Reluctant(Adversarial):
-    """The adversarial toy with a generated picture that is computed when a phase first reads it.
+    """Adversarial toy whose generated picture is computed when a phase first reads it.
 
     Its discriminator may look at true pictures alone.
     """

@@ -1,4 +1,4 @@
-"""What numbers are computed in."""
+"""Mixed precision: types, layouts, loss scaling, and the choice by device."""
 
 import copy
 
@@ -39,7 +39,7 @@ def test_types(name: str, weights: torch.dtype, compute: torch.dtype) -> None:
     assert (precision.scaler() is not None) == (name == "fp16")
 
 
-def test_auto_is_bf16_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_bf16_on_devices_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (True, False):
         monkeypatch.setattr(precision_module, "computes_bf16", lambda device, there=there: there)
         assert choose_precision("auto", CPU).name == ("bf16" if there else "fp32")
@@ -54,7 +54,7 @@ def test_bf16_of_a_cpu(monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], 
     assert precision_module.computes_bf16(CPU) is wanted
 
 
-def test_a_user_is_told_of_a_type_that_the_cpu_has_no_instructions_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_type_without_cpu_instructions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_fp16": True}, raising=False)
     assert "bf16: this CPU has no instructions for it" in Precision("bf16", "cpu").remark
     others = [Precision("bf16", "cuda"), *(Precision(name, "cpu") for name in ("fp16", "fp32", "fp64"))]
@@ -73,8 +73,8 @@ def test_half_precision_is_laid_out_channels_last(device: str) -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_moments_of_any_layout_go_on_as_they_were(layout: torch.memory_format) -> None:
-    """A checkpoint may hold moments laid out otherwise than the weights are now."""
+def test_moments_of_any_layout_continue_unchanged(layout: torch.memory_format) -> None:
+    """A checkpoint may hold moments in another memory layout than the weights."""
 
     def steps(module: nn.Module, optimizer: torch.optim.Adam) -> None:
         for _ in range(2):
@@ -133,7 +133,7 @@ def test_auto_on_a_gpu(capability: tuple[int, int], auto: str, monkeypatch: pyte
     assert choose_precision("fp16", CUDA).name == "fp16"
 
 
-def test_the_backend_repeats_itself_where_it_shall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_is_deterministic_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     before = torch.backends.cudnn.benchmark

@@ -1,4 +1,4 @@
-"""Batches on their way to the device: in which order, on which stream, and none before it is asked for."""
+"""Copies of batches to the device: their order, their stream, and none before it is requested."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from hdtrans.engine.prefetch import prefetch
 CUDA = torch.device("cuda", 0)
 
 
-def batches(count: int, said: list[Any] | None = None) -> Iterator[Batch]:
-    """Yield batches of one number each, saying when one is fetched."""
+def batches(count: int, calls: list[Any] | None = None) -> Iterator[Batch]:
+    """Yield batches of one number each, recording each fetch."""
     for number in range(count):
-        if said is not None:
-            said.append(f"fetch {number}")
+        if calls is not None:
+            calls.append(f"fetch {number}")
         yield Batch((str(number),), (number,), {"label": torch.full((1, 2, 2), number, dtype=torch.uint8)})
 
 
@@ -29,21 +29,21 @@ def test_on_the_cpu_batches_pass_through() -> None:
 
 
 class FakeStream:
-    """Says what is asked of it."""
+    """Fake that records its calls."""
 
-    def __init__(self, name: str, said: list[Any]) -> None:
+    def __init__(self, name: str, calls: list[Any]) -> None:
         self.name = name
-        self.said = said
+        self.calls = calls
 
     def wait_stream(self, other: "FakeStream") -> None:
-        self.said.append(f"{self.name} waits for {other.name}")
+        self.calls.append(f"{self.name} waits for {other.name}")
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return what was asked of CUDA, with fakes in its place."""
-    said: list[Any] = []
-    streams = [FakeStream("computing", said)]
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the recorded calls of CUDA, with fakes in its place."""
+    calls: list[Any] = []
+    streams = [FakeStream("computing", calls)]
 
     @contextmanager
     def stream(chosen: FakeStream) -> Iterator[None]:
@@ -52,28 +52,28 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         streams.pop()
 
     def to(batch: Batch, device: torch.device) -> Batch:
-        said.append(f"copy {batch.names[0]} on {streams[-1].name}")
+        calls.append(f"copy {batch.names[0]} on {streams[-1].name}")
         return batch
 
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream("beside", said))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream("beside", calls))
     monkeypatch.setattr(torch.cuda, "stream", stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[-1])
     monkeypatch.setattr(Batch, "to", to)
-    monkeypatch.setattr(Batch, "record_stream", lambda batch, stream: said.append(f"kept for {stream.name}"))
-    return said
+    monkeypatch.setattr(Batch, "record_stream", lambda batch, stream: calls.append(f"kept for {stream.name}"))
+    return calls
 
 
-def test_copies_go_beside_the_step_and_the_next_step_waits_for_them(said: list[Any]) -> None:
-    for batch in prefetch(batches(2, said), CUDA):
-        said.append(f"step {batch.names[0]}")
+def test_copies_go_beside_the_step_and_the_next_step_waits_for_them(calls: list[Any]) -> None:
+    for batch in prefetch(batches(2, calls), CUDA):
+        calls.append(f"step {batch.names[0]}")
     one = ["fetch {}", "copy {} on beside", "computing waits for beside", "kept for computing", "step {}"]
-    assert said == [words.format(number) for number in range(2) for words in one]
+    assert calls == [words.format(number) for number in range(2) for words in one]
 
 
-def test_nothing_is_fetched_before_it_is_asked_for(said: list[Any]) -> None:
-    """Whoever stops after a batch has fetched no other."""
-    next(prefetch(batches(2, said), CUDA))
-    assert "fetch 1" not in said
+def test_no_batch_is_fetched_before_it_is_requested(calls: list[Any]) -> None:
+    """A loop that stops after a batch has fetched no other."""
+    next(prefetch(batches(2, calls), CUDA))
+    assert "fetch 1" not in calls
 
 
 def test_every_tensor_of_a_batch_is_kept_for_the_stream() -> None:
@@ -91,7 +91,7 @@ def test_every_tensor_of_a_batch_is_kept_for_the_stream() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_each_step_sees_its_batch() -> None:
-    """With so much to do for each step that the copies run far ahead of it."""
+    """With steps so long that the copies run far ahead."""
     busy = torch.rand(4096, 4096, device=CUDA)
     given = (
         Batch((str(n),), (n,), {"photo": torch.full((1, 3, 1024, 1024), n, dtype=torch.int32)}).pin_memory()

@@ -1,4 +1,4 @@
-"""Two processes of batch 1 train what one process of batch 2 trains; either goes on where the other stopped."""
+"""Two processes of batch 1 equal one of batch 2; each continues a run of the other."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ MOVED = (
     "pix2pixhd",
     "pix2pixhd_features",
 )  # stopped and continued with another number of processes
-UNFOCUSED = ("adversarial", "two_routes", "pix2pixhd")  # whose phases call all networks wrapped, a mutant
+UNFOCUSED = ("adversarial", "two_routes", "pix2pixhd")  # with a mutant whose phases call all networks wrapped
 STOP = 12  # batches, inside the last stage
 TOLERANCE, BIAS_TOLERANCE = 1e-9, 1e-6
 
@@ -54,11 +54,11 @@ def spawn(script: list[str], processes: int = 2, **environment: str) -> "subproc
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0) as started:
         try:
-            out, said = started.communicate(timeout=300)
+            out, messages = started.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(started.pid, signal.SIGKILL)  # torchrun's children too
             raise
-    return subprocess.CompletedProcess(command, started.returncode, out, said)
+    return subprocess.CompletedProcess(command, started.returncode, out, messages)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ JOBS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
-    """Run all jobs in two processes; return their folder and how each process ended each."""
+    """Run all jobs in two processes; return their folder, and the results of each process."""
     root = tmp_path_factory.mktemp("processes")
     for name in (*(f"{name} taken up" for name in MOVED), "wrong product"):
         with pytest.raises(Stopped):
@@ -166,7 +166,7 @@ def differences(name: str, one: dict[str, Any], other: dict[str, Any]) -> tuple[
 
 
 def hold(name: str, one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Assert that two runs ended the same, and print how much they differ."""
+    """Assert that two runs ended alike, and print their difference."""
     assert one["images_seen"] == other["images_seen"] == 40
     assert one["networks"] and next(iter(one["networks"].values())).dtype == torch.float64
     difference, bias_difference = differences(name, one, other)
@@ -227,7 +227,7 @@ def test_one_process_goes_on_where_two_stopped(
 
 @pytest.mark.bar("B2.8", "one process goes on where two stopped, and two where one did")
 @pytest.mark.parametrize("lost", ["memory of the second process", "place in the data"])
-def test_mutant_that_takes_up_what_one_process_knew(
+def test_mutant_that_restores_the_count_of_one_process(
     lost: str, single: Runs, double_runs: DoubleRuns, figure: Figure
 ) -> None:
     state = copy.deepcopy(latest(double_runs[0] / "two_routes left"))
@@ -282,7 +282,7 @@ def test_mutant_that_does_not_refuse_batch_norm_trains_something_else(
 @pytest.mark.bar("B6.1", "two processes train what one trains, within 1e-9 in float64")
 @pytest.mark.parametrize("job", ["discriminator bare", "scale bare", "encoder bare"])
 def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: DoubleRuns, figure: Figure) -> None:
-    """The processes grow apart, and nothing is saved from then on."""
+    """The replicas drift apart, and nothing is saved from then on."""
     network = JOBS[job]["unwrap"]
     for end in double_runs[1][job]:
         assert end.startswith("ProcessError 1: stage"), end
@@ -294,7 +294,7 @@ def test_gradients_that_are_not_averaged_are_found(job: str, double_runs: Double
 @pytest.mark.bar("B6.3", "one bit that differs in one process is caught at the next save")
 @pytest.mark.parametrize(("job", "value"), [("one bit", "ema/forth"), ("one bit of Adam", "training/optimizers/")])
 def test_one_bit_that_differs_is_caught_at_the_next_save(job: str, value: str, double_runs: DoubleRuns) -> None:
-    """On both processes, by name; the checkpoints from before it stay."""
+    """Both processes name the value; earlier checkpoints stay."""
     for end in double_runs[1][job]:
         assert end.startswith("ProcessError 1: stage stage0, after 10 images: the processes hold different weights"), (
             end
@@ -311,17 +311,17 @@ def test_mutant_that_does_not_compare_saves_one_bit_that_differs(double_runs: Do
     figure("mutant that does not compare: saves and ends as if nothing were wrong")
 
 
-@pytest.mark.bar("B6.4", "all-reduces are exactly those of the networks a phase trains")
+@pytest.mark.bar("B6.4", "a phase all-reduces exactly the networks that it trains")
 @pytest.mark.parametrize("name", EPOCHS)
 def test_every_phase_averages_the_gradients_of_its_networks_once(name: str, double_runs: DoubleRuns) -> None:
-    """And no other: the phase of a generator sends nothing for discriminators, and leaves them no gradients."""
+    """And no others: a generator's phase sends nothing for discriminators, and leaves them no gradients."""
     for end in double_runs[1][f"{name} counted"]:
         counts = json.loads(end.removeprefix("counted "))
         assert counts["sent"] == counts["wanted"] and sum(counts["sent"].values()) > 0, counts
         assert counts["left"] == []
 
 
-@pytest.mark.bar("B6.4", "all-reduces are exactly those of the networks a phase trains")
+@pytest.mark.bar("B6.4", "a phase all-reduces exactly the networks that it trains")
 @pytest.mark.parametrize("name", UNFOCUSED)
 def test_mutant_whose_phases_call_all_networks_wrapped_is_seen(
     name: str, double_runs: DoubleRuns, figure: Figure
@@ -348,7 +348,7 @@ while len(list(out.iterdir())) < 2 and time.monotonic() < deadline:
 """
 
 
-def test_what_only_the_first_process_finds_ends_all(tmp_path: Path) -> None:
+def test_an_error_on_the_first_process_ends_all(tmp_path: Path) -> None:
     out, script = tmp_path / "codes", tmp_path / "script.py"
     out.mkdir()
     script.write_text(CODES_SCRIPT)
@@ -369,7 +369,7 @@ def _one_thread() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "[../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 5000ms for recv operation",
         "Application timeout caused pair closure",
@@ -377,12 +377,12 @@ def _one_thread() -> None:
         "NCCL error: remote process exited or there was a network error",
     ],
 )
-def test_who_is_lost_is_told_whatever_an_exchange_says(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lost_process_is_named_for_every_error_of_an_exchange(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gather = distributed._FailureReports._gather
     monkeypatch.setattr(distributed._FailureReports, "_gather", lambda self, seconds: gather(self, seconds / 30))
-    words = distributed._FailureReports(torch.distributed.HashStore(), 0, 2)
-    words.store.set("host/1", "there")
-    told = str(words.explain(RuntimeError(said), "stage a"))
-    assert told.startswith("stage a: no word from process 1 on there")
-    assert ("training.timeouts sets" in told) == ("imed out" in said or "timeout" in said)
-    assert words.explain(RuntimeError("sizes do not fit"), "stage a") is None
+    reports = distributed._FailureReports(torch.distributed.HashStore(), 0, 2)
+    reports.store.set("host/1", "there")
+    explained = str(reports.explain(RuntimeError(text), "stage a"))
+    assert explained.startswith("stage a: no word from process 1 on there")
+    assert ("training.timeouts sets" in explained) == ("imed out" in text or "timeout" in text)
+    assert reports.explain(RuntimeError("sizes do not fit"), "stage a") is None

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere and continued ends, bit for bit, as one that never stopped."""
+"""A run stopped anywhere and continued ends bit for bit as one that never stopped."""
 
 import copy
 import shutil
@@ -51,7 +51,7 @@ Uninterrupted = Callable[[str], tuple[Path, str]]
 
 
 def points(name: str) -> list[int]:
-    """Return steps after which to stop: every one for the toys, a choice for the others, boundaries among them."""
+    """Return the steps after which to stop: all of a toy; a choice of the others, stage boundaries included."""
     if name in PICTURE_METHODS:
         return [2, 3, 5]
     return list(range(1, STEPS[name] + 1)) if name in TOYS else [1, 2, 3, 4, 6, 8, 12]
@@ -112,14 +112,14 @@ def test_a_finished_run_does_nothing_more(uninterrupted: Uninterrupted, tmp_path
 
 
 def _fresh(name: str) -> Any:
-    """Return the state of a trainer that has not trained: what is left when a component was not saved."""
+    """Return an untrained trainer, whose state stands for a component that was not saved."""
     trainer = make_trainer(subject(name), section())
     assert trainer.ema is not None
     return trainer
 
 
 def _without(name: str, component: str, state: dict[str, Any]) -> None:
-    """Put one component of a checkpoint back to its beginning."""
+    """Reset one component of a checkpoint to its initial state."""
     training = state["training"]
     if component == "networks":
         state["networks"] = dict(_fresh(name).networks.state_dict())

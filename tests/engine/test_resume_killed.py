@@ -1,4 +1,4 @@
-"""The real command, killed at a random moment of every stage and started again, ends as if nothing had happened."""
+"""The real command, killed at random in every stage and started again, ends as an undisturbed run."""
 
 import json
 import os
@@ -79,12 +79,12 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 
 def losses(run: Path) -> list[dict[str, Any]]:
-    """Return the records without what the clock says."""
+    """Return the records without their times."""
     return [{key: value for key, value in record.items() if key not in OF_THE_CLOCK} for record in records(run)]
 
 
 def kill_at(file: Path, run: Path, images: int) -> dict[str, Any]:
-    """Run the command until it has seen so many images, then kill it; return the last record it wrote."""
+    """Run the command until it has seen these images, then kill it; return the last record it wrote."""
     process = start(file)
     deadline = time.monotonic() + 120
     while not any(record["images"] >= images for record in records(run)):
@@ -98,11 +98,11 @@ def kill_at(file: Path, run: Path, images: int) -> dict[str, Any]:
 
 
 def finish(file: Path) -> str:
-    """Run the command to its end; return what it said."""
+    """Run the command to its end; return its messages."""
     process = start(file)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == 0, said
-    return said
+    messages = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, messages
+    return messages
 
 
 @pytest.mark.slow
@@ -115,8 +115,8 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     for stage, (first, last) in STAGE_IMAGES.items():
         record = kill_at(file, tmp_path / "killed", moments.randrange(first + 2, last - 10))
         assert record["stage"] == stage, "the run was faster than this test"
-    said = finish(file)
-    assert "going on in stage joint" in said or "going on in stage enhancer after 120" in said
+    messages = finish(file)
+    assert "going on in stage joint" in messages or "going on in stage enhancer after 120" in messages
     whole = recipe(tmp_path, city, tmp_path / "whole")
     finish(whole)
 
@@ -157,7 +157,7 @@ def test_a_killed_run_of_pictures_ends_as_one_that_was_not(method: str, tmp_path
 
 
 def hold_equal(runs: list[Path], steps: int, grids: int) -> None:
-    """Assert that two runs told the same losses, and left the same checkpoints and sample grids."""
+    """Assert that two runs have equal losses, checkpoints and sample grids."""
     assert losses(runs[0]) == losses(runs[1])
     assert len(losses(runs[0])) == steps
     files = [Checkpoints(run, 2).files() for run in runs]

@@ -1,4 +1,4 @@
-"""What a run settles before the trainer starts."""
+"""Preparation of a run before the trainer starts."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ STAGES = [Stage(name="a", size="64x32", batch_size=1), Stage(name="b", size="64x
 
 
 def state(world: int, *sizes: int, stage: int = 0) -> dict[str, Any]:
-    """Return what a checkpoint of so many processes says of its batches."""
+    """Return the entries of a checkpoint, by `world` processes, about its batches."""
     recipe = {"stages": [{"batch_size": size} for size in sizes]}
     return {"stage": stage, "recipe": recipe, "global_batches": [world * size for size in sizes]}
 
@@ -29,10 +29,10 @@ def state(world: int, *sizes: int, stage: int = 0) -> dict[str, Any]:
     ],
 )
 def test_batches_stay_as_large_as_they_were(was: dict[str, Any] | None, world: int, sizes: list[int]) -> None:
-    stages, told = keep_global_batches(STAGES, was, world)
+    stages, message = keep_global_batches(STAGES, was, world)
     assert [stage.batch_size for stage in stages] == sizes
     changed = [stage for stage, before in zip(stages, STAGES, strict=True) if stage != before]
-    assert told.splitlines() == [
+    assert message.splitlines() == [
         f"stage {stage.name}: batches stay {stage.batch_size * world} images: batch_size {stage.batch_size} for each "
         f"of {world}"
         for stage in changed

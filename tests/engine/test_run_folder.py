@@ -1,4 +1,4 @@
-"""Which recipe may go on in which run folder."""
+"""Recipes that may continue a run in a folder, and those refused."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def changed(plain: dict[str, Any], key: str, value: Any) -> Recipe:
 
 
 def begun(out: Path) -> None:
-    """Claim a folder and put a checkpoint there."""
+    """Open a run folder and put a checkpoint there."""
     open_run_dir(check_recipe(values(out), "test"))
     (out / "checkpoints").mkdir()
     (out / "checkpoints" / "images_000000010.pt").write_bytes(b"")
@@ -60,7 +60,7 @@ def begun(out: Path) -> None:
         ("data.test", "val"),
     ],
 )
-def test_what_may_change(key: str, value: Any, tmp_path: Path) -> None:
+def test_keys_that_may_change(key: str, value: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     begun(out)
     recipe = changed(values(out), key, value)
@@ -86,7 +86,7 @@ def test_what_may_change(key: str, value: Any, tmp_path: Path) -> None:
         ("training.ema", None, "training.ema"),
     ],
 )
-def test_what_may_not_change_is_named(key: str, value: Any, words: str, tmp_path: Path) -> None:
+def test_keys_that_may_not_change_are_named(key: str, value: Any, words: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     begun(out)
     kept = (out / "recipe.yaml").read_bytes()
@@ -97,13 +97,13 @@ def test_what_may_not_change_is_named(key: str, value: Any, words: str, tmp_path
     assert (out / "recipe.yaml").read_bytes() == kept
 
 
-def test_all_differences_are_told_at_once(tmp_path: Path) -> None:
+def test_all_differences_are_reported_at_once(tmp_path: Path) -> None:
     before, after = values(tmp_path), values(tmp_path)
     after["training"]["seed"] = 3
     after["data"]["labels"] = 2
     after["stages"].append({**after["stages"][1], "name": "more"})
-    told = differences(before, after)
-    assert {line.split(":")[0] for line in told} >= {"training.seed", "data.labels", "stages.2.name"}
+    lines = differences(before, after)
+    assert {line.split(":")[0] for line in lines} >= {"training.seed", "data.labels", "stages.2.name"}
     assert differences(before, before) == []
 
 

@@ -1,4 +1,4 @@
-"""Batches that are left out and scales that are halved, and the limits of both."""
+"""Skipped batches and halved loss scales, and the limits of both."""
 
 import math
 from pathlib import Path
@@ -27,7 +27,7 @@ def _one_thread() -> None:
 
 
 def leave_out_the_rest(folder: Path) -> None:
-    """Train while every batch from one on is not finite and left out."""
+    """Train with non-finite batches from one on, all skipped."""
     what, _ = spoiled("generators", NAN, when=lambda images: images >= BAD_IMAGES)
     make_trainer(what, section(save_every=2, non_finite="skip"), folder).run()
 
@@ -100,7 +100,7 @@ FP16_LIMITS = {
 def test_each_limit_of_fp16_ends_a_run(
     removed: int, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all limits the scale ends it; without that one the row of overflows does; without both nothing does."""
+    """The scale's limit ends the run; without it, the row of overflows; without both, nothing."""
     for limit in list(FP16_LIMITS)[:removed]:
         monkeypatch.setattr(f"hdtrans.engine.guard.{limit}", -INF if limit == "_LEAST_SCALE" else INF)
     if removed == len(FP16_LIMITS):
@@ -116,7 +116,7 @@ def test_each_limit_of_fp16_ends_a_run(
 
 
 def leave_out_every_other(folder: Path) -> None:
-    """Train 120 steps of which every other is not finite and left out."""
+    """Train 120 steps, every other one non-finite and skipped."""
     what, _ = spoiled("generators", NAN, when=lambda images: images % 4 == 0)
     what.stages = toy_stages(48)
     make_trainer(what, section(save_every=1000, log_every=1, non_finite="skip"), folder).run()
@@ -145,23 +145,23 @@ def _report(bad_losses: bool = False, bad_gradients: bool = False, scale: float 
 
 
 def in_a_row(reports: list[PhaseReport], count: int) -> list[str]:
-    """Return what is said of so many bad steps without a good one."""
+    """Return the reasons to stop after each of some bad steps in a row; '' for none."""
     skips = Skips()
     return [skips.bad(reports) for _ in range(count)]
 
 
 def one_in(every: int, steps: int) -> list[str]:
-    """Return what is said of bad steps, each after good ones, by a count that is saved and read back in between."""
-    skips, said = Skips(), []
+    """Return the reasons to stop after bad steps among good ones; the count is saved and loaded in between."""
+    skips, reasons = Skips(), []
     for number in range(steps):
         if number % every:
             skips.good()
         else:
-            said.append(skips.bad(_report(True)))
+            reasons.append(skips.bad(_report(True)))
             again = Skips()
             again.load_state_dict(skips.state_dict())
             skips = again
-    return said
+    return reasons
 
 
 LIMITS: dict[str, tuple[Any, list[str]]] = {
@@ -183,16 +183,16 @@ LIMITS: dict[str, tuple[Any, list[str]]] = {
 
 @bar
 @pytest.mark.parametrize("limit", LIMITS)
-def test_the_limits_of_what_is_left_out(limit: str, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
-    say, said = LIMITS[limit]
-    assert say() == said
+def test_the_limits_of_skipped_steps(limit: str, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, reasons = LIMITS[limit]
+    assert count() == reasons
     monkeypatch.setattr(f"hdtrans.engine.guard.{limit}", -INF if limit == "_LEAST_SCALE" else INF)
-    assert say() == [""] * len(said)
+    assert count() == [""] * len(reasons)
     figure(f"mutant without {limit}: not stopped")
 
 
 @bar
-def test_one_batch_in_twenty_may_be_left_out_for_ever(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_batch_in_twenty_may_be_skipped_for_ever(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(one_in(20, 3000)) == {""}
     monkeypatch.setattr("hdtrans.engine.guard._WINDOW", 3000)
     assert set(one_in(20, 3000)) != {""}

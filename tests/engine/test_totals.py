@@ -1,4 +1,4 @@
-"""Sums over processes that losses and norms take: two processes equal one, gradients too."""
+"""Sums over processes in losses and norms: two processes equal one, gradients included."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def part(rank: int) -> Tensor:
 
 
 def normalised(x: Tensor, total: Callable[[Tensor], Tensor]) -> list[Tensor]:
-    """Return batch norm of a part, the gradients of what each process sums up, and the running statistics."""
+    """Return the batch norm of a part, gradients of each process's sums, and the running statistics."""
     torch.manual_seed(0)
     norm = Norm(3, "batch", "leaky_relu").double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The loop, by toy methods: the order of phases, who moves, averages, the learning rate, the order of samples, ends."""
+"""The training loop, by toy methods: phases, averages, learning rate, order of samples, ends of a run."""
 
 import math
 import os
@@ -52,7 +52,7 @@ def _one_thread() -> None:
 
 
 class Scripted(Adversarial):
-    """An adversarial toy that writes down what happens in its phases."""
+    """Adversarial toy that records the events of its phases."""
 
     def __init__(self, networks: nn.ModuleDict, every: int = 1) -> None:
         super().__init__(networks)
@@ -83,7 +83,7 @@ def snapshot(networks: nn.ModuleDict) -> dict[str, Tensor]:
     return {name: torch.cat([p.detach().flatten() for p in n.parameters()]) for name, n in networks.items()}
 
 
-def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+def trained(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
@@ -103,9 +103,11 @@ def test_phases_run_in_order_and_move_their_networks_alone() -> None:
     for losses, after in zip(method.events[::2], method.events[1::2], strict=True):
         name, needing, some, before, _ = losses
         assert needing == some == {name}, "gradients of the phase's networks, and of no other"
-        assert moved(before, after[2]) == {name}
+        assert trained(before, after[2]) == {name}
     first_discriminator, first_generator = method.events[0], method.events[2]
-    assert moved(first_discriminator[3], first_generator[3]) == {"discriminator"}, "the generator meets the updated one"
+    assert trained(first_discriminator[3], first_generator[3]) == {"discriminator"}, (
+        "the generator meets the updated one"
+    )
 
 
 def test_a_phase_leaves_no_gradient_elsewhere() -> None:
@@ -155,7 +157,7 @@ def test_losses_fall_or_stay_sound(name: str) -> None:
         assert not curve or curve[-1] < curve[0]
 
 
-def test_the_draw_of_a_step() -> None:
+def test_the_random_numbers_of_a_step() -> None:
     what, method = scripted()
     make_trainer(what, section(seed=5)).run()
     draws = [event[4] for event in method.events if event[0] == "discriminator"]
@@ -206,7 +208,7 @@ def test_the_length_of_an_average() -> None:
     assert float(averages.networks["a"].weight) == pytest.approx(0.5, rel=1e-5)
 
 
-def test_averages_of_what_a_stage_freezes_are_its_weights() -> None:
+def test_averages_of_frozen_networks_are_their_weights() -> None:
     what = subject("pix2pixhd_features", epochs=2)
     seen: list[tuple[str, tuple[bool, ...]]] = []
     holder: list[Any] = []
@@ -264,7 +266,7 @@ def test_sample_grids_change_nothing_in_training(ema: Ema | None) -> None:
     make_trainer(without, section(ema=ema)).run()
     assert len(notes.grids) == 6
     assert served == {False}, "pictures are made in evaluation mode"
-    assert not moved(snapshot(with_grids.networks), snapshot(without.networks))
+    assert not trained(snapshot(with_grids.networks), snapshot(without.networks))
     assert all(modes), "the next step trains again"
 
 
@@ -282,7 +284,7 @@ def test_the_learning_rate_is_constant_then_falls_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_the_learning_rate_is_what_the_images_before_the_batch_say(batch_size: int) -> None:
+def test_the_learning_rate_follows_from_the_images_before_the_batch(batch_size: int) -> None:
     what = subject("adversarial", batch_size=batch_size)
     stage = what.stages[0].model_copy(update={"epochs": 1.6, "decay_epochs": 1.6, "learning_rate": 0.5})
     what.stages = [stage]
@@ -340,7 +342,7 @@ def test_a_last_batch_is_filled_from_the_next_epoch() -> None:
 
 
 class Poisoned(ToySamples):
-    """Pictures of which one is not finite."""
+    """Pictures, one of them not finite."""
 
     def __getitem__(self, counter: int) -> Sample:
         sample = super().__getitem__(counter)
@@ -367,7 +369,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_checkpoint(log_ev
 
 
 def stopped_by_a_bad_loss(folder: Path) -> tuple[dict[Path, bytes], dict[Path, bytes]]:
-    """Return the checkpoints before a run that is stopped so, and after it."""
+    """Return the checkpoints before and after a run that a bad loss stops."""
     good = subject("adversarial", epochs=4)
     with pytest.raises(Stopped):
         make_trainer(good, section(save_every=1000), folder, Notes(signal_after=2)).run()
@@ -379,14 +381,14 @@ def stopped_by_a_bad_loss(folder: Path) -> tuple[dict[Path, bytes], dict[Path, b
     return before, {file: file.read_bytes() for file in (folder / "checkpoints").iterdir()}
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
 def test_a_stop_by_a_bad_loss_leaves_the_bytes_of_the_last_checkpoint(tmp_path: Path) -> None:
     before, after = stopped_by_a_bad_loss(tmp_path)
     assert after == before
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_mutant_that_saves_whatever_stops_it(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
+def test_mutant_that_saves_at_any_stop(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     saving_at_any_stop(monkeypatch)
     before, after = stopped_by_a_bad_loss(tmp_path)
     assert after != before
@@ -407,22 +409,22 @@ class Exploding(Adversarial):
         networks["discriminator"].get_parameter("last.bias").fill_(float("inf"))
 
 
-def explode(folder: Path, told: str) -> list[Path]:
-    """Train until what is not finite is told; return the checkpoints."""
+def explode(folder: Path, reported: str) -> list[Path]:
+    """Train until a non-finite value is reported; return the checkpoints."""
     what = subject("adversarial")
     what.make_method = lambda stage: Exploding(what.networks)
-    with pytest.raises(NonFiniteError, match=told):
+    with pytest.raises(NonFiniteError, match=reported):
         make_trainer(what, section(save_every=2), folder, Notes()).run()
     return Checkpoints(folder, 2).files()
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     assert explode(tmp_path, "weights of discriminator") == []
 
 
-@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and tells what was not finite")
-def test_mutant_that_does_not_look_at_weights_saves_them(
+@pytest.mark.bar("B3.3", "a stop leaves the last checkpoint, saves no bad weights, and names the non-finite value")
+def test_mutant_that_does_not_check_weights_saves_them(
     tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hdtrans.engine.hooks.torch", SimpleNamespace(isfinite=torch.ones_like))
@@ -440,8 +442,8 @@ def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path
     assert signal.getsignal(number) is before
 
 
-def told_of_saving(folder: Path, pause: float) -> int:
-    """Train, each save lasting so long; return how often that was told."""
+def reports_of_slow_saving(folder: Path, pause: float) -> int:
+    """Train with saves that take `pause` seconds longer; return the number of warnings."""
     trainer = make_trainer(subject("adversarial"), section(save_every=1000), folder, notes := Notes())
     save = trainer.save.checkpoints.save  # type: ignore[union-attr]
     trainer.save.checkpoints.save = lambda *a: (time.sleep(pause), save(*a))  # type: ignore
@@ -450,21 +452,21 @@ def told_of_saving(folder: Path, pause: float) -> int:
     return len([message for message in notes.messages if "TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120" in message])
 
 
-@pytest.mark.bar("B2.5", "saving that takes long is told, with the time that torchrun should be given")
-def test_saving_that_takes_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.bar("B2.5", "slow saving is reported, with the time to set for torchrun")
+def test_slow_saving_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
     for pause, count in ((0.0, 0), (1.1, 1)):
-        assert told_of_saving(tmp_path / str(pause), pause) == count
+        assert reports_of_slow_saving(tmp_path / str(pause), pause) == count
 
 
-@pytest.mark.bar("B2.5", "saving that takes long is told, with the time that torchrun should be given")
-def test_mutant_that_does_not_ask_what_torchrun_was_given(
+@pytest.mark.bar("B2.5", "slow saving is reported, with the time to set for torchrun")
+def test_mutant_that_ignores_the_timeout_of_torchrun(
     tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
     monkeypatch.setattr("hdtrans.engine.hooks.os", SimpleNamespace(environ={}))
-    assert told_of_saving(tmp_path, 1.1) == 0
-    figure("mutant that always thinks of 30 s: 1.1 s of 2 s not told")
+    assert reports_of_slow_saving(tmp_path, 1.1) == 0
+    figure("mutant that always assumes 30 s: 1.1 s of 2 s not reported")
 
 
 # Precisions
@@ -489,7 +491,7 @@ def test_precisions_train(name: str, precision: str, computes: torch.dtype, tmp_
     )
     assert all(math.isfinite(value) for record in notes.records for key, value in record.items() if "/" in key)
     if precision != "fp64":
-        assert moved(before, snapshot(what.networks)) == set(what.networks)
+        assert trained(before, snapshot(what.networks)) == set(what.networks)
     scalers = final_state(tmp_path)["training"]["scalers"]
     assert all(("scale" in scaler) == (precision == "fp16") for scaler in scalers.values())
     assert len(scalers) == len(what.make_method(what.stages[0]).phases)
@@ -507,7 +509,7 @@ def test_every_phase_scales_its_gradients_by_itself() -> None:
 # The table
 
 
-def test_the_table_says_what_is_trained() -> None:
+def test_the_table_lists_trained_networks() -> None:
     what = subject("pix2pixhd")
     notes = Notes()
     make_trainer(what, section(), notes=notes).run()

@@ -1,4 +1,4 @@
-"""Validation during training: what is judged, what follows from it, and that a continued run decides the same."""
+"""Validation during training: its pictures, the best checkpoint, early stopping, and equal decisions on resume."""
 
 import contextlib
 import math
@@ -18,7 +18,7 @@ from tests.engine.validating import COUNT, Distances, Scenes, Scripted, best_fil
 from tests.engine.validation_jobs import figures_of_fixed_weights, run_jobs
 from tests.forked import values_of_two
 
-STEPS = 6  # of the two stages of a toy, of 2 images each
+STEPS = 6  # two stages of a toy, 2 images a step
 
 
 def test_the_averaged_networks_are_judged_on_fixed_pictures(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_training_is_the_same_with_and_without_it(name: str, tmp_path: Path) -> 
 
 
 def test_the_best_of_the_stage_at_work_is_kept(tmp_path: Path) -> None:
-    """The second stage begins anew, though its figures are worse; what is not finite is never best."""
+    """The second stage begins anew, though its figures are worse; a non-finite figure is never best."""
     notes, script = Notes(), Scripted(math.nan, 0.5, 0.6, 0.9, 0.8, 0.85)
     training = section(keep=2, save_every=2)
     make_trainer(subject("adversarial"), training, tmp_path, notes, validation=validation(script)).run()
@@ -70,7 +70,7 @@ def test_the_best_of_the_stage_at_work_is_kept(tmp_path: Path) -> None:
     assert not list((tmp_path / "checkpoints").glob("best_*8.pt*"))
 
 
-def test_higher_is_better_where_the_figure_says_so() -> None:
+def test_higher_is_better_for_some_figures() -> None:
     judging = validation(Scripted(0), metrics=("psnr",), best="psnr")
     assert [judging.take({"psnr": value}, images) for images, value in enumerate((20.0, 19.0, 21.0, 21.0))] == [
         True,
@@ -91,13 +91,13 @@ def test_patience_ends_a_stage_and_the_next_begins(tmp_path: Path) -> None:
         (6, "stage1"),
         (8, "stage1"),
     ]
-    told = [words for words in notes.messages if "ends early" in words]
-    assert len(told) == 2 and "l1 was not better in 1 validations than 0.5 after 2 images" in told[0]
+    reported = [words for words in notes.messages if "ends early" in words]
+    assert len(reported) == 2 and "l1 was not better in 1 validations than 0.5 after 2 images" in reported[0]
     ends = [file.name for file in Checkpoints(tmp_path, 2).files() if "stage" in file.name]
     assert ends == ["images_000000008_stage1.pt", "images_000000004_stage0.pt"]
 
 
-def test_the_same_command_again_does_not_go_on_and_says_so(tmp_path: Path) -> None:
+def test_the_same_command_again_does_not_continue_and_reports_it(tmp_path: Path) -> None:
     def run(patience: int) -> Notes:
         notes = Notes()
         judging = validation(Scripted(0.5, 0.6), patience=patience)
@@ -147,14 +147,14 @@ def test_other_figures_or_pictures_begin_anew() -> None:
     assert same.standing.best == 0.5 and other.standing.best is None
 
 
-def test_what_is_validated_may_change_and_nothing_else() -> None:
+def test_the_section_validate_may_change_alone() -> None:
     was: dict[str, Any] = {"training": {"seed": 0}, "validate": None, "stages": [{"epochs": 1}]}
     now = {**was, "validate": {"every": 5, "metrics": ["l1"]}}
     assert differences(was, now) == [] and differences(now, was) == []
     assert differences(was, {**now, "training": {"seed": 1}}) == ["training.seed: was 0, is 1"]
 
 
-def test_a_best_checkpoint_is_found_and_missed_in_words(tmp_path: Path) -> None:
+def test_a_missing_best_checkpoint_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no best checkpoint"):
         find_checkpoint(tmp_path / "best")
     checkpoints = Checkpoints(tmp_path, 2)
@@ -173,7 +173,7 @@ def test_a_sample_that_cannot_be_measured_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_two_processes_come_to_the_bits_of_one(tmp_path: Path) -> None:
-    """Of the same weights; both decide alike; a sample that one cannot measure ends both with the same words."""
+    """For the same weights; both decide alike; a sample that one cannot measure ends both with the same message."""
     one_thread()
     ends = values_of_two(run_jobs, tmp_path, folder=tmp_path)
     assert ends[0] == ends[1]

@@ -1,4 +1,4 @@
-"""Run by tests/engine/test_totals.py in two processes: `totals_script.py OUT`, one file of numbers for each."""
+"""Script of tests/engine/test_totals.py in two processes: `totals_script.py OUT` writes one file each."""
 
 import sys
 from pathlib import Path

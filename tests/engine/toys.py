@@ -1,4 +1,4 @@
-"""Toy methods that hold the contract between methods and trainer: together they use every part of it.
+"""Toy methods for the contract between methods and trainer; together they use every part of it.
 
 `Adversarial` steps its discriminator first and its generator against the updated one. `TwoRoutes` has two generators,
 two discriminators and a history pool. `Penalised` has a gradient penalty in full precision at every other batch, clips
@@ -30,8 +30,8 @@ class ToySamples(Dataset[Sample]):
     """Noisy pictures of a few scenes: every sample is a pure function of its stage and counter.
 
     Args:
-        count: how many scenes there are.
-        stage: the number of the stage.
+        count: number of scenes.
+        stage: number of the stage.
     """
 
     def __init__(self, count: int, stage: int = 0) -> None:
@@ -50,7 +50,7 @@ class ToySamples(Dataset[Sample]):
 
 
 class Generator(nn.Module):
-    """(B, 3, H, W), and a mask of its features where some are dropped -> (B, 3, H, W) in [-1, 1]."""
+    """Generator: (B, 3, H, W), and optionally a mask of its features (B, 4, H, W) -> (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """(B, channels, H, W) -> (B, 1, H/2, W/2)."""
+    """Discriminator: (B, channels, H, W) -> (B, 1, H/2, W/2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -83,13 +83,13 @@ def _photos(batch: Batch, context: StepContext) -> Tensor:
 
 
 def picture_to_picture(direction: str = "") -> Inputs:
-    """Return the inputs of a toy: a picture, and the wanted one."""
+    """Return the inputs of a toy: a picture, and its target."""
     given, wanted = ("photo", "source") if direction == "BtoA" else ("source", "photo")
     return Input("source", "image", 3, field=given), Input("photo", "image", 3, role="target", field=wanted)
 
 
 class ToyTranslator(nn.Module):
-    """Takes a picture as it lies in a batch."""
+    """Translator of a picture (B, 3, H, W) uint8, as in a batch."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -100,20 +100,20 @@ class ToyTranslator(nn.Module):
 
 
 class ToyMethod(Method):
-    """What the toys have in common: which networks translate, and the sample grid."""
+    """Base of the toys: the networks that translate, by direction, and the previews."""
 
     translators: dict[str, str]
 
-    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
-        return ToyTranslator(networks[self.translators[route]])
+    def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
+        return ToyTranslator(networks[self.translators[direction]])
 
     def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
-        return {route or "result": self.translator(nets, route)(source=batch["source"]) for route in self.directions}
+        return {each or "result": self.translator(nets, each)(source=batch["source"]) for each in self.directions}
 
 
 @dataclass
 class Shared:
-    """One forward pass of the generator: what comes in, the true and the generated picture."""
+    """Shared forward pass: source, true and generated picture, each (B, 3, H, W)."""
 
     source: Tensor
     photo: Tensor
@@ -154,10 +154,10 @@ class Adversarial(ToyMethod):
 
 
 class Pool:
-    """The pictures generated before, a few for each slot of the global batch (Shrivastava et al., 2017).
+    """History of generated pictures, for each position of the global batch (Shrivastava et al., 2017).
 
     Args:
-        capacity: pictures for each slot.
+        capacity: pictures for each position.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -165,31 +165,31 @@ class Pool:
         self.pictures: dict[str, Tensor] = {}
 
     def exchange(self, fakes: Tensor, context: StepContext, purpose: int) -> Tensor:
-        """Return for each slot its new picture, or half of the time an old one that the new one replaces."""
+        """Return for each position its new picture or, with probability 0.5, an old one that the new one replaces."""
         chosen = []
-        for slot, generator, fake in zip(
+        for index, generator, fake in zip(
             context.global_indices, context.generators(purpose), fakes.detach(), strict=True
         ):
-            kept = self.pictures.get(str(slot), fake.new_zeros((0, *fake.shape)))
+            kept = self.pictures.get(str(index), fake.new_zeros((0, *fake.shape)))
             if len(kept) < self.capacity:
-                self.pictures[str(slot)] = torch.cat([kept, fake[None]])
+                self.pictures[str(index)] = torch.cat([kept, fake[None]])
             elif torch.rand((), generator=generator) < 0.5:
                 place = int(torch.randint(self.capacity, (), generator=generator))
-                self.pictures[str(slot)] = torch.cat([kept[:place], fake[None], kept[place + 1 :]])
+                self.pictures[str(index)] = torch.cat([kept[:place], fake[None], kept[place + 1 :]])
                 fake = kept[place]
             chosen.append(fake)
         return torch.stack(chosen)
 
-    def state_dict(self, slots: range) -> dict[str, Any]:
-        return {str(slot): self.pictures[str(slot)] for slot in slots if str(slot) in self.pictures}
+    def state_dict(self, indices: range) -> dict[str, Any]:
+        return {str(index): self.pictures[str(index)] for index in indices if str(index) in self.pictures}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.pictures = {slot: kept.clone() for slot, kept in state.items()}
+        self.pictures = {index: kept.clone() for index, kept in state.items()}
 
 
 @dataclass
 class SharedRoutes:
-    """Both true pictures, what each generator makes of them, and what becomes of that on the way back."""
+    """Shared forward pass: true, generated and cycled pictures of both sides, each (B, 3, H, W)."""
 
     a: Tensor
     b: Tensor
@@ -320,7 +320,7 @@ def toy_method(name: str, networks: nn.ModuleDict) -> ToyMethod:
 
 
 def toy_stages(*lengths: float, batch_size: int = 2) -> list[Stage]:
-    """Return a stage of each length, in epochs."""
+    """Return a stage for each number of epochs."""
     return [
         Stage(
             name=f"stage{number}",

@@ -1,4 +1,4 @@
-"""What judges pictures in tests of validation: by a distance that is known, or as a list says."""
+"""Judges for tests of validation: a known distance, or figures from a list."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ COUNT = 7
 
 
 class Distances:
-    """Judges by the mean absolute difference to the photo, and keeps what it was shown.
+    """Judge by the mean absolute difference to the photo; it records its pictures.
 
     Args:
-        bad: the name of a sample that it refuses.
-        scrambled: give figures that go up and down, though they follow from the pictures alone.
+        bad: name of a sample that it refuses.
+        scrambled: return figures that rise and fall, though they follow from the pictures alone.
     """
 
     def __init__(self, bad: str = "", scrambled: bool = False) -> None:
@@ -46,7 +46,7 @@ class Distances:
 
 
 class Scripted:
-    """Judges as a list says, one figure a validation; after its end the last one again."""
+    """Judge with figures from a list, one a validation, the last one repeated."""
 
     def __init__(self, *figures: float) -> None:
         self.script = list(figures)
@@ -84,5 +84,5 @@ def best_files(folder: Path) -> list[str]:
 
 
 def one_thread() -> None:
-    """Let sums be made in one order."""
+    """Use one thread, so that sums have one order."""
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ def figures_of_fixed_weights(processes: Processes | None, bad: str = "") -> dict
 
 
 def run_jobs(processes: Processes, folder: Path) -> dict[str, object]:
-    """Measure, be refused, and train with patience."""
+    """Measure, fail to measure, and train with patience."""
     one_thread()
     torch.manual_seed(0)
     ends: dict[str, object] = {"figures": figures_of_fixed_weights(processes)}

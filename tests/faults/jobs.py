@@ -19,9 +19,9 @@ from tests.mutants import as_code
 from tests.small_runs import small_recipe, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-REPEATS = int(os.environ.get("HDTRANS_REPEATS", "10"))  # of what is done at random times; bars of a release ask for 100
+REPEATS = int(os.environ.get("HDTRANS_REPEATS", "10"))  # random moments; a release is tested with 100
 LENGTH = max(1, REPEATS // 10)
-IMAGES = 600 * LENGTH  # of a whole run, in batches of 2
+IMAGES = 600 * LENGTH  # images of a whole run, in batches of 2
 
 
 def job_recipe(city: Path, out: Path, validate: dict[str, Any] | None = None, **training: Any) -> Path:
@@ -36,7 +36,7 @@ def job_recipe(city: Path, out: Path, validate: dict[str, Any] | None = None, **
 
 
 class Job:
-    """One start of the command under torchrun, its errors in a file; `root` is the checkout it is started from."""
+    """One start of the command under torchrun, its messages in a file; `root` is the checkout that it runs."""
 
     def __init__(
         self,
@@ -53,26 +53,29 @@ class Job:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         command += [f"--max-restarts={restarts}", f"--shutdown-timeout={shutdown}"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(root)}
-        with self.log.open("w") as said:
+        with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, str(root / "tools" / "train.py"), str(recipe)], env=environment, stderr=said, process_group=0
+                [*command, str(root / "tools" / "train.py"), str(recipe)],
+                env=environment,
+                stderr=log,
+                process_group=0,
             )
 
-    def said(self) -> str:
-        """Return what all processes said so far."""
+    def messages(self) -> str:
+        """Return the messages of all processes so far."""
         return self.log.read_text(errors="replace")
 
     def images(self) -> int:
-        """Return how far the run is, from its log."""
+        """Return the images seen, from the log of the run."""
         file = self.run / "metrics.jsonl"
         lines = file.read_text().split("\n")[:-1] if file.exists() else []
         return max((int(json.loads(line)["images"]) for line in lines), default=0)
 
     def wait_for(self, images: int, seconds: float = 90) -> None:
-        """Wait until the run has seen so many images."""
+        """Wait until the run has seen this number of images."""
         deadline = time.monotonic() + seconds
         while self.images() < images:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+            assert self.process.poll() is None and time.monotonic() < deadline, self.messages()[-3000:]
             time.sleep(0.02)
 
     def ranks(self) -> dict[int, int]:
@@ -90,10 +93,10 @@ class Job:
         return found
 
     def wait_for_ranks(self, seconds: float = 60) -> None:
-        """Wait until the run folder was found again, which is before the first batch."""
+        """Wait until the run is resumed, before its first batch."""
         deadline = time.monotonic() + seconds
-        while len(self.ranks()) < 2 or "going on in stage" not in self.said():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.said()[-3000:]
+        while len(self.ranks()) < 2 or "going on in stage" not in self.messages():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.messages()[-3000:]
             time.sleep(0.02)
 
     def end(self, seconds: float = 120) -> int:
@@ -109,13 +112,13 @@ class Job:
         self.process.wait()
 
     def left(self) -> list[str]:
-        """Return what the processes that were killed left in /dev/shm, which torch names after them."""
+        """Return the files of killed processes in /dev/shm, which torch names after them."""
         return [name for name in os.listdir("/dev/shm") if any(name.startswith(f"torch_{pid}_") for pid in self.killed)]
 
 
 @contextmanager
 def job(recipe: Path, run: Path, **how: Any) -> Iterator[Job]:
-    """Start a job; whatever happens, nothing of it is left behind."""
+    """Start a job, and kill all its processes at the end."""
     started = Job(recipe, run, **how)
     try:
         yield started
@@ -124,7 +127,7 @@ def job(recipe: Path, run: Path, **how: Any) -> Iterator[Job]:
 
 
 def mutant(root: Path, change: Callable[[], None] | None, tool: str = "train") -> Path:
-    """Make a checkout in which a tool makes a change of the code first, one of tests/mutants; return its root."""
+    """Make a checkout in which a tool first applies a mutant of tests/mutants; return its root."""
     (root / "tools").mkdir(parents=True)
     ending = f'import sys\nfrom hdtrans.cli import run_tool\nsys.exit(run_tool("{tool}", sys.argv[1:]))\n'
     (root / "tools" / f"{tool}.py").write_text((as_code(change) if change else "") + ending)
@@ -134,7 +137,7 @@ def mutant(root: Path, change: Callable[[], None] | None, tool: str = "train") -
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the ids of a process's children and theirs."""
+    """Return the ids of all descendants of a process."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -144,7 +147,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def final(run: Path, images: int = IMAGES) -> str:
-    """Return the fingerprint of what a finished run ended with, its own name and folder left out."""
+    """Return the fingerprint of a finished run, without its name and folder."""
     state = checkpoint.load(Checkpoints(run, 2).files()[0])
     assert state["images_seen"] == images
     for key in ("name", "out", "training"):

@@ -1,4 +1,4 @@
-"""Two hosts made of network namespaces: one is lost, by kill -9 or by its cable, and the same command goes on."""
+"""Two hosts as network namespaces: one is lost by kill -9 or its cable, and the same command continues."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ STEP, JOIN = 10, 30  # seconds: training.timeouts.step, and how long torchrun wa
 
 @dataclass
 class Host:
-    """A network namespace with one end of a cable."""
+    """Network namespace with one end of a virtual cable."""
 
     name: str
     address: str
@@ -99,10 +99,10 @@ def recipe(city: Path, run: Path, epochs: int) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the fingerprint of a run of two processes that nothing happened to."""
+    """Return the fingerprint of an undisturbed run of two processes."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(recipe(city, run, 120), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     return final(run, 480)
 
 
@@ -119,29 +119,29 @@ def test_a_host_is_lost(how: str, city: Path, whole: str, tmp_path: Path, hosts:
     wait_for(lambda: images_seen(run) >= 100, 120)
     hosts[1].lose() if how == "kill -9" else hosts[1].plug("down")
     start = time.monotonic()
-    said = first[0].communicate(timeout=120)[1]
+    messages = first[0].communicate(timeout=120)[1]
     seconds = time.monotonic() - start
-    assert first[0].returncode != 0 and seconds < STEP + JOIN + 15, said
+    assert first[0].returncode != 0 and seconds < STEP + JOIN + 15, messages
     hosts[1].lose()  # a launcher that is cut off may wait for a quarter of an hour
     hosts[1].plug("up")
     again = [host.start(file) for host in hosts]
-    said = "".join(host.communicate(timeout=180)[1] for host in again)
-    assert [host.returncode for host in again] == [0, 0], said
-    assert "going on in stage" in said
+    messages = "".join(host.communicate(timeout=180)[1] for host in again)
+    assert [host.returncode for host in again] == [0, 0], messages
+    assert "going on in stage" in messages
     assert final(run, 480) == whole
     figure(f"{how}: ended after {seconds:.1f} s (limits {STEP} and {JOIN} s)")
 
 
 @pytest.mark.bar("B2.7", LOST)
 def test_mutant_that_trains_anew_has_another_hash(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None:
-    """What goes on counts: a run that starts from the weights alone ends elsewhere."""
+    """The whole state counts: a run from the weights alone ends elsewhere."""
     run, other = tmp_path / "run", tmp_path / "other"
     with job(recipe(city, other, 30), other) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     file = recipe(city, run, 120)
     file.write_text(f"{file.read_text()}\ninit_from: {other}\n")
     with job(file, run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run, 480) != whole
     figure("mutant, from the weights alone: another hash")
 
@@ -157,9 +157,9 @@ def test_an_elastic_job(city: Path, tmp_path: Path, hosts: list[Host], figure: F
     wait_for(lambda: images_seen(run) > reached, 90)
     seconds = time.monotonic() - start
     back = hosts[1].start(file, **elastic)
-    said = first[0].communicate(timeout=300)[1] + back.communicate(timeout=60)[1]
-    assert [first[0].returncode, back.returncode] == [0, 0], said
-    assert "stage train: batches stay 2 images: batch_size 2 for each of 1" in said
+    messages = first[0].communicate(timeout=300)[1] + back.communicate(timeout=60)[1]
+    assert [first[0].returncode, back.returncode] == [0, 0], messages
+    assert "stage train: batches stay 2 images: batch_size 2 for each of 1" in messages
     assert images_seen(run) == 4000
     assert seconds <= 60
     figure(f"alone after {seconds:.1f} s, then both to the end")
@@ -175,7 +175,7 @@ def test_mutant_whose_batches_are_not_shared_out(city: Path, tmp_path: Path, hos
     first = [host.start(file, **elastic) for host in hosts]
     wait_for(lambda: images_seen(run) >= 100, 120)
     hosts[1].lose()
-    said = first[0].communicate(timeout=120)[1]
+    messages = first[0].communicate(timeout=120)[1]
     assert first[0].returncode != 0
-    assert "the run was started with 2 images in a batch of all processes, and would go on with 1" in said
+    assert "the run was started with 2 images in a batch of all processes, and would go on with 1" in messages
     figure("mutant refused")

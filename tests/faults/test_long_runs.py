@@ -48,7 +48,7 @@ def watch(recipe: Path, run: Path, images: int) -> tuple[float, int, int, int]:
     steps, sizes = np.array(points).T
     slope = float(np.polyfit(steps, sizes, 1)[0])
     descriptors, processes = np.array(counts).T
-    # Batches on their way hold some for a moment, so the fewest of several looks count.
+    # Batches in transit hold some for a moment, so that the minimum of several counts is taken.
     return (
         slope,
         int(descriptors[-4:].min() - descriptors[:4].min()),
@@ -64,7 +64,7 @@ def long_recipe(tmp_path: Path, epochs: int) -> Path:
     return write_recipe(tmp_path / "recipe.yaml", values)
 
 
-@pytest.mark.bar("B8.1", "memory over 2,000 steps of two processes grows by at most 0.05 MiB a step")
+@pytest.mark.bar("B8.1", "memory of two processes over 2,000 steps grows by at most 0.05 MiB a step")
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 def test_memory_stays_flat(tmp_path: Path, figure: Figure) -> None:
     slope, descriptors, processes, left = watch(long_recipe(tmp_path, 1000), tmp_path / "run", 4000)
@@ -73,7 +73,7 @@ def test_memory_stays_flat(tmp_path: Path, figure: Figure) -> None:
     assert abs(descriptors) <= 2 and processes == 0 and not left
 
 
-@pytest.mark.bar("B8.1", "memory over 2,000 steps of two processes grows by at most 0.05 MiB a step")
+@pytest.mark.bar("B8.1", "memory of two processes over 2,000 steps grows by at most 0.05 MiB a step")
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 def test_mutant_kept_graphs_and_files_are_seen(tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", keep_graphs))

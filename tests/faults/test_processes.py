@@ -1,4 +1,4 @@
-"""Two processes, killed, stopped and signalled: the same command goes on, and ends as if nothing had happened."""
+"""Two processes, killed, stopped and signalled: the same command ends as an undisturbed run."""
 
 import hashlib
 import json
@@ -28,15 +28,15 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the fingerprint of a run that nothing happened to."""
+    """Return the fingerprint of an undisturbed run."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(job_recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     return final(run)
 
 
 def half_written(run: Path) -> list[str]:
-    """Return the pictures, pages and notes of a run folder that are not whole."""
+    """Return the incomplete pictures, pages and logs of a run folder."""
     broken = [str(f) for f in run.rglob("*") if f.suffix in (".png", ".jpg") and cv2.imread(str(f)) is None]
     broken += [str(f) for f in run.rglob("*.html") if not f.read_text().rstrip().endswith("</html>")]
     log = run / "metrics.jsonl"
@@ -65,7 +65,7 @@ def test_the_whole_job_killed(city: Path, whole: str, tmp_path: Path, figure: Fi
             assert started.process.poll() is None, f"too fast for kill {number}"
         assert half_written(run) == [] and started.left() == []
     with job(recipe, run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     images = [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert images == sorted(set(images)), "B1.5: no line is there twice"
     assert final(run) == whole
@@ -96,7 +96,7 @@ def test_one_process_killed(city: Path, whole: str, tmp_path: Path, figure: Figu
             start, reached = time.monotonic(), started.images()
             started.wait_for(reached + 2)
             recoveries.append(time.monotonic() - start)
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) == whole
     assert max(recoveries) < 30
     figure(f"{kills} of {kills}, {min(recoveries):.1f} to {max(recoveries):.1f} s")
@@ -127,15 +127,15 @@ def test_a_lost_process_is_named(rank: int, city: Path, tmp_path: Path, figure: 
         code = started.end(60)
         seconds = time.monotonic() - start
         assert code != 0 and seconds < 45
-        assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
-        assert "hdtrans train: stage first, after " in started.said()
+        assert f"no word from process {rank} on " in started.messages(), started.messages()[-3000:]
+        assert "hdtrans train: stage first, after " in started.messages()
         time.sleep(5)
         assert not [pid for pid in everything if (Path("/proc") / str(pid) / "cmdline").exists()]
     figure(f"process {rank}: {seconds:.1f} s")
 
 
 @pytest.mark.bar("B2.2", "kill -9 of a process without restarts: ends within 45 s, names it, leaves nothing running")
-def test_mutant_that_does_not_ask_who_is_lost(
+def test_mutant_that_does_not_find_the_lost_process(
     city: Path, tmp_path: Path, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.faults.jobs.ROOT", mutant(tmp_path / "root", hear_no_other))
@@ -144,7 +144,7 @@ def test_mutant_that_does_not_ask_who_is_lost(
         started.wait_for(10)
         os.kill(started.ranks()[1], signal.SIGKILL)
         assert started.end(60) != 0
-        assert "no word from process 1" not in started.said()
+        assert "no word from process 1" not in started.messages()
     figure("mutant names none")
 
 
@@ -159,8 +159,8 @@ def test_a_process_that_hangs_is_named(rank: int, city: Path, tmp_path: Path, fi
         code = started.end(60)
         seconds = time.monotonic() - start
         assert code != 0 and seconds < 5 + 40
-        assert f"no word from process {rank} on " in started.said(), started.said()[-3000:]
-        assert "training.timeouts sets how long to wait" in started.said()
+        assert f"no word from process {rank} on " in started.messages(), started.messages()[-3000:]
+        assert "training.timeouts sets how long to wait" in started.messages()
     figure(f"process {rank}: {seconds:.1f} s with a limit of 5 s")
 
 
@@ -181,7 +181,7 @@ def test_mutant_another_seed_has_another_hash(city: Path, whole: str, tmp_path: 
     """The hash is no constant: another seed ends with another."""
     run = tmp_path / "run"
     with job(job_recipe(city, run, seed=1), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) != whole
     figure("another seed, another hash")
 
@@ -194,7 +194,7 @@ def test_the_same_command_twice(city: Path, tmp_path: Path, figure: Figure) -> N
         if name == "mutant":
             recipe = job_recipe(city, run, workers=2, keep=100, save_every=60, seed=1)
         with job(recipe, run) as started:
-            assert started.end() == 0, started.said()[-3000:]
+            assert started.end() == 0, started.messages()[-3000:]
         run.rename(tmp_path / name)
         found.append({
             str(file.relative_to(tmp_path / name)): hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Saving, killed and refused at every call to the system, and on disks that are full or read-only."""
+"""Saving: killed and refused at every system call, on full disks and read-only ones."""
 
 import hashlib
 import os
@@ -36,12 +36,12 @@ def ours(folder: Path, images: int) -> None:
 
 
 def torchs(folder: Path, images: int) -> None:
-    """Save as is usual: over the file of before."""
+    """Save over the old file, as is usual."""
     save_over({**STATE, "images_seen": images}, folder / "latest.pt")
 
 
 def saves_under_strace(folder: Path, save: Saver, call: str, what: str, number: int) -> tuple[int, list[int], bool]:
-    """Save in a process whose call of this number is disturbed; return its status, what it acknowledged, the end."""
+    """Save in a process whose n-th system call is disturbed; return its status, the saves it acknowledged, the end."""
     start, acknowledged = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -60,50 +60,50 @@ def saves_under_strace(folder: Path, save: Saver, call: str, what: str, number: 
         [*command, "-e", f"inject={call}:{what}:when={number}"], stderr=subprocess.PIPE, text=True
     )
     assert tracer.stderr is not None
-    said = tracer.stderr.readline()
-    if "attached" not in said:
+    text = tracer.stderr.readline()
+    if "attached" not in text:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        pytest.skip(f"strace cannot attach here: {said.strip()}")
+        pytest.skip(f"strace cannot attach here: {text.strip()}")
     os.write(start[1], b"x")
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     tracer.communicate(timeout=30)
     os.close(acknowledged[1])
-    told = list(os.read(acknowledged[0], 100))
+    acknowledged_saves = list(os.read(acknowledged[0], 100))
     for end in (*start, acknowledged[0]):
         os.close(end)
-    return status, told, status == -signal.SIGKILL or "INJECTED" in (folder / "trace").read_text()
+    return status, acknowledged_saves, status == -signal.SIGKILL or "INJECTED" in (folder / "trace").read_text()
 
 
 def disturb(tmp_path: Path, save: Saver, what: str, check: Callable[[Path, list[int], int], bool]) -> tuple[int, int]:
-    """Disturb every single call of some saves; return how many there were, and after how many `check` holds."""
+    """Disturb each call of some saves in turn; return the number of calls, and of those after which `check` holds."""
     tried = held = 0
     for call in CALLS:
         for number in range(1, 1000):
             folder = tmp_path / f"{call}{number}"
             folder.mkdir()
             save(folder, FIRST)
-            status, told, injected = saves_under_strace(folder, save, call, what, number)
+            status, acknowledged_saves, injected = saves_under_strace(folder, save, call, what, number)
             if not injected:
                 break
-            good = check(folder, told, status)
+            good = check(folder, acknowledged_saves, status)
             tried, held = tried + 1, held + good
             if not good:
-                print(f"{call} {number}: status {status}, acknowledged {told}", sorted(folder.rglob("*")))
+                print(f"{call} {number}: status {status}, acknowledged {acknowledged_saves}", sorted(folder.rglob("*")))
             shutil.rmtree(folder)
     return tried, held
 
 
-def is_whole(folder: Path, told: list[int], status: int) -> bool:
-    """Whether the latest checkpoint is whole, no older than the last acknowledged, and not alone."""
+def is_whole(folder: Path, acknowledged_saves: list[int], status: int) -> bool:
+    """Return True if the latest checkpoint is intact, no older than the last acknowledged, and not alone."""
     checkpoints = Checkpoints(folder, keep=2)
     found = checkpoints.latest(lambda text: None)
     two = [file for file in checkpoints.files() if load(file, need_digest=True)] if found else []
-    enough = len(two) >= min(2, 1 + len(told))
-    return found is not None and enough and load(found)["images_seen"] >= max([FIRST, *told])
+    enough = len(two) >= min(2, 1 + len(acknowledged_saves))
+    return found is not None and enough and load(found)["images_seen"] >= max([FIRST, *acknowledged_saves])
 
 
-def readable(folder: Path, told: list[int], status: int) -> bool:
+def readable(folder: Path, acknowledged_saves: list[int], status: int) -> bool:
     try:
         return bool(torch.load(folder / "latest.pt", weights_only=True)["images_seen"] >= FIRST)
     except (RuntimeError, EOFError, OSError):
@@ -120,26 +120,26 @@ def test_killed_at_every_call(tmp_path: Path, figure: Figure) -> None:
 
 @strace
 @pytest.mark.bar("B1.1", "SIGKILL at every call of a save and of the removal of old ones leaves a whole checkpoint")
-def test_mutant_saving_over_the_file_of_before_loses_it(tmp_path: Path, figure: Figure) -> None:
+def test_mutant_saving_over_the_old_file_loses_it(tmp_path: Path, figure: Figure) -> None:
     tried, held = disturb(tmp_path, torchs, "signal=KILL", readable)
     figure(f"mutant torch.save(path) lost it at {tried - held} of {tried}")
     assert held < tried
 
 
 @strace
-@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves the old files, with a message")
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT"])
 def test_refused_at_every_call(error: str, tmp_path: Path, figure: Figure) -> None:
-    def is_told(folder: Path, told: list[int], status: int) -> bool:
-        return is_whole(folder, told, status) and status in (0, 2)  # what only tidies up may fail in silence
+    def is_reported(folder: Path, acknowledged_saves: list[int], status: int) -> bool:
+        return is_whole(folder, acknowledged_saves, status) and status in (0, 2)  # tidying up may fail in silence
 
-    tried, held = disturb(tmp_path, ours, f"error={error}", is_told)
+    tried, held = disturb(tmp_path, ours, f"error={error}", is_reported)
     figure(f"{error} at {held} of {tried} calls")
     assert held == tried > 40
 
 
 @strace
-@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves the old files, with a message")
 def test_mutant_saving_over_the_file_on_a_full_disk_loses_it(tmp_path: Path, figure: Figure) -> None:
     tried, held = disturb(tmp_path, torchs, "error=ENOSPC", readable)
     figure(f"mutant torch.save(path) lost it at {tried - held} of {tried}")
@@ -192,10 +192,10 @@ except UserError as error:
 
 
 @root
-@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+@pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves the old files, with a message")
 @pytest.mark.parametrize(("place", "reason"), [("full", "No space left"), ("read-only", "Read-only file system")])
 def test_small_and_read_only_disks(place: str, reason: str, tmp_path: Path, figure: Figure) -> None:
-    """A real file system of 4 MiB that holds a checkpoint of 2.8 MB, and one that is mounted read-only."""
+    """A file system of 4 MiB that holds a checkpoint of 2.8 MB, and one mounted read-only."""
     disk = tmp_path / "disk"
     disk.mkdir()
     script = tmp_path / "script.py"
@@ -209,10 +209,10 @@ def test_small_and_read_only_disks(place: str, reason: str, tmp_path: Path, figu
     ).format(d=disk, s=seed, p=sys.executable, script=script)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(["unshare", "-m", "sh", "-c", command], check=True, env=environment)
-    said, sums = (seed / "said").read_text(), (seed / "sums").read_text()
-    assert reason in said and "images_000000011.pt: cannot be written" in said and " bytes are free" in said, said
-    assert ("bytes needed" in said) == (place == "full")
+    text, sums = (seed / "said").read_text(), (seed / "sums").read_text()
+    assert reason in text and "images_000000011.pt: cannot be written" in text and " bytes are free" in text, text
+    assert ("bytes needed" in text) == (place == "full")
     file = seed / "checkpoints" / "images_000000010.pt"
     assert sums.startswith(hashlib.sha256(file.read_bytes()).hexdigest()) and sums.count("\n") == 1
     assert (seed / "names").read_text().split() == [file.name, f"{file.name}.sha256"]
-    figure(f"{place}: told, old file the same")
+    figure(f"{place}: reported, old file the same")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.bar("B8.2", "descriptors and processes stay the same; after kill -9 nothing is left in /dev/shm")
 @pytest.mark.parametrize("change", [None, share_memory_as_torch_does], ids=["ours", "mutant"])
 def test_batches_never_have_a_name(change: Callable[[], None] | None, tmp_path: Path, figure: Figure) -> None:
-    """What has no name at any moment cannot be left behind, whenever the process is killed."""
+    """Memory without a name cannot be left behind, whenever the process is killed."""
     tool = mutant(tmp_path / "root", change) / "tools" / "train.py"
     trace = tmp_path / "trace"
     values = small_recipe(toy_data(tmp_path / "city", 2, 0), tmp_path / "run")

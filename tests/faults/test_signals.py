@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1, whoever gets them and whatever is going on: saved within a step, and nothing is lost."""
+"""SIGTERM and SIGUSR1 to any process, in any phase: saved within a step, and nothing is lost."""
 
 import os
 import re
@@ -28,16 +28,16 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe(city: Path, run: Path, **training: Any) -> Path:
-    """Write a recipe of two stages that are validated; return its file."""
+    """Write a recipe of two stages with validation; return its file."""
     return job_recipe(city, run, VALIDATE, **{"save_every": 1000, **training})
 
 
 @pytest.fixture(scope="module")
 def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the fingerprint of a run that nothing happened to."""
+    """Return the fingerprint of an undisturbed run."""
     run = tmp_path_factory.mktemp("whole") / "run"
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     return final(run)
 
 
@@ -52,15 +52,15 @@ def send(started: Job, target: str, number: signal.Signals, rank: int = 1) -> No
 
 
 def stopped_after(started: Job, number: signal.Signals) -> tuple[int, int]:
-    """Wait for the end; return after how many images the signal came, as a process saw it, and what was saved."""
+    """Wait for the end; return the images seen when the signal came, by a process, and those saved."""
     assert started.end(60) != 0
-    told = re.search(rf"{number.name} after (\d+) images \(it came after (\d+)\)", started.said())
-    assert told, started.said()[-3000:]
-    return int(told[2]), int(told[1])
+    reported = re.search(rf"{number.name} after (\d+) images \(it came after (\d+)\)", started.messages())
+    assert reported, started.messages()[-3000:]
+    return int(reported[2]), int(reported[1])
 
 
 def saved_images(run: Path) -> int:
-    """Return after how many images the latest checkpoint was made; 0 where there is none."""
+    """Return the images seen at the latest checkpoint; 0 without one."""
     files = Checkpoints(run, 2).files()
     return int(files[0].name.removeprefix("images_")[:9]) if files else 0
 
@@ -70,7 +70,7 @@ CASES = [*product(("launcher", "group", "one"), (0, 2), PHASES)]
 
 @pytest.fixture(scope="module")
 def lingering(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return, for every phase, a checkout in which each process stays in it for a second, at its first time."""
+    """Return, for every phase, a checkout whose processes stay in it for a second, once."""
     root = tmp_path_factory.mktemp("lingering")
     return {phase: mutant(root / str(n), change) for n, (phase, change) in enumerate(PHASES.items())}
 
@@ -80,7 +80,7 @@ def wait_in_phase(started: Job, phase: str, root: Path, seconds: float = 60) -> 
     deadline = time.monotonic() + seconds
     marks = [root / "tools" / f"lingers{rank}" for rank in range(1 if phase.startswith("writing") else 2)]
     while not all(mark.exists() for mark in marks):
-        assert started.process.poll() is None and time.monotonic() < deadline, started.said()[-3000:]
+        assert started.process.poll() is None and time.monotonic() < deadline, started.messages()[-3000:]
         time.sleep(0.01)
     for mark in marks:
         mark.unlink()
@@ -115,14 +115,14 @@ def test_two_sigterms_in_every_phase(
         steps.append((saved - came) / 2)
     assert max(steps) <= 1, dict(zip(CASES, steps, strict=True))
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) == whole
     figure(f"SIGTERM twice: {len(CASES)} of {len(CASES)}, at most {max(steps):.0f} step after it, then the same hash")
 
 
 @pytest.mark.bar("B2.4", BAR)
 @pytest.mark.parametrize("how", ["seldom", "once"])
-def test_mutants_that_seldom_look_or_give_way_to_a_second_signal(
+def test_mutants_that_check_seldom_or_die_of_a_second_signal(
     how: str, city: Path, tmp_path: Path, figure: Figure
 ) -> None:
     run = tmp_path / "run"
@@ -144,7 +144,7 @@ def test_mutants_that_seldom_look_or_give_way_to_a_second_signal(
             assert saved_images(run) == 0
 
 
-# Who gets it, after how many images, and how is trained; each start goes on where the one before stopped.
+# Receiver of the signal, images before it, options of training; each start continues the one before.
 SIGUSR1 = [
     ("one", 4, {"workers": 2}),
     ("all", 30, {"workers": 0}),
@@ -166,6 +166,6 @@ def test_sigusr1(city: Path, whole: str, tmp_path: Path, figure: Figure) -> None
         steps.append((saved - came) / 2)
     assert max(steps) <= 1, steps
     with job(recipe(city, run), run) as started:
-        assert started.end() == 0, started.said()[-3000:]
+        assert started.end() == 0, started.messages()[-3000:]
     assert final(run) == whole
     figure(f"SIGUSR1: {len(SIGUSR1)} of {len(SIGUSR1)}, at most {max(steps):.0f} step after it, then the same hash")

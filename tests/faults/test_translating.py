@@ -25,7 +25,7 @@ COUNT = 400 * LENGTH
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, a model of label maps, `maps` and what becomes of them, `whole`."""
+    """Folder with `run`, a model of label maps; `maps`; and their results, `whole`."""
     folder = tmp_path_factory.mktemp("translating")
     values = small_recipe(toy_data(folder / "city"), folder / "run")
     values["method"]["condition"] = {"boundary": "none"}
@@ -105,9 +105,9 @@ def test_a_full_disk_and_a_bad_input(
         o=out, t=tmp_path, i=f"{sys.executable} {root}/tools/infer.py {place}/run --input {place}/maps --device cpu"
     )
     subprocess.run(["unshare", "-m", "sh", "-c", script], check=True)
-    codes, said = (tmp_path / "code").read_text().split(), (tmp_path / "said").read_text()
-    assert codes[0] in ("1", "2") and codes[1] == "0", said[-2000:]
-    assert "No space left on device" in said and "Traceback" not in said
+    codes, messages = (tmp_path / "code").read_text().split(), (tmp_path / "said").read_text()
+    assert codes[0] in ("1", "2") and codes[1] == "0", messages[-2000:]
+    assert "No space left on device" in messages and "Traceback" not in messages
     made, full, whole = len(pictures(tmp_path / "full")), everything(tmp_path / "full"), everything(place / "whole")
     cut = [name for name in full if Path(name).suffix in (".png", ".jpg", ".part") and full[name] != whole.get(name)]
     assert 0 < made < COUNT or change, "a mutant names them all"
@@ -117,7 +117,7 @@ def test_a_full_disk_and_a_bad_input(
 
 
 def growth(process: "subprocess.Popen[str]", out: Path) -> tuple[float, int]:
-    """Watch `infer` until it ends; return by how many MiB and descriptors its last files exceed the first ones."""
+    """Watch `infer` until it ends; return the MiB and descriptors by which its last files exceed the first ones."""
     samples: list[tuple[int, float, int]] = []
     while process.poll() is None:
         try:

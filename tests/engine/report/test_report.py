@@ -18,7 +18,7 @@ from tests.bars import Figure
 
 
 class Terminal(io.StringIO):
-    """A standard error that says it is a terminal."""
+    """Standard error that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Act as if TensorBoard were not installed, which saves seconds; one test takes it back."""
+    """Hide TensorBoard, which saves seconds; one test undoes this."""
     monkeypatch.setattr(report, "find_spec", lambda name: None)
 
 
@@ -60,7 +60,7 @@ def test_records_become_lines_of_strict_json(tmp_path: Path, capsys: pytest.Capt
     assert "nan" in shown
 
 
-def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+def test_a_resumed_run_removes_records_after_its_checkpoint(tmp_path: Path) -> None:
     first = Reporter(tmp_path, "title", 0, 1000)
     for images in (100, 200, 300):
         first.log(record(images, **{"generator/adversarial": float("inf") if images == 100 else images}))
@@ -164,7 +164,7 @@ def test_the_page_has_newest_samples_first_and_one_chart_a_phase(tmp_path: Path)
         assert (tmp_path / source).is_file()
 
 
-def test_figures_of_validation_have_charts_of_their_own_and_the_best_is_told(
+def test_figures_of_validation_have_charts_and_the_best_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reporter = Reporter(tmp_path, "title", 0, 1000)
@@ -187,7 +187,7 @@ def test_figures_of_validation_have_charts_of_their_own_and_the_best_is_told(
     assert "validation/l1 0.5  validation/psnr 20  (best l1 yet)" in shown and shown.count("yet)") == 1
 
 
-DISK = pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves what was there, and is told")
+DISK = pytest.mark.bar("B1.4", "a disk that is full, broken or read-only leaves the old files, with a message")
 
 
 @DISK
