@@ -159,7 +159,7 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
     assert {str(error) for error in outcome.failed.values()} == {
-        "there is too little memory for 24x16; give max_memory to translate tile by tile"
+        "there is too little memory for 24x16; give max_memory=SIZE to translate tile by tile"
     }
 
 

@@ -352,6 +352,9 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
         ({2**30: [0, 0]}, "the input has none of them"),
         ({"car": [0, 0]}, "'car' is no instance id"),
         (photo[1:], "different sizes: the picture 64x31, its map 64x32"),
+        ([0.5, 0.5], "style: cannot be used; give sample, mean, a dict of instance ids"),
+        ((photo, label, instance, instance), "style: cannot be used"),
+        ((photo, label), "instance: this model needs it"),
     ):
         with pytest.raises(UserError, match=words):
             translator(label, instance, style=style)
@@ -360,7 +363,7 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
 def test_a_model_without_styles_takes_them_from_pictures(place: Path) -> None:
     bare = Translator.load(place / "bare")
     label, instance, photo = read(place, 0)
-    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or give style taken from a picture"):
+    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or take the style from a picture"):
         bare(label, instance)
     one = (photo, np.zeros_like(label), np.zeros_like(instance))
     features = bare.apply_style(bare.check(label, instance), one)["features"]
