@@ -146,7 +146,7 @@ def test_styles_go_with_their_checkpoint(tmp_path: Path) -> None:
         (lambda file: torch.save({**torch.load(file), "weights": "others"}, file), "styles of other weights"),
     ],
 )
-def test_styles_that_cannot_be_used(
+def test_unusable_styles_are_refused(
     place: Path, tmp_path: Path, change: Any, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Are refused where they are needed, and made anew by the command."""
@@ -197,7 +197,9 @@ def test_a_model_of_pictures_takes_styles(tmp_path: Path) -> None:
         model(source, ids)
 
 
-def test_what_encode_styles_refuses(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encode_styles_refuses_unusable_arguments(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = small_recipe(place / "city", tmp_path / "plain")
     train_values(values)
     for arguments, words in (
@@ -286,7 +288,7 @@ def test_styles_in_json(tmp_path: Path) -> None:
         ('{"instances": {"1": ["a"]}}', "is neither the number of a cluster nor a feature"),
     ],
 )
-def test_json_that_says_no_style(text: str, words: str, tmp_path: Path) -> None:
+def test_json_that_is_no_style(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "styles.json"
     file.write_text(text)
     with pytest.raises(UserError, match=words):
@@ -481,7 +483,7 @@ def test_one_reference_for_all(place: Path, tmp_path: Path) -> None:
         assert apart(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), wanted) == 0
 
 
-def test_a_file_says_the_style(place: Path, tmp_path: Path, translator: Translator) -> None:
+def test_a_style_from_a_file(place: Path, tmp_path: Path, translator: Translator) -> None:
     label, instance, _ = read(place, 0)
     styles = translator.need_styles()
     last = int(np.unique(instance)[-1])
