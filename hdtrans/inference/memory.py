@@ -61,7 +61,7 @@ class Memory:
         """Return a store for a tensor, in memory while some is left, else in a file."""
         size = math.prod(shape) * dtype.itemsize
         if size > self.left:
-            return Store(*_in_file(shape, dtype, size))
+            return Store(*_in_file(shape, dtype, size, self.limit + 3 * size))
         store = Store(torch.empty(shape, dtype=dtype), None)
         self.left -= size
         weakref.finalize(store, self._give_back, size)
@@ -96,8 +96,13 @@ class Store:
             self.mapping.madvise(mmap.MADV_DONTNEED)  # the mapping is shared: the file keeps the data
 
 
-def _in_file(shape: tuple[int, ...], dtype: torch.dtype, size: int) -> tuple[Tensor, mmap.mmap]:
-    """Return a tensor in a file without a name, which is deleted with the tensor."""
+def _in_file(shape: tuple[int, ...], dtype: torch.dtype, size: int, enough: int) -> tuple[Tensor, mmap.mmap]:
+    """Return a tensor in a file without a name, which is deleted with the tensor.
+
+    Args:
+        shape, dtype, size: form of the tensor, and its bytes.
+        enough: memory limit that would hold the tensor, for the message.
+    """
     try:
         with tempfile.TemporaryFile() as file:
             os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would kill the process
@@ -108,7 +113,7 @@ def _in_file(shape: tuple[int, ...], dtype: torch.dtype, size: int) -> tuple[Ten
             path=tempfile.gettempdir(),
             advice=[
                 "name a folder with more room in the environment variable TMPDIR",
-                Advice("max_memory", reason="with a larger value"),
+                Advice("max_memory", f"{enough / MIB:.0f}M", "or more"),
             ],
         ) from error
     return torch.frombuffer(mapping, dtype=dtype).view(shape), mapping

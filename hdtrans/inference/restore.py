@@ -70,8 +70,8 @@ def restore(checkpoint: Path, device: torch.device, averaged: bool, direction: s
     module.eval().requires_grad_(False)
     if any(weight.is_meta for weight in module.parameters()):
         there = ", ".join(sorted({key.split(".")[0] for key in state["networks"]}))
-        what = f" in the direction {chosen}" if chosen else ""
-        raise UserError(f"{checkpoint}: lacks weights to translate with{what}; there are those of {there}")
+        way = f" in the direction {chosen}" if chosen else ""
+        raise UserError(f"lacks weights to translate with{way}; it has those of {there}", path=checkpoint)
     return Restored(
         recipe,
         None if state["classes"] is None else ClassTable.from_dict(state["classes"]),

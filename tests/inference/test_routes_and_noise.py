@@ -1,4 +1,4 @@
-"""pix2pix and CycleGAN from the recipe to the picture: directions, seeds, and what a checkpoint says of both."""
+"""pix2pix and CycleGAN from recipe to picture: directions and seeds, in checkpoints too."""
 
 import json
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_both_directions(place: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "c").exists()
 
 
-def test_a_model_of_one_direction_says_so(place: Path) -> None:
+def test_a_model_with_one_direction_refuses_another(place: Path) -> None:
     with pytest.raises(UserError, match="direction=AtoB: this model translates in one direction alone"):
         Translator.load(place / "run_pix2pix", route="AtoB")
 
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_picture(place: Path, tmp_path: Path, capsy
     assert "--seed -1: a seed is a number from 0" in capsys.readouterr().err
 
 
-def test_a_checkpoint_says_how_it_translates(place: Path) -> None:
+def test_translation_options_come_from_the_checkpoint(place: Path) -> None:
     state = load(find_checkpoint(place / "run_pix2pix"))
     assert state["recipe"]["method"]["translate"] == {"dropout": True, "norm": "image"}
-    assert not Translator.load(place / "run_cyclegan").noisy, "CycleGAN drops nothing unless told to"
+    assert not Translator.load(place / "run_cyclegan").noisy, "CycleGAN drops nothing by default"

@@ -36,7 +36,7 @@ Pngs = dict[str, bytes]
 
 
 class Keeping:
-    """A judge that keeps the newest picture of each sample as bytes, rounded by what a picture is, not by our code."""
+    """A judge that keeps the newest picture of each sample as bytes, rounded here, not by the package."""
 
     def __init__(self) -> None:
         self.shown: dict[str, np.ndarray] = {}
@@ -67,7 +67,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def ways(folder: Path, out: Path, shown: dict[str, np.ndarray], dtype: str = "fp64") -> dict[str, Pngs]:
-    """Return the files of all three inputs, by the way in which they were made."""
+    """Return the files of all three inputs, by the way of making them."""
     made: dict[str, Pngs] = {"training": {}, "Translator": {}}
     translator = Translator.load(folder / "run", "cpu", dtype)
     for name, picture in shown.items():
@@ -96,7 +96,7 @@ def test_training_translator_and_infer_give_the_same_bytes(
 def test_translator_and_infer_give_the_same_bytes_in_fp32(
     trained: tuple[Path, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
-    """And what training shows, but for what fp32 rounds otherwise."""
+    """Previews of training are equal too, but for the rounding of fp32."""
     made = ways(trained[0], tmp_path, trained[1], "fp32")
     assert made["Translator"] == made["infer"]
     for name, shown in trained[1].items():

@@ -1,4 +1,4 @@
-"""Tiles: every generator makes of tiles what it makes of the whole picture, in the memory it is given."""
+"""Tiles: every generator makes the same picture tile by tile as in one piece, within the memory limit."""
 
 import re
 import shutil
@@ -170,15 +170,15 @@ def test_statistics_of_tiles_are_those_of_the_whole() -> None:
 
 
 @LIMIT
-def test_too_little_memory_is_told(
+def test_too_little_memory_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
     model = checkpoint(tmp_path, "batch norm")
     cv2.imwrite(str(tmp_path / "map.png"), np.zeros((40, 30), np.uint8))
     command = [str(model), "--input", str(tmp_path / "map.png"), "--out", str(tmp_path / "out")]
     assert run_tool("infer", [*command, "--max-memory", "10M"]) == 2
-    told = capsys.readouterr().err
-    assert "the program and the model take" in told and "give at least" in told
+    printed = capsys.readouterr().err
+    assert "the program and the model take" in printed and "give at least" in printed
     assert not (tmp_path / "out").exists()
     assert run_tool("infer", [*command, "--max-memory", "many"]) == 2
     assert "not a size" in capsys.readouterr().err
@@ -190,7 +190,7 @@ def test_too_little_memory_is_told(
     figure("mutant that does not look: begins with 10 MB")
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -222,7 +222,7 @@ def test_a_large_map(enhancers: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def run_infer(place: Path, *more: str) -> tuple[int, str, float]:
-    """Translate `map.png` by `model.pt` in a process of its own; return its exit code, what it said and its MiB."""
+    """Translate `map.png` by `model.pt` in a process of its own; return its exit code, output and MiB."""
     # Not ru_maxrss: it counts what the process that starts this one takes, until this one is loaded.
     program = (
         "import sys; from hdtrans.cli import run_tool; code = run_tool('infer', sys.argv[1:]);"
@@ -262,7 +262,7 @@ def test_a_process_stays_below_its_limit(tmp_path: Path, figure: Figure) -> None
 
 @LIMIT
 @pytest.mark.slow
-def test_the_least_that_is_told_suffices_and_is_not_much_too_large(tmp_path: Path, figure: Figure) -> None:
+def test_the_reported_minimum_suffices_and_is_not_much_too_large(tmp_path: Path, figure: Figure) -> None:
     made_checkpoint(tmp_path / "model.pt", LABELS, LIMITED)
     shares = []
     for height, width in ((128, 256), (256, 512), (512, 1024), (1024, 2048), (1500, 3000)):
@@ -270,10 +270,10 @@ def test_the_least_that_is_told_suffices_and_is_not_much_too_large(tmp_path: Pat
         code, limit = 2, "10"
         while code:  # the first time for the model, then perhaps for the size of the picture
             code, said, mib = run_infer(tmp_path, "--max-memory", f"{limit}M")
-            told = re.search(r"give at least (\d+)M", said)
-            assert (told is None) == (code == 0), said
-            limit = told[1] if told else limit
+            least = re.search(r"give at least (\d+)M", said)
+            assert (least is None) == (code == 0), said
+            limit = least[1] if least else limit
         shutil.rmtree(tmp_path / "out")
         shares.append(mib / int(limit))
     assert min(shares) >= 0.7 and max(shares) <= 1, shares
-    figure(f"of the least that is told, 5 sizes take {min(shares):.0%} to {max(shares):.0%}")
+    figure(f"of the reported minimum, 5 sizes take {min(shares):.0%} to {max(shares):.0%}")

@@ -1,4 +1,4 @@
-"""Inputs and pictures on their way to a GPU and back: on which stream, and what waits for what."""
+"""Copies to a GPU and back: streams, and the order of waits."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ CUDA = torch.device("cuda", 0)
 
 
 class FakeStream:
-    """Says what is asked of it."""
+    """Records calls."""
 
     def __init__(self, name: str, said: list[str]) -> None:
         self.name, self.said = name, said
@@ -49,7 +49,7 @@ class FakeTensor:
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[FakeStream]]:
-    """Return what is asked of CUDA from now on, with fakes in its place, and its streams, the current one last."""
+    """Replace CUDA by fakes; return their recorded calls and the streams, the current one last."""
     said: list[str] = []
     streams, names = [FakeStream("computing", said)], iter(("in", "out"))
 
@@ -112,7 +112,7 @@ def test_on_a_cpu_nothing_is_copied() -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("max_memory", [None, 2**33])
-def test_what_is_begun_is_what_is_translated(bits: int, max_memory: int | None, tmp_path: Path) -> None:
+def test_begin_gives_the_pictures_of_translate(bits: int, max_memory: int | None, tmp_path: Path) -> None:
     """In whatever thread, and in whatever order."""
     values = small_recipe(tmp_path, tmp_path)
     checkpoint = made_checkpoint(tmp_path / "random.pt", values["data"], values["method"])

@@ -205,7 +205,8 @@ class Folders:
         """Return the folder (or table) of a further input: as given, else beside the lead's folder; None if missing."""
         if spec.name in self.extra:
             return self.extra[spec.name]
-        folder = self.inputs if isinstance(self.inputs, Path) else self.inputs[0].parent
+        file = self.inputs if isinstance(self.inputs, Path) else self.inputs[0]
+        folder = file if is_folder(file) else file.parent
         own, other = data.endings.get(first.field), data.endings.get(spec.field)
         looked = f"data.kind {data.kind} names no folder for it"
         if own and other and folder.name.endswith(own):

@@ -55,6 +55,7 @@ class StyleSource:
         spec = translator.method.style
         self.whole = spec is not None and spec.of == "picture"
         self.text = folders.style or ("sample" if self.whole else "mean")
+        self.default, self.encodes = folders.style is None, folders.reference is not None
         self.style: StyleLike = None
         self._last: tuple[tuple[str, ...], StyleFeatures] | None = None
         if spec is None:
@@ -80,18 +81,21 @@ class StyleSource:
             )
 
     def _named(self, spec: StyleSpec) -> StyleLike:
-        """Return the style `sample` or `mean`."""
+        """Return the style `sample` or `mean`; None for a model that reads its style from data."""
+        if self.default and spec.name in self.translator.given:
+            self.text = "data"
+            return None
         if self.whole:
             return self.text
         if spec.prior == "clusters" and self.translator.styles is None:
-            raise no_styles("from=PICTURE")
+            raise no_styles(Advice("style", "from=PICTURE"))
         return Style("sample" if self.text == "sample" else "mean")
 
     def note(self) -> dict[str, Any]:
         """Return the entries of `inference.json` about the style."""
         if not self.translator.style_size:
             return {}
-        text = "from" if self.style is None else self.text
+        text = "from" if self.encodes else self.text
         if self.whole:
             return {"style": text}
         styles = self.translator.styles
@@ -100,7 +104,7 @@ class StyleSource:
 
     def read(self, sample: SampleFiles) -> Reference | None:
         """Read the picture that the style of a sample is taken from; None for a style from no picture."""
-        if self.style is not None or not self.translator.style_size:
+        if not self.encodes:
             return None
         if REFERENCE not in sample.paths:
             raise UserError("no picture there has the name of this input", argument="style")

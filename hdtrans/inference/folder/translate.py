@@ -221,7 +221,7 @@ class _Job:
             if len(batch) == 1:
                 height, width = next(iter(batch[0].inputs.values())).shape[:2]
                 tiled = self.translator.max_memory is not None
-                ways = [] if tiled else [Advice("max_memory", reason="to translate tile by tile")]
+                ways = [] if tiled else [Advice("max_memory", "SIZE", "to translate tile by tile")]
                 return [UserError(f"there is too little memory for {width}x{height}", advice=ways)]
         return [result for read in batch for result in self._translate([read])]
 

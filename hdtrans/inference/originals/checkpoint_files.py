@@ -122,7 +122,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             path=path,
         ) from None
     if isinstance(weights, dict) and "networks" in weights and "recipe" in weights:
-        way = Advice("folder", reason="to convert it to the original's")
+        way = Advice("folder", "DIR", "to convert it to the original's")
         raise UserError("is a checkpoint of hdtrans already", path=path, advice=[way])
     if not isinstance(weights, dict) or not weights or not all(isinstance(x, Tensor) for x in weights.values()):
         keys = f" with {', '.join(map(str, list(weights)[:4]))}" if isinstance(weights, dict) else ""

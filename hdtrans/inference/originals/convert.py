@@ -110,8 +110,8 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
             notes.append(f"there are no weights of {letter}")
     there = [name for name in (*parts, *texts) if (folder / name).exists()]
     if there or (folder.exists() and not folder.is_dir()):
-        what = ", ".join(there) or "a file"
-        raise UserError(f"{what} exists already; choose another folder", argument="folder", path=folder)
+        found = ", ".join(there) or "a file"
+        raise UserError(f"{found} exists already; choose another folder", argument="folder", path=folder)
     for name, state_dict in parts.items():
         with whole_file(folder / name) as out:
             torch.save({key: tensor.clone() for key, tensor in state_dict.items()}, out)

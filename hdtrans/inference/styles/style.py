@@ -25,13 +25,13 @@ Choice = int | Array
 """The number of a cluster of an object's class, or a feature, (F,) in [-1, 1]."""
 
 
-def no_styles(value: object = True) -> UserError:
+def no_styles(way: Advice | str = "take the style from a picture") -> UserError:
     """Return the error of a model that lacks clusters of styles.
 
     Args:
-        value: value of the argument `style` that does without them, as a hint.
+        way: advice on a style that does without them.
     """
-    ways: list[Advice | str] = ["run hdtrans encode_styles on it once", Advice("style", value, "taken from a picture")]
+    ways: list[Advice | str] = ["run hdtrans encode_styles on it once", way]
     return UserError("this model has a style per object, and its clusters of styles are missing", advice=ways)
 
 

@@ -1,4 +1,4 @@
-"""What is finished is not touched again, and nothing is written outside `--out`, whatever inputs are called."""
+"""Finished pictures are not touched again, and no name of an input leads outside `--out`."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_an_input_of_another_content_is_translated_again(place: Path, inputs: Pa
     assert changed == {"1.png", "1_input.jpg", "1_result.jpg"}
 
 
-def test_what_a_killed_run_left_is_taken_up(place: Path, inputs: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_continued(place: Path, inputs: Path, tmp_path: Path) -> None:
     """Entries that were not collected, one of them torn, and a picture whose entry was not written any more."""
     out = tmp_path / "out"
     command = [place / "run", "--input", inputs, "--out", out]
@@ -139,7 +139,7 @@ HARMLESS = [
 
 
 def write(name: str, root: Path) -> None:
-    """Check and write what an input of this name would be written as, in a folder with links that lead outside."""
+    """Check and write the files of an input of this name, in a folder with links that lead outside."""
     out, elsewhere = root / "a" / "b" / "out", root / "c" / "d" / "elsewhere"
     for made in (out, elsewhere):
         made.mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_other_names_are_fine(tmp_path: Path) -> None:
 
 
 def translate_through_a_link(place: Path, inputs: Path, out: Path) -> tuple[int, list[str]]:
-    """Translate `sub/x` where `sub` is a link that leads outside; return the exit code, and what lies there then."""
+    """Translate `sub/x` where `sub` is a link that leads outside; return the exit code, and the files outside."""
     (inputs / "sub").mkdir()
     shutil.copy(inputs / "0.npy", inputs / "sub" / "x.npy")
     elsewhere = out.with_name("elsewhere")
@@ -326,7 +326,7 @@ def addresses(reader: Reader) -> list[str]:
 
 
 def runs(reader: Reader) -> set[str]:
-    """Return what would run code in a page: tags and attributes."""
+    """Return tags and attributes of a page that would run code."""
     handlers = {name for name in reader.values if name.startswith("on")}
     return {"script", "iframe", "object", "base"} & set(reader.tags) | handlers
 

@@ -1,4 +1,4 @@
-"""A trained run translates: the Translator's arrays, `hdtrans infer` on folders, and what users get wrong."""
+"""A trained run translates: arrays by the Translator, folders by `hdtrans infer`, and mistakes of users."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def test_any_size_comes_back_as_it_was(labels_only: Path, size: tuple[int, int])
 
 
 def test_same_weights_same_picture_as_the_network(place: Path) -> None:
-    """The Translator does what the method's module does with the averaged weights of the checkpoint."""
+    """The Translator equals the method's module with the averaged weights of the checkpoint."""
     state = checkpoint.load(checkpoint.find_checkpoint(place / "run"))
     averaged, last = state["ema"], state["networks"]
     assert any(not torch.equal(averaged[key], last[key]) for key in averaged)
@@ -135,7 +135,7 @@ def test_a_seed_and_a_type_that_are_none(labels_only: Path) -> None:
 
 
 @pytest.mark.parametrize(("factor", "odd"), [(0.0, "of one colour"), (1e6, "nearly all black and white")])
-def test_pictures_that_show_nothing_are_told(
+def test_degenerate_pictures_are_reported(
     labels_only: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float, odd: str
 ) -> None:
     label = np.random.default_rng(0).integers(0, 19, (32, 32), dtype=np.uint8)
@@ -156,7 +156,7 @@ def test_pictures_that_show_nothing_are_told(
 
 
 def test_a_folder_twice(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All inputs are translated, the gallery shows them, and a second run makes only what is missing."""
+    """All inputs are translated, the gallery shows them, and a second run makes only missing pictures."""
     command = [place / "run", "--input", place / "city/test_label", "--truth", place / "city/test_img"]
     assert infer(*command, "--out", tmp_path / "out") == 0
     made = pictures(tmp_path / "out")
@@ -206,13 +206,13 @@ def test_one_bad_file_stops_no_other(
     if not guarded:
         monkeypatch.setattr("hdtrans.inference.folder.translate._FAILURES", ())
     code = infer(place / "run", "--input", tmp_path / "city/test_label", "--out", tmp_path / "out")
-    told, made = capsys.readouterr().out, list(pictures(tmp_path / "out"))
+    printed, made = capsys.readouterr().out, list(pictures(tmp_path / "out"))
     if not guarded:
         assert code == 2 and made == []
         figure("mutant, no failure is caught: the first bad file of 3 leaves no picture")
         return
     assert code == 1 and made == ["00002.png"]
-    assert "1 made, 0 there already, 2 failed" in told and "00000.png" in told and "00001: no instance" in told
+    assert "1 made, 0 there already, 2 failed" in printed and "00000.png" in printed and "00001: no instance" in printed
 
 
 def test_one_file_and_jpeg(labels_only: Path, place: Path, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_picture_pairs(tmp_path: Path) -> None:
         (["{run}", "--input", "{city}/test_label", "--device", "cuda"], "PyTorch sees no GPU"),
     ],
 )
-def test_what_users_get_wrong(
+def test_mistakes_of_users_are_reported(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     if "--device" in arguments and torch.cuda.is_available():
@@ -255,8 +255,8 @@ def test_what_users_get_wrong(
     if message == "has no pictures":
         given += ["--instances", str(place / "city/test_inst")]
     assert infer(*given, "--out", tmp_path / "out") == 2
-    told = capsys.readouterr().err
-    assert message in told and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert message in printed and "Traceback" not in printed
 
 
 def test_folders_of_others_stay_as_they_are(place: Path, labels_only: Path, tmp_path: Path) -> None:

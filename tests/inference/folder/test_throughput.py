@@ -95,13 +95,13 @@ def translate_in_batches(place: Path, folder: Path) -> int:
 
 
 @pytest.mark.bar("B7.4", "a batch gives the pictures that single inputs give")
-def test_a_batch_gives_what_single_inputs_give(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_equals_single_inputs(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "one") == 0
     files = [place / "maps" / f"f{number}.png" for number in (11, 10, 9, 8, 3, 2, 1)]
     assert infer(place / "run", "--input", *files, "--out", tmp_path / "four", "--batch-size", 4) == 0
     assert apart(tmp_path) <= 1
-    told = capsys.readouterr().out
-    assert "7 made" in told and "7 inputs (first: f1) are much wider or narrower than the 64" in told
+    printed = capsys.readouterr().out
+    assert "7 made" in printed and "7 inputs (first: f1) are much wider or narrower than the 64" in printed
     page = (tmp_path / "four" / "index.html").read_text()
     assert page.index("f11.png") < page.index("f9.png") < page.index("f1.png"), "files keep the order they are given in"
 
@@ -159,7 +159,7 @@ def test_a_batch_that_is_too_large_is_taken_apart(place: Path, tmp_path: Path) -
     outcome = translate_folder(translator, folders, batch_size=8)
     assert len(outcome.made) == 5 and max(sizes) > 1
     assert {str(error) for error in outcome.failed.values()} == {
-        "there is too little memory for 24x16; give max_memory to translate tile by tile"
+        "there is too little memory for 24x16; give max_memory=SIZE to translate tile by tile"
     }
 
 
@@ -189,7 +189,7 @@ def test_a_video_of_frames_in_their_order(place: Path, tmp_path: Path, capsys: p
         assert min(distances, key=lambda name: distances[name]) == file.name
 
 
-def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_finished_pictures(place: Path, tmp_path: Path) -> None:
     inputs = tmp_path / "maps"
     inputs.mkdir()
     for number in range(1000):
@@ -209,15 +209,15 @@ def test_an_interrupted_run_keeps_what_was_finished(place: Path, tmp_path: Path)
     assert not list((tmp_path / "out").rglob("*.part"))
 
 
-def test_a_machine_without_a_compiler_is_told(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_compiler_is_reported(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from torch._inductor import config
 
     command = [place / "run", "--input", place / "maps" / "f1.png", "--out", tmp_path / "out", "--device", "cpu"]
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         assert infer(*command, "--compile") == 1
-    told = capsys.readouterr()
-    assert "f1: --compile: this model cannot be compiled here" in told.out
-    assert "note: --compile: on a CPU it is faster without" in told.err
+    printed = capsys.readouterr()
+    assert "f1: --compile: this model cannot be compiled here" in printed.out
+    assert "note: --compile: on a CPU it is faster without" in printed.err
     assert infer(*command, "--compile", "--max-memory", "64G") == 2
     assert "leave out --max-memory, or --compile" in capsys.readouterr().err
 
@@ -262,7 +262,7 @@ def test_a_compiled_model_makes_the_same_pictures(place: Path) -> None:
     assert np.abs(plain.astype(int) - compiled).max() <= 1
 
 
-def test_it_is_compiled_four_times_at_most_whatever_the_sizes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_sizes_are_compiled_four_times_at_most(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By torch's own compiler of graphs, which takes long, it is the same graphs."""
     from torch import _dynamo as dynamo
     from torch._dynamo.utils import counters

@@ -69,7 +69,7 @@ def true_shapes(letter: str) -> dict[str, Any]:
 
 
 def same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    """Whether two state dicts have the same keys in the same order, and the same bits."""
+    """Return whether two state dicts have the same keys in the same order, and the same bits."""
     return list(a) == list(b) and all(a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a)
 
 

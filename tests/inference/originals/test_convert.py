@@ -176,7 +176,7 @@ def test_a_generator_alone(tmp_path: Path, program: str, name: str, given: list[
         ("pix2pix", "pixel_discriminator", {"kind": "pixel"}),
     ],
 )
-def test_what_a_discriminator_tells(program: str, name: str, section: dict[str, Any]) -> None:
+def test_a_discriminator_is_inferred_from_its_weights(program: str, name: str, section: dict[str, Any]) -> None:
     golden = Golden(program, f"{name}.npz")
     found = original_shapes.discriminator({key: tuple(x.shape) for key, x in golden.under("state/D").items()})
     assert found is not None and found.channels == golden.config["input_nc"]
@@ -224,13 +224,13 @@ def test_full_size(
     count: int | None,
     section: dict[str, Any],
 ) -> None:
-    """The sizes that the originals' papers and files have, and what their keys tell."""
+    """Sizes of the originals' papers and files, inferred from their keys."""
     weights = in_shapes(method, data)[letter]
     assert keys in (None, len(weights))
     assert count in (None, sum(x.numel() for key, x in weights.items() if key.endswith(("weight", "bias"))))
     shapes = {key: tuple(x.shape) for key, x in weights.items()}
-    told = {"G": original_shapes.generator, "D": original_shapes.discriminator, "E": original_shapes.encoder}
-    found = told[letter](shapes)
+    infer_network = {"G": original_shapes.generator, "D": original_shapes.discriminator, "E": original_shapes.encoder}
+    found = infer_network[letter](shapes)
     assert found is not None and found.section == found.section | section
 
 
@@ -302,7 +302,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_comes_in_and_goes_out(tmp_path: Path, kind: str) -> None:
-    """To the bit; and with the options that are written beside it, it comes in again without being asked."""
+    """Equal to the bit; with the options written beside it, it is converted back without further values."""
     method, data, given = KINDS[kind]
     weights = {letter: random_weights(shaped(x)) for letter, x in in_shapes(method, data).items()}
     import_original(save(tmp_path / "original", weights), tmp_path / "model.pt", given)
@@ -310,9 +310,9 @@ def test_every_kind_comes_in_and_goes_out(tmp_path: Path, kind: str) -> None:
     import_original(tmp_path / "back", tmp_path / "again.pt")
     first, second = (load(tmp_path / name)["recipe"] for name in ("model.pt", "again.pt"))
     expected = check_recipe({**first, "method": method}, "expected").model_dump(mode="json")["method"]
-    told = ("generator", "discriminator", "condition", "features", "feature_matching", "translate")
+    sections = ("generator", "discriminator", "condition", "features", "feature_matching", "translate")
     for found in (first["method"], second["method"]):
-        assert {key: found.get(key) for key in told} == {key: expected.get(key) for key in told}
+        assert {key: found.get(key) for key in sections} == {key: expected.get(key) for key in printed}
     assert second["method"]["adversarial"] == first["method"]["adversarial"]
     assert second["data"]["photo_channels"] == data.get("photo_channels", 3)
 
@@ -370,14 +370,14 @@ def test_a_run_of_ours_goes_out_and_comes_back(
     assert np.array_equal(pictures[0], pictures[1])
     started = {**values, "out": str(tmp_path / "started"), "init_from": str(tmp_path / "again")}
     train_values(started)
-    told = capsys.readouterr().err
-    assert "started from" in told and ("encoder" in told.split("started from")[1].split("\n")[0]) == bool(features)
+    shown = capsys.readouterr().err
+    assert "started from" in shown and ("encoder" in shown.split("started from")[1].split("\n")[0]) == bool(features)
     recipe = tmp_path / "again" / "recipe.yaml"
     assert run_tool("train", [str(recipe), f"data.root={city}", f"out={tmp_path / 'again'}"]) == 2
     assert "start a new run from its weights" in capsys.readouterr().err
 
 
-def test_stages_go_out_as_what_they_make(tmp_path: Path) -> None:
+def test_stages_are_exported_by_their_output(tmp_path: Path) -> None:
     """A stage of the trunk and its head is a global generator, a later one a local enhancer."""
     method: dict[str, Any] = {**HD, "generator": {"width": 4, "downsamples": 1, "blocks": 1, "enhancers": 1}}
     method |= {"discriminator": {"width": 4, "layers": 1, "scales": 3}}

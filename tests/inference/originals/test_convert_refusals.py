@@ -1,4 +1,4 @@
-"""What cannot be brought in or written out, and what is asked for: each told in plain words, with nothing written."""
+"""Refused conversions and required values: each is reported in plain words, and nothing is written."""
 
 from pathlib import Path
 
@@ -41,8 +41,8 @@ def test_features_without_their_encoder(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "original" / "opt.txt").unlink()
     given = ["data.labels=6", "--out", tmp_path / "model.pt"]
     assert convert(tmp_path / "original", *given) == 2
-    told = capsys.readouterr().err
-    assert "reads 10 channels, which are not 6 classes" in told and "put latest_net_E.pth beside it" in told
+    printed = capsys.readouterr().err
+    assert "reads 10 channels, which are not 6 classes" in printed and "put latest_net_E.pth beside it" in printed
     assert convert(tmp_path / "original", "method.features.pool=label", *given) == 0
     section = load(tmp_path / "model.pt")["recipe"]["method"]["features"]
     assert section == {"count": 3, "width": 16, "downsamples": 4, "pool": "label"}
@@ -50,11 +50,11 @@ def test_features_without_their_encoder(tmp_path: Path, capsys: pytest.CaptureFi
     assert "with 5 features of an encoder (method.features.count)" in capsys.readouterr().err
 
 
-def test_what_is_asked_for_beside_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_required_beside_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global_features.npz", options=False)
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 2
-    told = capsys.readouterr().err
-    assert "beside 3 features of an encoder" in told and all(f"data.labels={count}" in told for count in (6, 7))
+    printed = capsys.readouterr().err
+    assert "beside 3 features of an encoder" in printed and all(f"data.labels={count}" in printed for count in (6, 7))
     for labels, boundary in ((6, "instance"), (7, "none")):
         assert convert(tmp_path / "original", f"data.labels={labels}", "--out", tmp_path / f"{labels}.pt") == 0
         assert "assumed: features are pooled by instance (method.features.pool)" in capsys.readouterr().out
@@ -68,18 +68,18 @@ def test_pickled_clusters_are_not_read(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "original" / "features_clustered_010.npy"
     np.save(file, np.array({7: np.zeros((10, 3))}, dtype=object), allow_pickle=True)
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 0
-    told = capsys.readouterr().out
-    assert f"left out: {file.name}, pickled" in told and f"next: hdtrans encode_styles {tmp_path / 'run'} " in told
+    shown = capsys.readouterr().out
+    assert f"left out: {file.name}, pickled" in shown and f"next: hdtrans encode_styles {tmp_path / 'run'} " in shown
     assert convert(file, "--out", tmp_path / "other") == 2
-    told = capsys.readouterr().err
-    assert str(file) in told and "could run code and is not loaded" in told and "hdtrans encode_styles" in told
+    shown = capsys.readouterr().err
+    assert str(file) in shown and "could run code and is not loaded" in shown and "hdtrans encode_styles" in shown
 
 
-def test_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_required_values_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_trace(tmp_path / "original", "pix2pixhd", "train_trace_global.npz", options=False)
     assert convert(tmp_path / "original", "--out", tmp_path / "run") == 2
-    told = capsys.readouterr().err
-    assert all(f"data.labels={count}" in told for count in (6, 7)) and "data.kind=picture_pairs" in told
+    printed = capsys.readouterr().err
+    assert all(f"data.labels={count}" in printed for count in (6, 7)) and "data.kind=picture_pairs" in printed
     assert not (tmp_path / "run").exists()
     for given, reads in (("data.labels=6", {"instance"}), ("data.labels=7", set()), ("data.kind=picture_pairs", None)):
         more = ["data.source_channels=6"] if reads is None else []
@@ -108,7 +108,7 @@ def test_one_direction_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert infer(tmp_path / "run", "--input", given, "--out", tmp_path / "b", "--direction", "BtoA") == 0
 
 
-def test_original_weights_are_told_from_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_original_weights_are_no_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "latest_net_G.pth"
     for new in (True, False):
         torch.save({"model.1.weight": torch.zeros(1)}, file, _use_new_zipfile_serialization=new)
@@ -145,8 +145,8 @@ def test_files_that_hold_no_generator(
     else:
         torch.save(content, file)
     assert convert(file, "--out", tmp_path / "run") == 2
-    told = capsys.readouterr().err
-    assert str(file) in told and message in told and not (tmp_path / "run").exists()
+    printed = capsys.readouterr().err
+    assert str(file) in printed and message in printed and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("letter", ["G_A", "D_A"])
@@ -156,8 +156,8 @@ def test_cut_off_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], lette
     save(tmp_path, whole)
     (tmp_path / f"latest_net_{letter}.pth").write_bytes(cut.read_bytes())
     assert convert(tmp_path, "--out", tmp_path / "run") == 2
-    told = capsys.readouterr().err
-    assert f"latest_net_{letter}.pth: cannot be read as weights; it has 3,211,264 bytes and is cut off" in told
+    printed = capsys.readouterr().err
+    assert f"latest_net_{letter}.pth: cannot be read as weights; it has 3,211,264 bytes and is cut off" in printed
 
 
 def test_weights_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,16 +167,16 @@ def test_weights_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[s
     weights["model.99.weight"] = torch.zeros(7)
     save(tmp_path, {"G_A": weights})
     assert convert(tmp_path, "--out", tmp_path / "run") == 2
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for words in (
         "model.22.weight is missing",
         "model.12.conv_block.1.bias has shape (7,)",
         "model.99.weight has no place",
     ):
-        assert words in told
+        assert words in printed
 
 
-def test_what_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_trace(tmp_path / "original", "cyclegan", "train_trace.npz")
     command = [tmp_path / "original", "--out", tmp_path / "run"]
     assert convert(*command) == 0 and convert(*command) == 2
@@ -186,7 +186,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.Capture
     assert convert(tmp_path / "run", "--to-original", tmp_path / "back", "data.labels=3") == 2
 
 
-def test_what_the_originals_do_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_layers_that_the_originals_lack_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_trace(tmp_path / "original", "cyclegan", "train_trace.npz")
     import_original(tmp_path / "original", tmp_path / "model.pt")
     state = load(tmp_path / "model.pt")

@@ -64,7 +64,7 @@ def command(*arguments: object) -> int:
     ],
 )
 def test_a_graph_takes_any_size(kind: str, tmp_path: Path) -> None:
-    """Batches, sizes below two strides, sizes of no stride: onnxruntime makes what PyTorch makes."""
+    """Batches, sizes below two strides, no multiples of it: onnxruntime gives the pictures of PyTorch."""
     own = Translator.load(checkpoint(tmp_path, kind))
     lines, well = exporting.export(tmp_path / "model.pt", tmp_path / "model.onnx", SIZE)
     assert well and len(lines) == 4, lines
@@ -98,12 +98,12 @@ def test_infer_takes_each_form(place: Path, ending: str, tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("ending", exporting.FORMS)
-def test_a_published_model_says_all_that_the_checkpoint_says(place: Path, ending: str) -> None:
+def test_a_published_model_has_all_facts_of_the_checkpoint(place: Path, ending: str) -> None:
     own, other = (Translator.load(place / f"model{e}", trust=True) for e in (".pt", ending))
     assert (other.recipe, other.classes, other.images_seen) == (own.recipe, own.classes, 7)
 
 
-def test_what_others_read_in_the_files(place: Path) -> None:
+def test_other_programs_read_the_files(place: Path) -> None:
     """The names, types and free sizes of the graph, and the metadata, by the libraries' own readers."""
     import onnx
     from safetensors import safe_open
@@ -196,15 +196,15 @@ def test_real_maps_may_be_given(place: Path, tmp_path: Path, capsys: pytest.Capt
         (["{place}/model.onnx", "--out", "{out}/x.safetensors"], "is published already"),
     ],
 )
-def test_what_users_get_wrong(
+def test_mistakes_of_users_are_reported(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert command(*(a.format(place=place, out=tmp_path) for a in arguments)) == 2
-    told = capsys.readouterr().err
-    assert message in told and "Traceback" not in told and not list(tmp_path.iterdir())
+    printed = capsys.readouterr().err
+    assert message in printed and "Traceback" not in printed and not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_is_told(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name.startswith("onnx") else find(name))
     with pytest.raises(UserError, match=r"needs onnx and onnxscript and onnxruntime: pip install 'hdtrans\[export\]'"):
@@ -229,7 +229,7 @@ def test_a_program_is_loaded_only_when_trusted(place: Path) -> None:
         Translator.load(place / "model.onnx", max_memory=2**40)
 
 
-def test_others_files_are_told_from_ours(tmp_path: Path) -> None:
+def test_files_of_other_programs_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, str(tmp_path / "x.safetensors"))

@@ -1,4 +1,4 @@
-"""Weighted k-means: known optima, what weights mean, few points; and the objects of an input."""
+"""Weighted k-means: known optima, meaning of weights, few points; and the objects of an input."""
 
 import itertools
 

@@ -146,7 +146,7 @@ def test_styles_go_with_their_checkpoint(tmp_path: Path) -> None:
         (lambda file: torch.save({**torch.load(file), "weights": "others"}, file), "styles of other weights"),
     ],
 )
-def test_styles_that_cannot_be_used(
+def test_unusable_styles_are_refused(
     place: Path, tmp_path: Path, change: Any, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Are refused where they are needed, and made anew by the command."""
@@ -197,7 +197,9 @@ def test_a_model_of_pictures_takes_styles(tmp_path: Path) -> None:
         model(source, ids)
 
 
-def test_what_encode_styles_refuses(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encode_styles_refuses_unusable_arguments(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = small_recipe(place / "city", tmp_path / "plain")
     train_values(values)
     for arguments, words in (
@@ -286,7 +288,7 @@ def test_styles_in_json(tmp_path: Path) -> None:
         ('{"instances": {"1": ["a"]}}', "is neither the number of a cluster nor a feature"),
     ],
 )
-def test_json_that_says_no_style(text: str, words: str, tmp_path: Path) -> None:
+def test_json_that_is_no_style(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "styles.json"
     file.write_text(text)
     with pytest.raises(UserError, match=words):
@@ -352,6 +354,9 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
         ({2**30: [0, 0]}, "the input has none of them"),
         ({"car": [0, 0]}, "'car' is no instance id"),
         (photo[1:], "different sizes: the picture 64x31, its map 64x32"),
+        ([0.5, 0.5], "style: cannot be used; give sample, mean, a dict of instance ids"),
+        ((photo, label, instance, instance), "style: cannot be used"),
+        ((photo, label), "instance: this model needs it"),
     ):
         with pytest.raises(UserError, match=words):
             translator(label, instance, style=style)
@@ -360,7 +365,7 @@ def test_styles_of_a_call(place: Path, translator: Translator) -> None:
 def test_a_model_without_styles_takes_them_from_pictures(place: Path) -> None:
     bare = Translator.load(place / "bare")
     label, instance, photo = read(place, 0)
-    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or give style taken from a picture"):
+    with pytest.raises(UserError, match="run hdtrans encode_styles on it once, or take the style from a picture"):
         bare(label, instance)
     one = (photo, np.zeros_like(label), np.zeros_like(instance))
     features = bare.apply_style(bare.check(label, instance), one)["features"]
@@ -478,7 +483,7 @@ def test_one_reference_for_all(place: Path, tmp_path: Path) -> None:
         assert apart(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), wanted) == 0
 
 
-def test_a_file_says_the_style(place: Path, tmp_path: Path, translator: Translator) -> None:
+def test_a_style_from_a_file(place: Path, tmp_path: Path, translator: Translator) -> None:
     label, instance, _ = read(place, 0)
     styles = translator.need_styles()
     last = int(np.unique(instance)[-1])
