@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hdtrans.common.classes import ClassTable
 from hdtrans.data.io.read import with_channels
 
 Array = npt.NDArray[Any]
@@ -96,6 +97,22 @@ def components(label: Array) -> npt.NDArray[np.int32]:
 def one_hot(label: Array, labels: int) -> Bytes:
     """Return (H, W, labels) uint8: 255 in the channel of each pixel's class, else 0; other ids have no channel."""
     return np.asarray((label[..., None] == np.arange(labels)) * np.uint8(255), np.uint8)
+
+
+def to_rgb(array: Array, classes: ClassTable | None = None) -> Bytes:
+    """Return a map or picture as people look at it: (H, W, 3) uint8 RGB.
+
+    Args:
+        array: (H, W) class ids, or an (H, W, C) picture; of 1 or 2 channels the first is shown grey, of more than 3 the
+            first three are shown.
+        classes: colours of the classes; None gives every id a colour of its own.
+    """
+    if array.ndim == 2:
+        return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
+    picture = eight_bit(array)
+    if picture.shape[2] < 3:
+        return np.repeat(picture[..., :1], 3, 2)
+    return np.ascontiguousarray(picture[..., :3])
 
 
 def eight_bit(picture: Array) -> Bytes:

@@ -1,10 +1,10 @@
 """Hold back a share of the training files: the same ones whatever else lies in the folder."""
 
-import hashlib
 import os
 from collections.abc import Collection, Sequence
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import name_share
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths, side_samples
 from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import PHOTO, DataKind
@@ -47,7 +47,7 @@ def hold_back(
 
 
 def _split(files: Sequence[SampleFiles], share: float) -> Split:
-    hashes = [int.from_bytes(hashlib.sha256(os.fsencode(s.name)).digest()[:8], "big") / 2**64 for s in files]
+    hashes = [name_share(sample.name) for sample in files]
     held = [sample for sample, place in zip(files, hashes, strict=True) if place < share or place == min(hashes)]
     names = {sample.name for sample in held}
     train = [sample for sample in files if sample.name not in names]

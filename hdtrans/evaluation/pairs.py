@@ -138,9 +138,8 @@ class Places:
 def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:
     """Return a picture of 1 or 3 channels as (3, H, W) uint8, as networks take it; raise UserError for others."""
     if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-        raise UserError("networks take pictures of 1 or 3 channels; choose other metrics")
-    eight = derived.eight_bit(picture)
-    return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)).transpose(2, 0, 1))
+        raise UserError("networks take pictures of 1 or 3 channels", advice=["choose other metrics"])
+    return np.ascontiguousarray(derived.to_rgb(picture).transpose(2, 0, 1))
 
 
 def files_of(name: str, place: Place) -> Sequence[Path]:

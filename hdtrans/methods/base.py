@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import GOLDEN_GAMMA, MASK_64, mix64
 from hdtrans.config.inputs import Input, Inputs, Style, read_fields, translated
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
@@ -109,13 +110,10 @@ class Lazy(Generic[T]):
 
 
 def mix(*numbers: int) -> int:
-    """Mix integers into 63 bits (finaliser of SplitMix64, Steele et al., 2014)."""
+    """Mix integers into 63 bits, one step of SplitMix64 (Steele et al., 2014) for each."""
     state = 0
     for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        state ^= state >> 31
+        state = mix64((state + number + GOLDEN_GAMMA) & MASK_64)
     return state >> 1
 
 

@@ -15,7 +15,6 @@ from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_bytes, write_text
 from hdtrans.data import derived
 from hdtrans.data.fields import kind_of
-from hdtrans.data.io.read import with_channels
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
@@ -79,7 +78,7 @@ def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
             shown_pictures.append(_small(_painted(array, facts.classes if spec.values == "classes" else None)))
     for role, spec in specs.items():
         if spec.kind == "image":
-            picture = _bytes(kind_of(spec).read(spec, paths[role]))
+            picture = derived.to_rgb(kind_of(spec).read(spec, paths[role]))
             shown_pictures += [_small(side) for side in facts.data.sides(role, picture)]
             if lines is not None:
                 shown_pictures.append(_drawn(shown_pictures[-1], lines))
@@ -92,16 +91,6 @@ def _painted(array: Array, classes: ClassTable | None) -> Colours:
         return classes.colourise(array)
     _, place = np.unique(array, return_inverse=True)
     return ClassTable.generic(int(place.max()) + 1, None).colourise(place.reshape(array.shape))
-
-
-def _bytes(picture: Array) -> Colours:
-    """Return an (H, W, C) picture of any kind as (H, W, 3) uint8."""
-    if picture.dtype == np.int32:
-        picture = (picture // 257).astype(np.uint8)
-    elif picture.dtype.kind == "f":
-        picture = np.rint((picture + 1) * 127.5).astype(np.uint8)
-    channels = picture.shape[2]
-    return np.asarray(with_channels(picture if channels in (1, 3, 4) else picture[..., :1], 3), np.uint8)
 
 
 def _small(picture: Colours) -> Colours:
