@@ -1,4 +1,4 @@
-"""Hold back a share of the training files: the same ones whatever else lies in the folder."""
+"""Hold back a share of the training files for validation, independent of the other files."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -19,10 +19,10 @@ def hold_back(
     index: Index | None = None,
     optional: Collection[str] = (),
 ) -> Split:
-    """Return the samples to train on and those that validate: what `data.validation` says.
+    """Split samples into those to train on and those to validate on, by `data.validation`.
 
-    A share holds back those samples whose name's hash (SHA-256, as a fraction of its range) is below it, and at least
-    one. So a file stays on its side when others are added or removed. Unpaired files are split on each side.
+    A share holds back the samples whose name's SHA-256, as a fraction of its range, is below it, and at least one. So a
+    file stays on its side when others are added or removed. Unpaired files are split on each side.
 
     Args:
         data: its `validation` is a share of the samples, the name of a folder (whose samples are found), or None.
