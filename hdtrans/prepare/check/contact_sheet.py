@@ -1,4 +1,4 @@
-"""A contact sheet for the eye: random samples with the boundaries of their maps drawn over the photo."""
+"""Contact sheet: random samples, with the boundaries of their maps drawn over the photo."""
 
 import base64
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes, write_text
 from hdtrans.data import derived
 from hdtrans.data.fields import kind_of
@@ -20,7 +20,7 @@ from hdtrans.prepare.check.samples import SampleFacts
 
 SAMPLES = 16
 
-_SIDE = 384  # of a picture, in pixels
+_SIDE = 384  # pixels, longer side of a picture
 _LINE = (255, 40, 40)
 _CAPTION = 18  # pixels
 _ROWS_PER_LINE = 2  # samples beside each other in a PNG
@@ -33,27 +33,28 @@ Colours = npt.NDArray[np.uint8]
 def check_sheet_path(path: Path) -> None:
     """Raise UserError if a contact sheet cannot be written under this name."""
     if path.suffix.lower() not in (".html", ".png"):
-        raise UserError(f"--sheet {shown(path)}: ends in {path.suffix or 'nothing'}; a contact sheet is .html or .png")
+        finding = f"ends in {path.suffix or 'nothing'}; a contact sheet is .html or .png"
+        raise UserError(finding, argument="sheet", value=path)
 
 
 def write_sheet(facts: Facts, path: Path, seed: int = 0) -> int:
-    """Write 16 random training samples as one HTML file or PNG; return how many there are.
+    """Write 16 random training samples as one HTML file or PNG; return their number.
 
     Each sample shows its maps in the colours of the classes, or its input, and the photo with the boundaries of the
     instances (else of the labels) drawn over it. Samples that cannot be read are left out.
 
     Args:
-        facts: what was read.
-        path: whose ending says which.
-        seed: of the choice.
+        facts: facts of the samples.
+        path: file to write, ending in .html or .png.
+        seed: seed of the choice, >= 0.
 
     Raises:
-        UserError: another ending, nothing that can be shown, or the disk refuses.
+        UserError: another ending, no sample that can be shown, or the disk refuses the file.
     """
     check_sheet_path(path)
     sound = [s for s in facts.of(facts.data.train) if s.size and not any(f.problem for f in s.files.values())]
     if not sound:
-        raise UserError(f"--sheet {shown(path)}: no sample of {facts.data.train} can be read")
+        raise UserError(f"no sample of {facts.data.train} can be read", argument="sheet", value=path)
     chosen = np.random.default_rng(seed).permutation(len(sound))[:SAMPLES]
     samples = [sound[place] for place in sorted(chosen.tolist())]
     rows = [(sample.name, np.hstack(_pictures(facts, sample))) for sample in samples]
@@ -67,7 +68,7 @@ def write_sheet(facts: Facts, path: Path, seed: int = 0) -> int:
 
 
 def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
-    """Return what is shown of a sample: pictures of one height."""
+    """Return the pictures of a sample, of one height."""
     paths = {name: file.path for name, file in sample.files.items()}
     shown_pictures, lines = [], None
     specs = {role: spec for role, spec in facts.data.files.items() if role in paths and kind_of(spec).has_file}
@@ -86,7 +87,7 @@ def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
 
 
 def _painted(array: Array, classes: ClassTable | None) -> Colours:
-    """Return a map in the colours of its classes; ids without a table in colours of their own."""
+    """Colour a map by its classes; without a table, every id gets a colour of its own."""
     if classes is not None:
         return classes.colourise(array)
     _, place = np.unique(array, return_inverse=True)
@@ -124,7 +125,7 @@ def _grid(rows: Sequence[tuple[str, Colours]]) -> Colours:
     sheet = np.full((lines * height, min(len(rows), _ROWS_PER_LINE) * width, 3), 255, np.uint8)
     for place, (name, picture) in enumerate(rows):
         top, left = place // _ROWS_PER_LINE * height, place % _ROWS_PER_LINE * width
-        told = name.encode("ascii", "replace").decode()
-        cv2.putText(sheet, told, (left + 4, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+        caption = name.encode("ascii", "replace").decode()
+        cv2.putText(sheet, caption, (left + 4, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         sheet[top + _CAPTION : top + _CAPTION + picture.shape[0], left : left + picture.shape[1]] = picture
     return sheet
