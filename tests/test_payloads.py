@@ -19,7 +19,8 @@ import hdtrans.networks.perceptual
 from hdtrans import Translator
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.engine.checkpoint import digest, digest_file, styles_file
+from hdtrans.common.hashing import file_digest
+from hdtrans.engine.checkpoint import digest_file, styles_file
 from hdtrans.evaluation.metrics.set_distances import RealFeatures
 from tests.bars import Figure
 from tests.small_runs import made_checkpoint, small_recipe, toy_data, write_recipe
@@ -59,7 +60,7 @@ class Place:
     def run(self) -> str:
         """Return a run folder whose only checkpoint was sent, with the digest that it has."""
         file = self.sent("run/checkpoints/images_000000010.pt")
-        digest_file(file).write_text(f"{digest(file)}  {file.name}\n")
+        digest_file(file).write_text(f"{file_digest(file)}  {file.name}\n")
         write_recipe(self.folder / "run/recipe.yaml", small_recipe(self.city, self.folder / "run"))
         return str(self.folder / "run")
 

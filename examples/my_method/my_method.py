@@ -49,7 +49,7 @@ class Config(MethodSection):
         return train_together(stage, "generator", ("generator", "discriminator"))
 
     def inputs(self, data: Data, direction: str = "") -> Inputs:
-        """Return the table of inputs; raise ValueError if such data lack one that is needed."""
+        """Return the table of inputs; raise ValueError if such data lack a required field."""
         fields = data.fields
         if lacking := {"label", "points", "photo"} - fields.keys():
             raise ValueError(f"data.kind: {data.kind} has no {', '.join(sorted(lacking))}, which my_method needs")

@@ -1,4 +1,4 @@
-"""`hdtrans check_data RECIPE_OR_FOLDER`: read all data of a training and tell what is wrong with them."""
+"""`hdtrans check_data RECIPE_OR_FOLDER`: read all data of a training and report their problems."""
 
 import argparse
 import os
@@ -20,14 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report ends with recipe lines that fit. Exit codes: 0 clean (notes at most), 1 errors or warnings, 2 usage.",
         epilog=f"Recipes that come with the package: {', '.join(sorted(packaged_recipes()))}.",
     )
-    parser.add_argument("given", metavar="RECIPE_OR_FOLDER", help="a YAML file, a recipe's name, or a training folder")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe, as for hdtrans train")
+    parser.add_argument("given", metavar="RECIPE_OR_FOLDER", help="YAML file, recipe's name, or training folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes of the recipe, as in hdtrans train")
     parser.add_argument("--json", action="store_true", help="print JSON with every file of every finding")
-    parser.add_argument("--json-to", type=Path, metavar="FILE", help="write that JSON to a file as well")
+    parser.add_argument("--json-to", type=Path, metavar="FILE", help="also write that JSON to a file")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of 16 samples: .html or .png")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the samples of the sheet (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sheet's samples (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="threads that read (default: %(default)s)"
+        "--workers", type=int, default=os.cpu_count() or 1, help="number of reading threads (default: %(default)s)"
     )
     given = parser.parse_intermixed_args(arguments)
     if given.workers < 1 or given.seed < 0:

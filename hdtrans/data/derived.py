@@ -1,7 +1,7 @@
-"""Pictures made from pictures and maps: edges, grey, Lab, low resolution, boundaries, a channel for each class.
+"""Pictures derived from pictures and maps: edges, Lab, low resolution, boundaries, components, one channel per class.
 
-Training, sample grids, inference and preparation all make them here; torch, which preparation does without, is imported
-where something is scaled. Pictures are (H, W, C): uint8 in [0, 255], int32 in [0, 65535], or float32 in [-1, 1].
+Training, previews, inference and preparation all use these. Preparation runs without torch, which is imported only to
+scale. Pictures are (H, W, C): uint8 in [0, 255], int32 in [0, 65535], or float32 in [-1, 1].
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hdtrans.common.classes import ClassTable
 from hdtrans.data.io.read import with_channels
 
 Array = npt.NDArray[Any]
@@ -17,16 +18,16 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 LARGEST_AB = 110.0
-"""What the colours a and b are divided by; those of sRGB reach 108."""
+"""Divisor of the colours a and b; those of sRGB reach 108."""
 
 
 def edges(photo: Array, low: float = 100, high: float = 200, blur: float = 1) -> Bytes:
     """Draw the edges of a photo (Canny, 1986): (H, W, 1) uint8, 0 on a line and 255 elsewhere.
 
     Args:
-        photo: of 1 or 3 channels.
-        low, high: thresholds of the gradient (its Euclidean length, by Sobel) of the grey photo, in 8-bit levels.
-        blur: the standard deviation in pixels of the Gaussian that smoothes the photo before; 0 for none.
+        photo: (H, W, C), C in {1, 3}.
+        low, high: thresholds of the Sobel gradient's Euclidean length in the grey photo, in 8-bit levels.
+        blur: standard deviation of the Gaussian blur before, in pixels; 0 for none.
     """
     grey = np.ascontiguousarray(with_channels(eight_bit(photo), 1)[..., 0])
     if blur:
@@ -36,7 +37,7 @@ def edges(photo: Array, low: float = 100, high: float = 200, blur: float = 1) ->
 
 
 def low_resolution(photo: Array, factor: int) -> Array:
-    """Make a photo `factor` times smaller, antialiased, and bring it back to its size, bicubic; its type stays."""
+    """Scale a photo down by `factor`, antialiased, and back to its size, bicubic; the dtype is kept."""
     from hdtrans.data.geometry import scale_picture
 
     height, width = photo.shape[:2]
@@ -45,7 +46,7 @@ def low_resolution(photo: Array, factor: int) -> Array:
 
 
 def lab_of(photo: Array) -> tuple[Floats, Floats]:
-    """Return lightness and colours of an sRGB photo in CIE Lab (D65): (H, W, 1) L/50-1 and (H, W, 2) ab/110."""
+    """Convert an sRGB photo to CIE Lab (D65): L/50 - 1, (H, W, 1), and ab/110, (H, W, 2), both clipped to [-1, 1]."""
     if np.issubdtype(photo.dtype, np.floating):
         unit = (photo.astype(np.float32) + 1) / 2
     else:
@@ -56,14 +57,14 @@ def lab_of(photo: Array) -> tuple[Floats, Floats]:
 
 
 def rgb_of(lightness: Floats, colours: Floats, bits: int = 8) -> Array:
-    """Return the sRGB picture, (H, W, 3) uint8 or uint16, of L/50-1 and ab/110; what sRGB cannot show is cut off."""
+    """Convert L/50 - 1 and ab/110 to sRGB, (H, W, 3) uint8 or uint16; colours outside sRGB are clipped."""
     lab = np.concatenate([(lightness + 1) * 50, colours * LARGEST_AB], axis=2).astype(np.float32)
     unit = np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1)
     return np.rint(unit * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
 
 
 def boundaries(ids: Array) -> Bytes:
-    """Return (H, W, 1) uint8: 255 where an id differs from one beside, above or below, on both pixels; else 0.
+    """Return (H, W, 1) uint8: 255 where an id differs from that of a 4-neighbour, on both pixels; else 0.
 
     Example: `boundaries(np.array([[1, 1, 2]]))[..., 0]` gives `[[0, 255, 255]]`.
     """
@@ -77,10 +78,10 @@ def boundaries(ids: Array) -> Bytes:
 
 
 def components(label: Array) -> npt.NDArray[np.int32]:
-    """Return (H, W) ids, from 1 on: pixels that are connected through neighbours of their class share one.
+    """Label the 4-connected components of every class: (H, W) ids from 1 on.
 
-    Neighbours are beside, above or below. All classes are done in one pass, on a map of twice the size that has a pixel
-    between two of the label map where their class is the same.
+    One pass serves all classes, on a map of twice the size: a pixel between two pixels of the label map is set where
+    both have the same class.
 
     Example: `components(np.array([[3, 0, 3], [3, 3, 3]]))` gives `[[1, 2, 1], [1, 1, 1]]`.
     """
@@ -94,8 +95,24 @@ def components(label: Array) -> npt.NDArray[np.int32]:
 
 
 def one_hot(label: Array, labels: int) -> Bytes:
-    """Return (H, W, labels) uint8: 255 in the channel of each pixel's class, else 0; other ids have no channel."""
+    """Return (H, W, labels) uint8: 255 in the channel of a pixel's class, else 0; other ids have no channel."""
     return np.asarray((label[..., None] == np.arange(labels)) * np.uint8(255), np.uint8)
+
+
+def to_rgb(array: Array, classes: ClassTable | None = None) -> Bytes:
+    """Return a map or picture as people look at it: (H, W, 3) uint8 RGB.
+
+    Args:
+        array: (H, W) class ids, or an (H, W, C) picture; of 1 or 2 channels the first is shown grey, of more than 3 the
+            first three are shown.
+        classes: colours of the classes; None gives every id a colour of its own.
+    """
+    if array.ndim == 2:
+        return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
+    picture = eight_bit(array)
+    if picture.shape[2] < 3:
+        return np.repeat(picture[..., :1], 3, 2)
+    return np.ascontiguousarray(picture[..., :3])
 
 
 def eight_bit(picture: Array) -> Bytes:

@@ -1,8 +1,8 @@
 """The kinds of field: how each is read, checked, moved by the geometry, stacked, padded and exported.
 
 Numpy arrays are (H, W) ids, (H, W, C) images, (N,) vectors and (N, 2) points; tensors are the same with channels first.
-Adding a kind means adding a class here and its name to `hdtrans.config.inputs.Kind`. torch is imported where it is
-needed, so that preparation runs without it.
+A new kind is a class here and a name in `hdtrans.config.inputs.Kind`. torch is imported late, so that preparation runs
+without it.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ Array = npt.NDArray[Any]
 Spec = Field | Input
 
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
-"""Names of the dimensions of an exported graph whose sizes may vary."""
+"""Names of the dynamic dimensions of an exported graph."""
 
 
 class FieldKind:
     """One kind of field. Methods take the field's spec, for its size and values.
 
     Attributes:
-        spatial: whether it has a value for every pixel, so that it is cut into tiles and padded with the picture.
-        has_file: whether a sample has a file of it, rather than a row of a table.
+        spatial: True for a value at every pixel: cut into tiles and padded with the picture.
+        has_file: True for a file in each sample, False for a row of a table.
         mirrored: whether the order of its values changes when the picture is mirrored.
     """
 
@@ -55,11 +55,11 @@ class FieldKind:
     mirrored = False
 
     def read(self, spec: Spec, path: str) -> Array:
-        """Read the array of one sample from its file or row; raise UserError naming it."""
+        """Read the array of one sample from its file or table row; raise UserError with its path."""
         return self.read_loaded(spec, path, None)
 
     def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
-        """Read as `read`, from the bytes and header of a file that is in memory already."""
+        """Read as `read`, from the bytes and the header of a loaded file."""
         raise NotImplementedError
 
     def problem(self, spec: Spec, header: Header) -> str:
@@ -67,7 +67,7 @@ class FieldKind:
         return ""
 
     def checked(self, spec: Spec, name: str, given: object) -> Array:
-        """Return an array that a caller gave, as `read` returns one; raise UserError naming the argument `name`."""
+        """Validate an array that a caller gave, in the form of `read`; raise UserError naming the argument `name`."""
         raise NotImplementedError
 
     def moved(self, plan: Plan, array: Array, size: tuple[int, int], mirror: Sequence[int] | None = None) -> Array:
@@ -75,7 +75,7 @@ class FieldKind:
         return array
 
     def resampled(self, array: Array, height: int, width: int, size: tuple[int, int]) -> Array:
-        """Bring an array of a picture of `size` roughly to another height and width, to try a model on."""
+        """Scale an array of a picture of (height, width) `size` coarsely to another size, for trial inputs."""
         return array
 
     def tensor(self, array: Array) -> Tensor:
@@ -89,15 +89,15 @@ class FieldKind:
         raise NotImplementedError
 
     def absent(self, spec: Spec, batch: int, height: int, width: int) -> Tensor:
-        """Return the batch that stands for an optional input that is missing, where a graph must have it."""
+        """Return the batch that replaces a missing optional input of an exported graph."""
         return self.placeholder(spec, batch, height, width)
 
     def as_graph_input(self, tensor: Tensor) -> Tensor:
-        """Return a batch as exported graphs take it."""
+        """Convert a batch to the type that exported graphs take."""
         return tensor.float()
 
     def dynamic(self) -> dict[int, str]:
-        """Return the dimensions of an exported graph's input whose sizes vary, with their names."""
+        """Return the dynamic dimensions of an exported graph's input, with their names."""
         return {0: BATCH}
 
 
@@ -186,7 +186,7 @@ class Image(FieldKind):
 
 
 class Mask(Image):
-    """A mask, an image of one channel: (H, W, 1) uint8, 255 where the file is not 0. It is moved as ids are."""
+    """Mask, an image of one channel: (H, W, 1) uint8, 255 where the file is not 0; scaled as ids are."""
 
     def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
         return _mask(read_label(path, loaded))
@@ -372,7 +372,7 @@ def _nearest(array: Array, height: int, width: int) -> Array:
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Stack fields of samples, of one shape, to a batch in the widest type among them.
+    """Stack fields of samples, of one shape, to a batch of the widest dtype among them.
 
     Images (C, H, W) keep their range: 8 bits become 16 bits, or both become floats, where one of them is.
     """
@@ -385,7 +385,7 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _same_range(picture: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return an image in another type, white staying white."""
+    """Convert an image to another dtype; white stays white."""
     if dtype.is_floating_point:
         return as_floats(picture, dtype)
     return picture.to(dtype) * 257 if picture.dtype != dtype else picture

@@ -21,9 +21,9 @@ _MOST_COMPARED = 1000  # names, when looking for the nearest one
 
 @dataclass(frozen=True, slots=True)
 class SampleFiles:
-    """The files of one sample: what their names have in common (with the sub-folder), and the path of each.
+    """Files of one sample: the common part of their names, with the sub-folder, and the path of each role.
 
-    Roles of files (`label`, `pair`, ...) are those of the data kind.
+    Roles (`label`, `pair`, ...) are those of the data kind.
     """
 
     name: str
@@ -44,14 +44,13 @@ def find_samples(
     Args:
         data: section of the recipe.
         split: start of the names of the folders: `data.train` or `data.test`.
-        fields: the fields of a batch that every sample must have files for.
-        optional: fields whose folders are left out if they are not there or have no pictures; otherwise they too must
-            have a file for every sample.
-        index: of `data.root`, where it was scanned before.
+        fields: fields of a batch that every sample must have files for.
+        optional: fields whose folders may be missing or empty; otherwise they too must have a file for every sample.
+        index: index of `data.root`, if it was scanned before.
 
     Raises:
-        UserError: a folder is missing or has no pictures, a file lacks a partner (the first ten are listed for each
-            folder, with the nearest names), or two files of a folder have the same name.
+        MissingPartner: a file lacks a partner; the first ten are listed for each folder, with the nearest names.
+        UserError: a folder is missing or has no pictures, or two files of a folder have the same name.
     """
     wanted = data.files_for(fields)
     more = [role for role in data.files_for(optional) if role not in wanted] if optional else []
@@ -77,20 +76,20 @@ def find_samples(
 def find_everything(
     data: DataKind, split: str, fields: Iterable[str], index: Index | None = None
 ) -> tuple[list[SampleFiles], list[str]]:
-    """Find samples that lack files too, which `find_samples` would refuse.
+    """Find all samples, incomplete ones too, which `find_samples` refuses.
 
     Args:
         data: section of the recipe.
         split: start of the names of the folders.
-        fields: the fields of a batch whose files are wanted, where there are any.
-        index: of `data.root`, where it was scanned before.
+        fields: fields of a batch whose files are to be found.
+        index: index of `data.root`, if it was scanned before.
 
     Returns:
-        The samples, paired as in `find_samples`, in natural order, and the files that are left over because another of
-        their folder has the same name. Unpaired samples have one file each.
+        The samples, paired as in `find_samples`, in natural order, and the files left over because another of their
+        folder has the same name. Unpaired samples have one file each.
 
     Raises:
-        UserError: there is no root, or a folder of it cannot be searched.
+        UserError: the root does not exist, or a folder in it cannot be searched.
     """
     index = index or Index(data.root)
     names = data.folders(split, index)
@@ -110,12 +109,12 @@ def find_everything(
 
 
 def _pair(folders: Mapping[str, Folder]) -> dict[str, list[str]]:
-    """Return the sample's name for each file of each field."""
+    """Return the name of the sample of each file, by field."""
     return pair({field: folder.files for field, folder in folders.items()})
 
 
 def _samples(folders: Mapping[str, Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
-    """Return the samples that the files make under the names in `keys`, checked."""
+    """Return the samples of files with the names in `keys`, checked."""
     for name, folder in folders.items():
         _check_twins(folder, keys[name])
     _check_partners(next(iter(folders.values())).path.parent, folders, keys)
@@ -138,7 +137,7 @@ def side_paths(files: Sequence[SampleFiles], side: str) -> list[str]:
 
 
 def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
-    """Put files side by side that belong to nobody: as many samples as the longest side has files."""
+    """Combine unpaired files to samples, as many as the longest side has files."""
     samples = []
     for place in range(max(len(side) for side in sides)):
         together = [side[place % len(side)] for side in sides]
@@ -148,10 +147,10 @@ def side_samples(sides: Sequence[Sequence[SampleFiles]]) -> list[SampleFiles]:
 
 
 def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return each sample's name with its files, (field, name in the folder), in natural order, partners or not.
+    """Return each sample's name with its files, (field, name in the folder), in natural order, incomplete ones too.
 
     Args:
-        places: for each field a folder, searched with its sub-folders; one may have no pictures.
+        places: folder of each field, searched with its sub-folders; it may have no pictures.
     """
     folders = {field: folder for field, place in places.items() if (folder := scan(place)).files}
     found: dict[str, list[tuple[str, str]]] = {}
@@ -168,14 +167,14 @@ def check_sizes(paths: Mapping[str, FilePath], sizes: Mapping[str, tuple[int, in
 
 
 def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[SampleFiles]:
-    """Return a sample for every file of the field `lead`, with those partners that the other fields have for it.
+    """Return a sample for every file of the field `lead`, with its partners in the other fields.
 
     Samples are named as the file of `lead`, without its extension; partners are found as in `find_samples`. They come
     in natural order of their names, those of files in the order of the files.
 
     Args:
-        lead: the field whose files all become samples.
-        places: for each field a folder, searched with its sub-folders, or one file, or several.
+        lead: field whose files all become samples.
+        places: folder of each field, searched with its sub-folders, or one file, or several.
 
     Raises:
         UserError: `lead` has no pictures, or two files of the same name but for the extension.
@@ -202,10 +201,10 @@ def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[
 
 
 def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
-    """Return a sample for every name that any folder has, with the files that are there, in natural order of the names.
+    """Return a sample for every name in any folder, with all files of that name, in natural order.
 
     Args:
-        places: for each field a folder, searched with its sub-folders; files are paired as in `find_samples`.
+        places: folder of each field, searched with its sub-folders; files are paired as in `find_samples`.
 
     Raises:
         UserError: a folder has no pictures, or two files of the same name.
@@ -223,7 +222,7 @@ def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
 
 
 def _folder_of(place: Path | Sequence[Path]) -> Folder:
-    """Return the pictures in a folder, or the files given, relative to the folder that holds them all."""
+    """Return the pictures in a folder, or the given files, relative to their common folder."""
     if isinstance(place, Path) and (is_folder(place) or is_table(place)):
         return scan(place)
     files = [place] if isinstance(place, Path) else place
@@ -233,7 +232,7 @@ def _folder_of(place: Path | Sequence[Path]) -> Folder:
 
 
 def _check_folders(data: DataKind, split: str, names: Mapping[str, str], index: Index) -> None:
-    """Raise UserError if a required folder is missing, listing those that are there."""
+    """Raise UserError if a required folder is missing; the message lists the folders found."""
     missing = {role: name for role, name in names.items() if not index.has(name)}
     if not missing:
         return

@@ -16,9 +16,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Scaling and cropping from a file's size to the size that networks see, as a stage of the recipe says.
+    """Scaling and cropping from a file's size to the size that networks see: keys of a stage.
 
-    Only the width of `load` counts for `scale_width_and_crop`.
+    `scale_width_and_crop` uses only the width of `load`.
     """
 
     kind: GeometryKind = "none"
@@ -33,14 +33,14 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Plan:
-    """Resize to (height, width), then crop (top, left, height, width), then mirror; what is None is left out."""
+    """Resize to (height, width), then crop (top, left, height, width), then mirror; None leaves a step out."""
 
     resize: tuple[int, int] | None = None
     crop: tuple[int, int, int, int] | None = None
     flip: bool = False
 
     def map(self, array: Array) -> Array:
-        """Apply to an (H, W) map of ids of any dtype: the id at the centre of each new pixel, never a mixture."""
+        """Apply to an (H, W) map of ids of any dtype, by the nearest pixel centre."""
         height, width = self.resize or array.shape[:2]
         top, left, rows, columns = self.crop or (0, 0, height, width)
         if self.resize is None or self.resize == array.shape[:2]:
@@ -54,9 +54,9 @@ class Plan:
     def picture(self, array: Array) -> Array:
         """Apply to an (H, W, C) picture, uint8, int32 in [0, 65535] or float32 in [-1, 1], with any number of channels.
 
-        Scaling is bicubic (Keys, a = -0.5) and antialiased where it makes smaller, as Pillow's: for uint8 the results
-        differ from Pillow's by one level in 1 of 50,000 values of photos (of noise: in 1 of 200). int32 is within one
-        level of 65,535, float32 within 1e-4; all stay in their range.
+        Scaling is bicubic (Keys, a = -0.5), antialiased when it reduces, as Pillow's: uint8 results differ from
+        Pillow's by one level in 1 of 50,000 values of photos (of noise: in 1 of 200). int32 is within one level of
+        65,535, float32 within 1e-4; all stay in their range.
         """
         if self.resize is not None and self.resize != array.shape[:2]:
             array = scale_picture(array, *self.resize)
@@ -88,11 +88,10 @@ def plan(geometry: Geometry, height: int, width: int, flip: bool, random: np.ran
     """Draw the geometry of one sample of size (height, width).
 
     Args:
-        geometry: how to get to which size.
-        height, width: of the files of the sample.
-        flip: whether to mirror, left to right, every other sample.
-        random: where the draws come from; always three, whatever is used of them. None draws nothing: crops are
-            centred, nothing is mirrored.
+        geometry: scaling and cropping of the stage.
+        height, width: size of the sample's files, in pixels.
+        flip: mirror left to right with probability 0.5.
+        random: generator of the sample; always three draws, used or not. None centres crops and mirrors nothing.
 
     Raises:
         UserError: the crop is larger than what it is cut from, or `scale_width` gives another height than wanted.
@@ -137,7 +136,7 @@ def _scaled(geometry: Geometry, height: int, width: int) -> tuple[int, int] | No
 
 
 def _crop(geometry: Geometry, height: int, width: int, down: float, right: float) -> tuple[int, int, int, int]:
-    """Place the crop at the fractions `down` and `right`, in [0, 1), of the ways it can go."""
+    """Place the crop at the fractions `down` and `right`, in [0, 1), of its range."""
     size = geometry.size
     assert size is not None
     if size.height > height or size.width > width:
@@ -153,7 +152,7 @@ def _crop(geometry: Geometry, height: int, width: int, down: float, right: float
 
 
 def resample_ids(before: int, after: int) -> npt.NDArray[np.intp]:
-    """Return, for each of `after` pixels along a side, the one of `before` pixels that holds its centre."""
+    """Return the nearest source pixel for each of `after` pixels along a side of `before` pixels."""
     return ((2 * np.arange(after) + 1) * before // (2 * after)).astype(np.intp)
 
 

@@ -1,10 +1,10 @@
-"""Hold back a share of the training files: the same ones whatever else lies in the folder."""
+"""Hold back a share of the training files for validation, independent of the other files."""
 
-import hashlib
 import os
 from collections.abc import Collection, Sequence
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import name_share
 from hdtrans.data.folders import SampleFiles, find_samples, side_paths, side_samples
 from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import PHOTO, DataKind
@@ -19,10 +19,10 @@ def hold_back(
     index: Index | None = None,
     optional: Collection[str] = (),
 ) -> Split:
-    """Return the samples to train on and those that validate: what `data.validation` says.
+    """Split samples into those to train on and those to validate on, by `data.validation`.
 
-    A share holds back those samples whose name's hash (SHA-256, as a fraction of its range) is below it, and at least
-    one. So a file stays on its side when others are added or removed. Unpaired files are split on each side.
+    A share holds back the samples whose name's SHA-256, as a fraction of its range, is below it, and at least one. So a
+    file stays on its side when others are added or removed. Unpaired files are split on each side.
 
     Args:
         data: its `validation` is a share of the samples, the name of a folder (whose samples are found), or None.
@@ -47,7 +47,7 @@ def hold_back(
 
 
 def _split(files: Sequence[SampleFiles], share: float) -> Split:
-    hashes = [int.from_bytes(hashlib.sha256(os.fsencode(s.name)).digest()[:8], "big") / 2**64 for s in files]
+    hashes = [name_share(sample.name) for sample in files]
     held = [sample for sample, place in zip(files, hashes, strict=True) if place < share or place == min(hashes)]
     names = {sample.name for sample in held}
     train = [sample for sample in files if sample.name not in names]

@@ -1,4 +1,4 @@
-"""The pictures and tables of a training folder, each sub-folder scanned once; the index travels with the samples."""
+"""Index of a training folder: pictures and tables, each sub-folder scanned once."""
 
 import os
 from collections import Counter
@@ -17,13 +17,13 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of one role: names in the folder, and the endings of its other files.
+    """Files of one role.
 
     Attributes:
-        path: the folder, or the table.
-        files: names relative to the folder; of a table the names of its rows.
-        others: files that are no pictures, by ending.
-        elsewhere: paths of files that lie in shards, by name.
+        path: folder or table.
+        files: names relative to the folder, or names of the rows of a table.
+        others: number of files that are no pictures, by ending.
+        elsewhere: paths of files in shards, by name.
     """
 
     path: Path
@@ -37,13 +37,13 @@ class Folder:
 
 
 class Index:
-    """The sub-folders of a training folder. Each is scanned when it is first needed, and kept.
+    """Sub-folders of a training folder, each scanned when it is first needed.
 
     Args:
         root: the training folder.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: the folder does not exist.
     """
 
     def __init__(self, root: Path) -> None:
@@ -56,11 +56,11 @@ class Index:
 
     @cached_property
     def folders(self) -> list[str]:
-        """The names of all folders, on the disk or in shards, and of all tables, sorted."""
+        """Names of all folders, on the disk or in shards, and of all tables, sorted."""
         return folders_in(self.root)
 
     def has(self, name: str) -> bool:
-        """Return whether there is such a folder, on the disk or in shards, or such a table."""
+        """Return True if the folder exists, on the disk or in shards, or the table."""
         if name not in self._there:
             path = self.root / name
             self._there[name] = path.is_dir() or is_table(path) or name in self._shard_folders
@@ -71,7 +71,7 @@ class Index:
         return shard_folders(self.root)
 
     def scan(self, name: str) -> Folder:
-        """Return the files of a folder or table; of '' those in the root itself, without sub-folders."""
+        """Return the files of a folder or table; '' is the root itself, without sub-folders."""
         if name not in self._scanned:
             self._scanned[name] = scan(self.root / name) if name else scan(self.root, deep=False)
         return self._scanned[name]
@@ -91,7 +91,7 @@ def scan(root: Path, deep: bool = True) -> Folder:
     """Return the pictures of a folder and, if `deep`, its sub-folders (hidden ones are skipped), or a table's rows.
 
     Raises:
-        UserError: the folder cannot be searched, or lies both on the disk and in shards; the table cannot be read.
+        UserError: the folder cannot be searched, or exists both on the disk and in shards; the table cannot be read.
     """
     files: list[str] = []
     others: Counter[str] = Counter()
@@ -133,7 +133,7 @@ def _in_shards(root: Path, places: Mapping[str, str]) -> Folder:
 
 
 def nothing_found(folder: Folder) -> str:
-    """Return the message that a folder has no pictures, with the files it has, or that a table has no rows."""
+    """Return the message about a folder without pictures, with its other files, or about a table without rows."""
     if is_table(folder.path):
         return f"{shown(folder.path)}: has no rows"
     kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
@@ -146,17 +146,17 @@ def nothing_found(folder: Folder) -> str:
 
 
 def slashed(names: Iterable[str]) -> str:
-    """Return names of folders as a list for a message."""
+    """Join names of folders and tables for a message."""
     return ", ".join(name if name.lower().endswith(ENDING) else f"{name}/" for name in names)
 
 
 def two_sides(index: Index, split: str, joined: bool) -> dict[str, str]:
     """Return the folders of A (`source`) and B (`photo`): `train_A`, `train_B`, or `trainA`, `trainB`.
 
-    Where neither pair is there, those that the kind expects: `trainA` if `joined`.
+    Without either pair, the names that the kind expects: `trainA` if `joined`.
 
     Raises:
-        UserError: folders of both layouts are there.
+        UserError: folders of both layouts exist.
     """
     layouts = [{"source": f"{split}_A", "photo": f"{split}_B"}, {"source": f"{split}A", "photo": f"{split}B"}]
     there = [layout for layout in layouts if any(index.has(folder) for folder in layout.values())]

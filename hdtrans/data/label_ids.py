@@ -1,4 +1,4 @@
-"""The check that every pixel of a label map belongs to a class or is ignored; training and inference both make it."""
+"""Check that every pixel of a label map belongs to a class or is ignored."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, wh
     """Raise WrongIds if an (H, W) array of integers holds an id that is neither a class nor ignored.
 
     Args:
-        label: the map.
-        labels: the number of classes, whose ids are 0 to `labels` - 1.
-        ignore: the id of pixels without a class, or None.
-        where: file or argument that the message starts with; then come each id with its number of pixels and its
-            first place, the ids that are allowed, and the keys of the recipe that could be changed.
+        label: label map.
+        labels: number of classes; their ids are 0 to `labels` - 1.
+        ignore: id of pixels without a class, or None.
+        where: file or argument, the place of the message; it lists each id with its number of pixels and first place,
+            the allowed ids, and the recipe keys to change.
     """
     if not label.size or (int(label.max()) < labels and int(label.min()) >= 0):
         return
@@ -35,7 +35,7 @@ def check_label_ids(label: npt.NDArray[Any], labels: int, ignore: int | None, wh
 
 
 def advice(ids: list[int]) -> str:
-    """Return the keys to change for ids that are no class."""
+    """Return advice on the recipe keys to change for ids that are no class, sorted."""
     options = []
     if ids[0] >= 0 and ids[-1] < 65535:
         options.append(f"data.labels={ids[-1] + 1} if they are classes")

@@ -14,7 +14,7 @@ def natural(name: str) -> tuple[list[str | int], str]:
 
 
 def pair(files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return the sample's name for each file of each field: by the first rule that pairs all, else the best one.
+    """Return the name of the sample of each file, by the first rule that pairs all files, else by the best rule.
 
     The rules: the same stem; the same without the endings of Cityscapes and pix2pixHD (`_gtFine_labelIds`,
     `_leftImg8bit`, `_A`, ...); the same without one ending that all files of a field share.
@@ -35,14 +35,14 @@ def _unpaired(keys: Mapping[str, Sequence[str]]) -> int:
 
 
 def _without_common_ending(stems: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Cut off, in each field, the ending that all stems share, but for what the endings of all fields start with."""
+    """Remove the common ending of each field's stems, except for the common start of these endings."""
     endings = {field: _common_ending(names) for field, names in stems.items()}
     kept = len(_common_start(list(endings.values())).rstrip("_-. "))
     return {field: [stem[: len(stem) - len(endings[field]) + kept] for stem in names] for field, names in stems.items()}
 
 
 def _common_ending(stems: list[str]) -> str:
-    """Return the longest ending of all stems that leaves something of each; '' for a single one."""
+    """Return the longest common ending of the stems that is shorter than each; '' for a single stem."""
     if len(stems) < 2:
         return ""
     ending = _common_start([stem[::-1] for stem in stems])[::-1]

@@ -1,4 +1,4 @@
-"""Points of a data set: their names, and their order in a mirrored picture, as dataset.json holds them.
+"""Order of points in a mirrored picture, from dataset.json.
 
 `"points": {"names": ["left eye", "right eye", "nose"], "mirror": [1, 0, 2]}` says that in a picture mirrored left to
 right, the first point is the one that was the second before: left and right exchange places.
@@ -15,7 +15,7 @@ FILE = "dataset.json"
 
 
 def mirror_order(root: Path, count: int) -> tuple[int, ...] | None:
-    """Return the order of `count` points in a mirrored picture; None where dataset.json has none.
+    """Return the order of `count` points in a mirrored picture; None if dataset.json has none.
 
     Raises:
         UserError: the file is damaged, or the order is no permutation of the points that undoes itself.

@@ -1,4 +1,4 @@
-"""Look at every file of a training folder before the first step, and tell all that is wrong at once."""
+"""Check every file of a training folder before the first step, and report all problems at once."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,14 +21,14 @@ from hdtrans.data.label_ids import advice
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
 _MOST_LABEL_FILES = 3  # listed, where many have ids that are no class
-_THREADS = 8  # they mostly wait for the disk
+_THREADS = 8  # mostly waiting for the disk
 _CLASS_FILE = "dataset.json"
 
-Problem = tuple[str, str]  # where, and what
+Problem = tuple[str, str]  # place and finding
 
 
 class BadFiles(UserError):
-    """Files that cannot be trained on, where the recipe and dataset.json are sound."""
+    """Files that cannot be trained on, with a valid recipe and dataset.json."""
 
 
 def preflight(
@@ -40,15 +40,15 @@ def preflight(
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
 
     Args:
-        files: as `find_samples` gives them.
-        fields: the fields that will be read.
-        data: the section of the recipe.
-        stages: whose crops must fit into the files.
+        files: samples, as `find_samples` returns them.
+        fields: fields that will be loaded.
+        data: section `data` of the recipe.
+        stages: stages whose crops must fit into the files.
 
     Raises:
-        UserError: with all problems found: files that cannot be read, of different sizes within a sample, of a wrong
-            kind, crops that do not fit, ids that are no class, another number of classes than `data.labels`. The first
-            20 are listed. BadFiles, if it is not the number of classes.
+        BadFiles: files cannot be read, differ in size within a sample, have a wrong kind, are smaller than a crop, or
+            hold ids that are no class. The first 20 problems are listed.
+        UserError: the same, or dataset.json is unusable or has another number of classes than `data.labels`.
     """
     wanted = set(data.files_for(fields))
     if not data.paired:  # each file by itself, and once
@@ -75,7 +75,7 @@ def preflight(
 
 
 def _grouped(problems: Sequence[Problem]) -> list[str]:
-    """Return one line for each problem, but one for all files that have the same."""
+    """Return one line for each different finding, with the number of its files."""
     places: dict[str, list[str]] = {}
     for place, words in problems:
         places.setdefault(words, []).append(place)
@@ -87,9 +87,9 @@ def _grouped(problems: Sequence[Problem]) -> list[str]:
 
 
 def class_table(data: Data) -> ClassTable | None:
-    """Return the classes of label maps: from dataset.json in the root, else Cityscapes' if there are 35, else numbered.
+    """Return the classes of label maps: those of dataset.json in the root, else Cityscapes' if 35, else numbered.
 
-    None where there are no classes. Raises UserError if dataset.json is there and not sound.
+    None for data without classes. Raises UserError if dataset.json exists and is invalid.
     """
     labels = data.classes
     if labels is None:
@@ -103,7 +103,7 @@ def class_table(data: Data) -> ClassTable | None:
 
 
 def class_problems(data: Data) -> list[Problem]:
-    """Return what is wrong with dataset.json, or with the number of classes that the recipe says."""
+    """Return the problems of dataset.json, or of the number of classes in the recipe."""
     try:
         table = class_table(data)
     except UserError as error:
@@ -115,7 +115,7 @@ def class_problems(data: Data) -> list[Problem]:
 
 
 def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
-    """Return a line for each field of points that cannot be mirrored, where training mirrors."""
+    """Return a problem for each field of points without a mirrored order, if training mirrors."""
     found: list[Problem] = []
     for name in sorted(set(fields)):
         if data.flip and kind_of(data.fields[name]).mirrored and data.mirrored_points(name) is None:
@@ -130,7 +130,7 @@ def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
 def _header_problems(
     sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]
 ) -> list[Problem]:
-    """Return what the headers of one sample tell."""
+    """Return the problems of one sample that its headers show."""
     problems = []
     sizes = {}
     paths = {field: path for field, path in sample.paths.items() if field in fields}
@@ -162,7 +162,7 @@ def _split(error: UserError, path: str) -> Problem:
 
 
 def kind_problem(role: str, header: Header, data: DataKind) -> str:
-    """Return why a file with this header cannot be the file of this role of a sample, or ''."""
+    """Return the reason why a file with this header cannot have this role, or ''."""
     spec = data.files[role]
     return kind_of(spec).problem(spec, header) or data.width_problem(role, header.width)
 
@@ -177,7 +177,7 @@ def geometry_problems(stages: Sequence[Stage], height: int, width: int) -> Itera
 
 
 def _has_content_to_check(data: DataKind, role: str) -> bool:
-    """Return whether the header of such a file does not say all: ids of classes, masks, rows of tables."""
+    """Return True for files whose header does not suffice: ids of classes, rows of tables."""
     spec = data.files[role]
     return (spec.values == "classes" and spec.size is not None) or not kind_of(spec).has_file
 
@@ -191,12 +191,12 @@ def _read_error(data: DataKind, role: str, path: str) -> tuple[str, UserError | 
 
 
 def _label_problems(checked: Sequence[tuple[str, UserError | None]]) -> list[Problem]:
-    """Return what is wrong in label maps; where many have ids that are no class, their ids together and a few files."""
+    """Return the problems of label maps; ids that are no class are pooled if many maps have them."""
     wrong = [(path, error) for path, error in checked if isinstance(error, WrongIds)]
     problems = [_split(error, path) for path, error in checked if error and not isinstance(error, WrongIds)]
     if len(wrong) > _MOST_LABEL_FILES:
         ids = sorted({number for _, error in wrong for number in error.ids})
-        told = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")
-        words = f"{len(wrong)} of {len(checked)} looked at hold ids that are no class: {told}. {advice(ids)}"
+        listed = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")
+        words = f"{len(wrong)} of {len(checked)} checked maps hold ids that are no class: {listed}. {advice(ids)}"
         problems.append(("label maps", words))
     return problems + [_split(error, path) for path, error in wrong[:_MOST_LABEL_FILES]]

@@ -1,4 +1,4 @@
-"""Memory in which data workers hand their batches over: it has no name, so a killed process leaves none behind."""
+"""Anonymous shared memory for the batches of data workers: a killed process leaves none behind."""
 
 import os
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def shareable(tensor: Tensor) -> Tensor:
-    """Return a copy of a tensor in memory that torch hands to another process as it is.
+    """Copy a tensor into shared memory that torch passes to another process without a copy.
 
-    Left to itself, torch makes a file in /dev/shm and takes its name away at once: kill -9 in between leaves the file
-    there until the machine is started anew, and docker gives a container 64 MB of it. This memory is bounded by
-    the machine's alone. Where the system has none of the kind (not Linux), the tensor is returned itself.
+    By default torch creates a file in /dev/shm and unlinks it at once: kill -9 in between leaves the file until the
+    machine restarts, and docker limits a container to 64 MB of it. memfd is limited by the machine's memory alone.
+    Without memfd (not Linux), the tensor itself is returned.
     """
     size = tensor.numel() * tensor.element_size()
     if not size or not hasattr(os, "memfd_create"):
@@ -21,5 +21,5 @@ def shareable(tensor: Tensor) -> Tensor:
         os.ftruncate(descriptor, size)
         storage = torch.UntypedStorage._new_shared_fd_cpu(descriptor, size)  # type: ignore[attr-defined]
     finally:
-        os.close(descriptor)  # torch has one of its own
+        os.close(descriptor)  # torch has duplicated it
     return torch.empty(0, dtype=tensor.dtype).set_(storage).view(tensor.shape).copy_(tensor)

@@ -11,6 +11,7 @@ import torch
 
 from hdtrans.common.errors import UserError, reading_failure
 from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
+from hdtrans.common.hashing import file_digest
 from hdtrans.config.recipe import renamed_networks
 
 FORMAT = 1
@@ -210,15 +211,9 @@ def find_checkpoint(path: Path) -> Path:
     raise UserError(f"{path}: holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?")
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_digest(path: Path) -> None:
     beside = digest_file(path)
     if not beside.is_file():
         raise UserError(f"{path}: its digest {beside.name} is missing, so the file cannot be verified")
-    if digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
+    if file_digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
         raise UserError(f"{path}: is damaged: the SHA-256 of its bytes is not the one in {beside.name}")

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Place = Path | Sequence[Path]
 
 RESULTS = ("pictures", "labels", "boundaries")
-"""What may be scored: photos, label maps, or pictures that are white on boundaries."""
+"""Kinds of results: photos, label maps, or pictures that are white on boundaries."""
 
 _MOST_SHOWN = 10
 _ARGUMENTS = {"found": "target", "truth": "truth", "label": "labels"}
@@ -33,7 +33,7 @@ _SIDES = {"found": "the pictures", "truth": "true pictures", "label": "label map
 
 @dataclass(frozen=True)
 class Item:
-    """One picture, as read: (H, W, C) pictures or (H, W) maps of the true and the found, and the label map."""
+    """One picture to score: (H, W, C) pictures or (H, W) maps, found and true, and its label map (H, W)."""
 
     name: str
     found: Array | None = None
@@ -43,21 +43,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Places:
-    """What is scored.
+    """Pictures to score, and the files to score them against.
 
     Attributes:
-        found: a folder, or files.
-        truth: the true pictures (or maps), or None.
-        labels: the label maps that the pictures show, or None.
-        results: what `found` holds, of `RESULTS`.
-        data: of the recipe, where `truth` are files of its training folder; says how they hold the true picture.
-        route: of the model.
-        target: of the model, where `data` are given.
-        channels: of pictures.
-        paired: `found` and `truth` belong together by name.
-        resize: what all are scaled to, or None.
-        any_size: `found` and `truth` may differ in size: nothing compares their pixels.
-        label_size: the label map has the size of the picture.
+        found: folder or files of the pictures.
+        truth: true pictures or maps, or None.
+        labels: label maps that the pictures show, or None.
+        results: kind of `found`, one of `RESULTS`.
+        data: section of the recipe, if `truth` are files of its training folder, from which it reads the true picture.
+        route: direction of the model.
+        target: target of the model, if `data` is given.
+        channels: channels of the pictures.
+        paired: `found` and `truth` are paired by name.
+        resize: size to which all are scaled, or None.
+        any_size: `found` and `truth` may differ in size: no metric compares their pixels.
+        label_size: label maps must have the size of the pictures.
     """
 
     found: Place
@@ -74,10 +74,12 @@ class Places:
     label_size: bool = True
 
     def samples(self) -> list[SampleFiles]:
-        """Return what belongs together; where nothing is paired, first the found pictures, then the true ones.
+        """Return the pairs; unpaired, first the found pictures, then the true ones.
 
         Raises:
-            UserError: a folder is not there or has no pictures, or a file has no partner.
+            MissingFile: a folder does not exist.
+            MissingPartner: a file has no partner.
+            UserError: a folder has no pictures.
         """
         given = {"found": self.found, "truth": self.truth, "label": self.labels}
         places = {name: files_of(name, place) for name, place in given.items() if place is not None}
@@ -89,7 +91,7 @@ class Places:
         return sorted(samples, key=lambda sample: natural(sample.name))
 
     def read(self, sample: SampleFiles) -> Item:
-        """Read the files of a sample and bring them to one size; raise UserError where one cannot be used."""
+        """Read the files of a sample and scale them to one size; raise UserError for a file that cannot be used."""
         arrays: dict[str, Array] = {}
         if "found" in sample.paths:
             arrays["found"] = self._read_found(sample.paths["found"])
@@ -136,15 +138,14 @@ class Places:
 
 
 def rgb_bytes(picture: Array) -> npt.NDArray[np.uint8]:
-    """Return a picture of 1 or 3 channels as (3, H, W) uint8, as networks take it; raise UserError for others."""
+    """Return a picture of 1 or 3 channels as (3, H, W) uint8 for networks; raise UserError for other channels."""
     if picture.ndim != 3 or picture.shape[2] not in (1, 3):
-        raise UserError("networks take pictures of 1 or 3 channels; choose other metrics")
-    eight = derived.eight_bit(picture)
-    return np.ascontiguousarray(np.broadcast_to(eight, (*eight.shape[:2], 3)).transpose(2, 0, 1))
+        raise UserError("networks take pictures of 1 or 3 channels", advice=["choose other metrics"])
+    return np.ascontiguousarray(derived.to_rgb(picture).transpose(2, 0, 1))
 
 
 def files_of(name: str, place: Place) -> Sequence[Path]:
-    """Return the pictures of a folder, but for the thumbnails of its gallery; a list of files as it is."""
+    """Return the pictures of a folder without the thumbnails of its gallery; a list of files is unchanged."""
     if not isinstance(place, Path):
         return place
     if not is_folder(place):

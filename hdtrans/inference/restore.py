@@ -10,10 +10,11 @@ from torch import nn
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UnknownName, UserError
+from hdtrans.common.hashing import file_digest
 from hdtrans.config.inputs import Inputs
 from hdtrans.config.recipe import Recipe, check_recipe
 from hdtrans.config.registry import method_module
-from hdtrans.engine.checkpoint import digest, load
+from hdtrans.engine.checkpoint import load
 from hdtrans.inference.publish.published import FORMS, Graph, read_published
 from hdtrans.inference.styles.clusters import Styles
 from hdtrans.methods.base import Method
@@ -77,7 +78,7 @@ def restore(checkpoint: Path, device: torch.device, averaged: bool, direction: s
         None if state["classes"] is None else ClassTable.from_dict(state["classes"]),
         state["images_seen"],
         state["stage"],
-        f"{digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}",
+        f"{file_digest(checkpoint)}{' averaged' if averaged and state['ema'] is not None else ''}",
         chosen,
         method,
         inputs,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import GOLDEN_GAMMA, MASK_64, mix64
 from hdtrans.config.inputs import Input, Inputs, Style, read_fields, translated
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
@@ -109,13 +110,10 @@ class Lazy(Generic[T]):
 
 
 def mix(*numbers: int) -> int:
-    """Mix integers into 63 bits (finaliser of SplitMix64, Steele et al., 2014)."""
+    """Mix integers into 63 bits, one step of SplitMix64 (Steele et al., 2014) for each."""
     state = 0
     for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        state ^= state >> 31
+        state = mix64((state + number + GOLDEN_GAMMA) & MASK_64)
     return state >> 1
 
 
@@ -164,12 +162,12 @@ class Method:
     Attributes:
         networks: all networks of the method, bare, by name: saved, averaged and optimised.
         phases: optimizers with their losses, in the order in which they run.
-        inputs: the inputs of the model in a direction, targets included: see `MethodSection.inputs`.
-        averaged: the networks of which an average may be kept and used for pictures.
-        state: further state that is saved and restored.
-        directions: the directions in which it translates.
+        inputs: table of the model's inputs in a direction, targets included: see `MethodSection.inputs`.
+        averaged: names of the networks whose weights may be averaged, and that generate pictures.
+        state: extra state by name, saved and restored.
+        directions: names of the directions in which it translates.
         frozen_networks: fixed networks of the losses; moved to the device, neither saved nor trained.
-        style: the appearance that an encoder takes from a photo, or that is drawn; None without.
+        style: style that an encoder computes from a photo, or that is drawn; None without one.
     """
 
     networks: nn.ModuleDict
@@ -183,7 +181,7 @@ class Method:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The fields that training batches must hold, of all directions."""
+        """Fields that training batches must hold, for all directions."""
         return frozenset().union(*(read_fields(self.inputs(direction)) for direction in self.directions))
 
     def noisy(self, direction: str = "") -> bool:
@@ -191,11 +189,11 @@ class Method:
         return any(each.kind == "seed" for each in self.inputs(direction or self.directions[0]))
 
     def target(self, direction: str = "") -> Input:
-        """Return the true picture of a direction: its form is that of the results."""
+        """Return the target of a direction, the true picture; results have its form."""
         return next(each for each in self.inputs(direction or self.directions[0]) if each.role == "target")
 
     def load_frozen_networks(self, weights: bool = True) -> None:
-        """Fill `frozen_networks` before training; without `weights`, only their architecture (to count their cost)."""
+        """Load `frozen_networks` before training; without `weights`, only their architecture, to count its cost."""
 
     def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Any:
         """Compute, once for a batch, the forward pass that phases share: the generated image, or a `Lazy` of it."""
@@ -204,7 +202,7 @@ class Method:
     def generated(self, shared: Any) -> dict[str, Tensor]:
         """Return the generated images in the result of `forward_shared`, by direction, (B, C, H, W) in [-1, 1].
 
-        Called after the phases; a `Lazy` that none of them read is left out.
+        Called after the phases; a `Lazy` that no phase read is left out.
         """
         raise NotImplementedError
 
@@ -212,16 +210,16 @@ class Method:
         """Return the module that translates: the inputs of the direction as keywords -> (B, C, H, W) in [-1, 1].
 
         Inputs are batches: ids (B, H, W), images (B, C, H, W), vectors (B, N), points (B, N, 2), seeds (B,) int64.
-        Optional inputs, styles and seeds may be left out. `stride` of the module, a number or the first of two, is what
-        height and width are padded to multiples of inside.
+        Optional inputs, styles and seeds may be left out. The module pads height and width to multiples of its
+        attribute `stride`, a number or the first of two.
         """
         raise NotImplementedError
 
     def encoder(self, networks: nn.ModuleDict) -> nn.Module:
-        """Return the module that encodes a photo, of a method with a `style`.
+        """Return the module that encodes the style of a photo; only methods with a `style` have one.
 
-        It takes a photo, (B, C, H, W) as in a batch, and, unless the style is of the whole picture, the ids of the
-        field `style.ids`, (B, H, W). It returns the style input of the translator's module: (B, F, H, W), every pixel
+        It takes a photo, (B, C, H, W) as in a batch, and, unless the style is that of the whole picture, ids (B, H, W)
+        of the field `style.ids`. It returns the style input of the translator's module: (B, F, H, W), every pixel
         with the features of its id, or (B, S).
         """
         raise NotImplementedError
@@ -229,13 +227,13 @@ class Method:
     def arguments(
         self, networks: nn.ModuleDict, batch: Batch, direction: str = "", seed: int | None = None
     ) -> dict[str, Tensor]:
-        """Return the keywords of the translator's module that a batch of training data gives.
+        """Return keyword arguments of the translator's module for a batch of training data.
 
         Args:
-            networks: the encoder, where the style is taken from the photo.
-            batch: on the device.
-            direction: of the translation.
-            seed: seed of the first sample, the next ones following; None leaves seeds and drawn styles out.
+            networks: networks by name, for the encoder.
+            batch: batch on the device.
+            direction: direction of the translation; '' for the first.
+            seed: seed of the first sample, >= 0, counted up for the others; None leaves out seeds and drawn styles.
         """
         device = next(iter(batch.fields.values())).device
         seeds = () if seed is None else range(seed, seed + len(batch))
@@ -258,7 +256,7 @@ class Method:
     def previews(self, nets: nn.ModuleDict, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return the columns of a preview: (B, H, W) integer class maps or (B, C, H, W) in [-1, 1], by name.
 
-        By default all inputs that show something, the result, and the true picture.
+        By default all inputs that can be shown, the result, and the true picture.
         """
         direction = self.directions[0]
         result = self.translator(nets, direction)(**self.arguments(nets, batch, direction))
@@ -272,9 +270,14 @@ class Method:
 
 
 def preview(spec: Input, x: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
-    """Return the column that shows an input of a picture of (height, width) `size`; none where it shows nothing.
+    """Return the preview column of an input, or nothing for instance ids, vectors and seeds.
 
     Class maps stay integers, images are in [-1, 1], points are white spots on black.
+
+    Args:
+        spec: the input.
+        x: batch of the input.
+        size: height and width of the picture, in pixels.
     """
     if spec.values == "instances":
         return {}
@@ -289,7 +292,7 @@ def preview(spec: Input, x: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
 
 
 def normal_style(seed: int, size: int) -> Tensor:
-    """Return a style vector (S,) float32 from N(0, 1), the same for one seed on every machine."""
+    """Return a style vector (S,) float32 from N(0, 1), equal for equal seeds on every machine."""
     generator = torch.Generator().manual_seed(mix(seed, size) % 2**32)
     return torch.randn(size, generator=generator, device="cpu")
 
@@ -302,7 +305,7 @@ def check_names(what: str, given: Sequence[str], allowed: Sequence[str]) -> None
 
 
 def train_together(stage: Stage, output: str, networks: Sequence[str]) -> Stage:
-    """Fill in a stage of a method that makes one `output` and trains all its networks in every stage.
+    """Fill in a stage of a method that has one `output` and trains all its networks in every stage.
 
     Raises:
         ValueError: the stage names another output, or leaves out a network.

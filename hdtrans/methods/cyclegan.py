@@ -1,8 +1,8 @@
 """CycleGAN (Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", 2017).
 
-Two generators that undo each other, and a discriminator for the pictures of each side. Both generators step first,
-then both discriminators, which see a history of generated pictures. Side A is `source` in a batch, side B is `photo`.
-Networks: `generator_AtoB`, `generator_BtoA`, `discriminator_A` (it judges pictures of A) and `discriminator_B`.
+Two generators, each the inverse of the other, and a discriminator for each side. Both generators step first, then both
+discriminators, which see a history of generated pictures. Side A is `source` in a batch, side B is `photo`. Networks:
+`generator_AtoB`, `generator_BtoA`, `discriminator_A` (judges pictures of A) and `discriminator_B`.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ from hdtrans.networks.parts import Features, locally
 GENERATORS = {"AtoB": "generator_AtoB", "BtoA": "generator_BtoA"}
 DISCRIMINATORS = {"A": "discriminator_A", "B": "discriminator_B"}
 NETWORKS = (*GENERATORS.values(), *DISCRIMINATORS.values())
-# What random numbers are for: the dropout of each of six passes, then the pools and penalties of A and B.
+# Purposes of random numbers: dropout in each of six passes, then pools and penalties of A and B.
 FORTH, BACK, FORTH_AGAIN, BACK_AGAIN, SAME_A, SAME_B, POOL_A, POOL_B, PENALTY_A, PENALTY_B = range(10)
 
 
@@ -144,7 +144,7 @@ class Config(MethodSection):
         return self
 
     def complete(self, stage: Stage) -> Stage:
-        """Fill in `output` and `train`: both sides are made, and all four networks train together."""
+        """Fill in `output` and `train`: both directions, and all four networks train together."""
         stage = train_together(stage, "both", NETWORKS)
         if self.adversarial.kind == "wgangp" and stage.geometry in ("none", "scale_width"):
             raise ValueError(
@@ -154,11 +154,11 @@ class Config(MethodSection):
         return stage
 
     def stride(self, stage: Stage) -> int:
-        """Return what height and width are made multiples of."""
+        """Return the multiple to which height and width are padded."""
         return self.generator.stride[0]
 
     def inputs(self, data: Data, direction: str = "") -> Inputs:
-        """Return the picture of one side as `source`, noise seeds, and the other side as target."""
+        """Return the table of inputs: one side as `source`, noise seeds, the other side as target."""
         fields = data.fields
         for name in ("source", "photo"):
             if name not in fields or fields[name].values != "symmetric":
@@ -184,7 +184,7 @@ class Config(MethodSection):
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
-    """Return all four networks, their weights drawn from `seed`."""
+    """Return all four networks, with weights drawn from `seed`."""
     a, b = data.fields["source"].size or 0, data.fields["photo"].size or 0
     networks = {
         "generator_AtoB": build_generator(config.generator, a, b),
@@ -199,11 +199,11 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
 
 @dataclass
 class Shared:
-    """What both phases use, each (B, C, H, W) in [-1, 1]: the true pictures and what the generators make of them.
+    """Result of the forward pass that both phases share, each (B, C, H, W) in [-1, 1].
 
     Attributes:
-        a, b: the true pictures.
-        fake_a, fake_b: each made of a true picture of the other side, with its graph.
+        a, b: true pictures.
+        fake_a, fake_b: G_BA(b) and G_AB(a), with their graphs.
     """
 
     a: Tensor
@@ -213,7 +213,7 @@ class Shared:
 
 
 class Translator(nn.Module):
-    """A picture of one side to one of the other, of any size: (B, C, H, W) -> (B, C, H, W) in [-1, 1]."""
+    """Translate a (B, C, H, W) picture of one side, of any size, to (B, C, H, W) of the other, in [-1, 1]."""
 
     def __init__(self, generator: nn.Module, stride: tuple[int, int], how: TranslateSection) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ class CycleGAN(Method):
         return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
 
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return the losses of equation 3 and the identity loss of section 5.2, weighted."""
+        """Generator loss: L_GAN + lambda L_cyc (equation 3) + L_identity (section 5.2), each weighted."""
         config, kind, losses = self.config, self.config.adversarial.kind, {}
         weights = {"A": config.cycle.weight_a, "B": config.cycle.weight_b}
         for side, fake in (("A", shared.fake_a), ("B", shared.fake_b)):
@@ -281,7 +281,7 @@ class CycleGAN(Method):
         return losses
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return, for each side, half the sum of the losses on true and on generated pictures, old ones among them."""
+        """Discriminator loss of each side: 0.5 (L_real + L_fake), L_fake on pictures from the history (section 4)."""
         losses: Losses = {}
         sides = (
             ("A", shared.a, shared.fake_a, POOL_A, PENALTY_A),
@@ -295,7 +295,7 @@ class CycleGAN(Method):
     def _discriminate(
         self, network: nn.Module, side: str, real: Tensor, fakes: list[Tensor], context: StepContext, purpose: int
     ) -> Losses:
-        """Return the losses of one discriminator; a slot's old picture may have another size than its new one."""
+        """Return the losses of one discriminator; an old picture of the history may differ in size from the new one."""
         config = self.config.adversarial
         equal = all(fake.shape == fakes[0].shape for fake in fakes)
         groups = [torch.stack(fakes)] if equal else [fake[None] for fake in fakes]

@@ -1,4 +1,4 @@
-"""History of generated images, kept by global index (Shrivastava et al., 2017, section 2.3)."""
+"""History of generated images, kept by index in the global batch (Shrivastava et al., 2017, section 2.3)."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class Pool:
         self.kept: dict[str, list[Tensor]] = {}
 
     def exchange(self, fakes: Tensor, context: StepContext, purpose: int) -> list[Tensor]:
-        """Return for each index its new image or, every other time once the pool is full, an old one it replaces."""
+        """Return each index's new image or, with probability 0.5 once its pool is full, an old one that it replaces."""
         if self.size == 0:
             return list(fakes)
         return [
@@ -40,9 +40,9 @@ class Pool:
         return old
 
     def state_dict(self, indices: range) -> dict[str, Any]:
-        """Return the images of these indices, under keys of their own."""
+        """Return the images of these indices, keyed by index."""
         return {str(index): list(self.kept[str(index)]) for index in indices if str(index) in self.kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the union of what `state_dict` returned in all processes."""
+        """Continue from the union of the states of all processes."""
         self.kept = {index: list(kept) for index, kept in state.items()}

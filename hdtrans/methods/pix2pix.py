@@ -1,6 +1,6 @@
 """pix2pix (Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", 2017).
 
-A generator against one discriminator, held to the true picture by an L1 loss. One forward pass of the generator serves
+A generator against one discriminator, with an L1 loss to the true picture. One forward pass of the generator serves
 both phases; the discriminator steps first, and the generator then faces the updated one. Networks: `generator` and
 `discriminator`.
 """
@@ -42,7 +42,7 @@ from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 
 NETWORKS = ("generator", "discriminator")
-DROPOUT, PENALTY = range(2)  # what random numbers are for
+DROPOUT, PENALTY = range(2)  # purposes of random numbers
 
 GeneratorConfig = Annotated[
     Annotated[UNetSection, Tag("unet")] | Annotated[ResNetSection, Tag("resnet")], kind_or("unet")
@@ -83,11 +83,11 @@ class Config(MethodSection):
         return self
 
     def complete(self, stage: Stage) -> Stage:
-        """Fill in `output` and `train`: there is one generator, and both networks train together."""
+        """Fill in `output` and `train`: one generator, and both networks train together."""
         return train_together(stage, "generator", NETWORKS)
 
     def inputs(self, data: Data, direction: str = "") -> Inputs:
-        """Return the label map or picture, instance map, noise seeds and photo, as far as they are needed."""
+        """Return the table of inputs: label map or picture, instance map, noise seeds, photo."""
         fields = data.fields
         if not data.paired:
             raise ValueError("data.kind: unpaired has no true picture for an input, which pix2pix needs; use cyclegan")
@@ -105,11 +105,11 @@ class Config(MethodSection):
         return (*found, Input.of("photo", fields["photo"], "target"))
 
     def stride(self, stage: Stage) -> int:
-        """Return what height and width are made multiples of."""
+        """Return the multiple to which height and width are padded."""
         return self.generator.stride[0]
 
     def channels(self, data: Data) -> Condition:
-        """Return the module that makes the condition from such data."""
+        """Return the condition module for such data."""
         condition, labels = self.condition, data.fields.get("label")
         if labels is not None:
             return Condition(labels.size or 0, 0, data.ignore, condition.ignored, condition.boundary)
@@ -117,7 +117,7 @@ class Config(MethodSection):
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
-    """Return both networks, their weights drawn from `seed`."""
+    """Return both networks, with weights drawn from `seed`."""
     channels = config.channels(data).channels
     networks = {
         "generator": build_generator(config.generator, channels, data.photo_channels),
@@ -130,12 +130,12 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
 
 @dataclass
 class Shared:
-    """What both phases use.
+    """Result of the forward pass that both phases share.
 
     Attributes:
-        condition: (B, C, H, W).
-        photo: (B, C, H, W) in [-1, 1], the true picture.
-        fake: (B, C, H, W) in [-1, 1], the generated one, with its graph.
+        condition: condition, (B, C, H, W).
+        photo: true picture, (B, C, H, W) in [-1, 1].
+        fake: generated picture, (B, C, H, W) in [-1, 1], with its graph.
     """
 
     condition: Tensor
@@ -144,10 +144,10 @@ class Shared:
 
 
 class PaddedCondition(nn.Module):
-    """Maps or a picture of any size to a condition of a size the generator can work at.
+    """Condition of maps or a picture, padded to a size that the generator can work at.
 
     Args:
-        condition: what makes it.
+        condition: condition module.
         stride: height and width become multiples of the first number, and at least the second times it.
     """
 
@@ -167,7 +167,7 @@ class PaddedCondition(nn.Module):
 
 
 class Translator(nn.Module):
-    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, C, H, W) in [-1, 1]."""
+    """Translate (B, H, W) maps or a (B, C, H, W) picture of any size to (B, C, H, W) in [-1, 1]."""
 
     def __init__(self, condition: PaddedCondition, generator: nn.Module, how: TranslateSection) -> None:
         super().__init__()
@@ -218,9 +218,9 @@ class Pix2pix(Method):
         return Shared(condition[..., :height, :width], photo, fake)
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return half the sum of the losses on generated and on true pictures (section 3.3).
+        """Discriminator loss: 0.5 (L_real + L_fake) (section 3.3).
 
-        The generated ones come first, and never in one batch with the true ones: batch norm makes both matter.
+        Generated pictures come first and in a batch of their own, as in the original: with batch norm both matter.
         """
         kind, discriminator = self.config.adversarial.kind, nets["discriminator"]
         fake = torch.cat([shared.condition, shared.fake.detach()], 1)
@@ -241,7 +241,7 @@ class Pix2pix(Method):
         return {"": shared.fake}
 
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return the two losses of equation 4, weighted."""
+        """Generator loss: L_GAN + lambda L_L1 (equation 4), each weighted."""
         config = self.config
         judged = nets["discriminator"](torch.cat([shared.condition, shared.fake], 1))
         losses = {"adversarial": config.adversarial.weight * generator_loss(config.adversarial.kind, judged[-1:])}

@@ -1,8 +1,8 @@
 """pix2pixHD (Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", 2018).
 
-A coarse-to-fine generator against discriminators at several scales. One forward pass of the generator serves both
-phases; the generator steps first. With `features`, an encoder tells the generator how each instance of the photo
-looks. Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `discriminator0` (the coarsest)...
+A coarse-to-fine generator against discriminators at several scales (section 3.2). One forward pass of the generator
+serves both phases; the generator steps first. With `features`, an encoder gives the generator a style of each instance
+of the photo (section 3.4). Networks: `trunk`, `head`, `enhancer1`..., `encoder`, and `discriminator0` (the coarsest)...
 """
 
 from collections.abc import Mapping
@@ -88,15 +88,15 @@ class Config(MethodSection):
 
     @property
     def outputs(self) -> list[str]:
-        """What a stage can make: the trunk's own picture, or an enhancer's."""
+        """Outputs that a stage can train: the trunk's own picture (`head`), or an enhancer's."""
         return ["head", *(f"enhancer{n}" for n in range(1, self.generator.enhancers + 1))]
 
     def generators(self, output: str) -> list[str]:
-        """Return the names of the networks that make the picture `output`; the encoder is the last of them."""
+        """Return the names of the networks that generate `output`, the encoder last."""
         return networks_for(output, self.generator.enhancers) + (["encoder"] if self.features else [])
 
     def complete(self, stage: Stage) -> Stage:
-        """Fill in `output` (the finest) and `train` (all that it uses, with a scale less for each finer enhancer)."""
+        """Fill in `output` (the finest) and `train` (all used, with one discriminator less for each finer enhancer)."""
         enhancers = self.generator.enhancers
         output = stage.output or self.outputs[-1]
         check_names("output", [output], self.outputs)
@@ -114,7 +114,7 @@ class Config(MethodSection):
         return stage.model_copy(update={"output": output, "train": tuple(train)})
 
     def inputs(self, data: Data, direction: str = "") -> Inputs:
-        """Return the label map or picture, instance map, per-instance features and photo, as far as they are needed."""
+        """Return the table of inputs: label map or picture, instance map, per-instance features, photo."""
         fields = data.fields
         lead = "label" if "label" in fields else "source"
         if lead == "source" and self.condition.boundary == "labels":
@@ -142,18 +142,18 @@ class Config(MethodSection):
         return Style("features", self.features.count, of, self.features.pool)
 
     def stride(self, stage: Stage) -> int:
-        """Return what height and width are made multiples of: twice as much for each enhancer."""
+        """Return the multiple to which height and width are padded; each enhancer doubles it."""
         return 2 ** (self.generator.downsamples + self.outputs.index(stage.output or self.outputs[-1]))
 
     def channels(self, data: Data) -> Condition:
-        """Return the module that makes the condition from such data."""
+        """Return the condition module for such data."""
         labels, channels = (data.fields[name].size or 0 if name in data.fields else 0 for name in ("label", "source"))
         ignore, features = data.ignore if labels else None, self.features.count if self.features else 0
         return Condition(labels, channels, ignore, self.condition.ignored, self.condition.boundary, features)
 
 
 def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
-    """Return every network of every stage, its weights drawn from `seed`."""
+    """Return the networks of all stages, with weights drawn from `seed`."""
     generator, discriminator = config.generator, config.discriminator
     condition = config.channels(data)
     channels = condition.channels + condition.features
@@ -180,7 +180,7 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
         networks[f"discriminator{n}"] = PatchDiscriminator(
             condition.channels + data.photo_channels, discriminator.width, discriminator.layers, discriminator.norm
         )
-    drawn_as = {new: old for old, new in config.renamed.items()}  # so that a seed's weights stay what they were
+    drawn_as = {new: old for old, new in config.renamed.items()}  # the weights of a seed do not change with a name
     for name, network in networks.items():
         initialise(network, drawn_as.get(name, name), seed)
     return nn.ModuleDict(networks)
@@ -188,13 +188,13 @@ def build_networks(config: Config, data: Data, seed: int = 0) -> nn.ModuleDict:
 
 @dataclass
 class Shared:
-    """What both phases use.
+    """Result of the forward pass that both phases share.
 
     Attributes:
-        condition: (B, C, H, W), what the discriminators see of the input: no features of the encoder.
-        fake: (B, 3, H, W) in [-1, 1], the generated picture, with its graph.
-        perceptual: the perceptual loss, weighted; None without.
-        real_features: what the discriminators make of the true picture, with their graph.
+        condition: condition of the discriminators, (B, C, H, W), without features of the encoder.
+        fake: generated picture, (B, 3, H, W) in [-1, 1], with its graph.
+        perceptual: weighted perceptual loss; None without one.
+        real_features: feature maps of the discriminators on the true picture, with their graph.
     """
 
     condition: Tensor
@@ -204,9 +204,9 @@ class Shared:
 
 
 class Translator(nn.Module):
-    """Maps or a picture to a picture, of any size: (B, H, W) maps or (B, C, H, W) -> (B, 3, H, W) in [-1, 1].
+    """Translate (B, H, W) maps or a (B, C, H, W) picture of any size to (B, 3, H, W) in [-1, 1].
 
-    With an encoder it takes features too, (B, count, H, W) in [-1, 1].
+    A model with an encoder also takes its features, (B, count, H, W) in [-1, 1].
     """
 
     def __init__(
@@ -239,7 +239,7 @@ class Translator(nn.Module):
 
 
 class PooledEncoder(nn.Module):
-    """A photo and the ids of its instances to a feature for each, at all its pixels: see `Method.encoder`."""
+    """Encode a photo, and average the features over each instance (section 3.4): see `Method.encoder`."""
 
     def __init__(self, encoder: nn.Module, how: TranslateConfig) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ class Pix2pixHD(Method):
     """pix2pixHD in one stage.
 
     Args:
-        perceptual: the fixed network of the perceptual loss; `load_frozen_networks` makes the recipe's.
+        perceptual: frozen network of the perceptual loss; unset, `load_frozen_networks` loads the recipe's.
     """
 
     def __init__(
@@ -303,10 +303,11 @@ class Pix2pixHD(Method):
         fields = (batch.get("label"), batch.get("instance"), batch.get("source"), features)
         label, instance, source, features = (None if x is None else pad_to_stride(x, self.stride) for x in fields)
         source = None if source is None else as_floats(source, context.dtype)
-        seen = self.condition(label, instance, source, context.dtype, features)
+        seen = self.condition(label, instance, source, context.dtype, features)  # (B, C + count, H, W), padded
+        # The discriminators see no features, and no padding.
         condition = seen[:, : self.condition.channels, :height, :width].detach()
         fake = coarse_to_fine(nets, seen, self.output, plain)[..., :height, :width]
-        # Before the discriminators keep what they make: VGG19 needs more than they do, and keeps nothing.
+        # Before the discriminators store their feature maps: VGG19 needs more memory than they do, and stores nothing.
         perceptual = None
         if "perceptual" in self.frozen_networks:
             network = cast(PerceptualNetwork, self.frozen_networks["perceptual"])
@@ -318,7 +319,7 @@ class Pix2pixHD(Method):
         return {"": shared.fake}
 
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return the three losses of equation 5, with the perceptual loss of section 3.2, weighted."""
+        """Generator loss: L_GAN + lambda L_FM (equation 5) and the perceptual loss, each weighted."""
         config = self.config
         features = self._discriminate(nets, shared.condition, shared.fake)
         adversarial = generator_loss(config.adversarial.kind, [maps[-1] for maps in features])
@@ -330,7 +331,7 @@ class Pix2pixHD(Method):
         return losses if shared.perceptual is None else {**losses, "perceptual": shared.perceptual}
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
-        """Return half the sum of the losses on true and on generated pictures."""
+        """Discriminator loss: 0.5 (L_real + L_fake), summed over the scales (equation 3)."""
         kind = self.config.adversarial.kind
         fake = self._discriminate(nets, shared.condition, shared.fake.detach())
         return {
@@ -350,5 +351,5 @@ class Pix2pixHD(Method):
 
 
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pixHD:
-    """Return pix2pixHD as it is in one stage, over networks from `build_networks`."""
+    """Return pix2pixHD in one stage, over networks from `build_networks`."""
     return Pix2pixHD(config, data, stage, networks)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from hdtrans.common.hashing import GOLDEN_GAMMA
 from hdtrans.networks.context import PLAIN, ForwardContext
 from hdtrans.networks.parts import Features, locally
 
@@ -43,11 +44,11 @@ class Dropout(nn.Module):
         return f"layer {self.layer}"
 
 
-_ODD = 0x9E3779B97F4A7C15 - 2**64
+_ODD = GOLDEN_GAMMA - 2**64  # as int64
 
 
 def _scramble(x: Tensor) -> Tensor:
-    """Mix the 64 bits of int64 numbers (finaliser of SplitMix64, Steele et al., 2014)."""
+    """Mix the 64 bits of int64 numbers: `hdtrans.common.hashing.mix64` on a device."""
     x = (x ^ ((x >> 30) & (2**34 - 1))) * (0xBF58476D1CE4E5B9 - 2**64)
     x = (x ^ ((x >> 27) & (2**37 - 1))) * (0x94D049BB133111EB - 2**64)
     return x ^ ((x >> 31) & (2**33 - 1))

@@ -4,7 +4,6 @@ Every module of `hdtrans.prepare.formats` is a format, named after its file; add
 """
 
 import argparse
-import hashlib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import file_digest
 from hdtrans.prepare import formats
 from hdtrans.prepare.options import SPLITS, Options, common_options, format_options, to_json_values
 from hdtrans.prepare.sources.remap import class_id, read_remap
@@ -89,8 +89,7 @@ def _digests(root: Path, own: Mapping[str, Any]) -> dict[str, str]:
     for name, value in own.items():
         for path in (Path(str(value)), root / str(value)):
             if value and path.is_file():
-                with path.open("rb") as file:
-                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+                found[name] = file_digest(path)[:16]
                 break
     return found
 

@@ -17,6 +17,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from hdtrans.common.hashing import GOLDEN_GAMMA, MASK_64, mix64
+
 Colour = tuple[int, int, int]
 Array = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -62,15 +64,12 @@ class SplitMix64:
     def __init__(self, *keys: int) -> None:
         self._state = 0
         for key in keys:
-            self._state = (self._state ^ key) & 0xFFFF_FFFF_FFFF_FFFF
+            self._state = (self._state ^ key) & MASK_64
             self._state = self._draw()
 
     def _draw(self) -> int:
-        self._state = (self._state + 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
-        value = self._state
-        value = (value ^ (value >> 30)) * 0xBF58_476D_1CE4_E5B9 & 0xFFFF_FFFF_FFFF_FFFF
-        value = (value ^ (value >> 27)) * 0x94D0_49BB_1331_11EB & 0xFFFF_FFFF_FFFF_FFFF
-        return value ^ (value >> 31)
+        self._state = (self._state + GOLDEN_GAMMA) & MASK_64
+        return mix64(self._state)
 
     def between(self, low: int, high: int) -> int:
         """Return an integer in [low, high]."""

@@ -6,6 +6,7 @@ import pytest
 import scipy.ndimage
 import torch
 
+from hdtrans.common.classes import ClassTable
 from hdtrans.config.inputs import Input
 from hdtrans.data import derived
 from hdtrans.data.kinds.photos import Section as Photos
@@ -160,3 +161,11 @@ class TestSplitPhoto:
         spec, lightness = Input.of("source", data.fields["source"]), derived.lab_of(photo)[0]
         assert np.array_equal(data.check_input(spec, "source", photo), lightness)
         assert np.array_equal(data.check_input(spec, "source", lightness), lightness)
+
+
+def test_anything_can_be_looked_at_as_rgb() -> None:
+    words = np.array([[[0, 65535, 257, 128, 5]]], np.int32)
+    assert derived.to_rgb(words).tolist() == [[[0, 255, 1]]], "the first three of many bands, rounded to 8 bits"
+    assert derived.to_rgb(np.array([[[-1.0, 1.0]]], np.float32)).tolist() == [[[0, 0, 0]]], "grey, of the first"
+    classes = ClassTable.generic(2)
+    assert np.array_equal(derived.to_rgb(np.array([[1, 0]]), classes), classes.colourise(np.array([[1, 0]])))

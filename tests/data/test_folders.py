@@ -170,7 +170,7 @@ class TestErrors:
             assert words in str(caught.value)
 
     def test_a_field_that_the_data_do_not_have(self, tmp_path):
-        with pytest.raises(UserError, match="picture_pairs has instance, source, photo, but label is asked for"):
+        with pytest.raises(UserError, match="picture_pairs has instance, source, photo, but label is required"):
             find_samples(pairs(tmp_path), "train", ["label"])
 
 

@@ -1,4 +1,4 @@
-"""What a picture file says of itself: its format, size and kind, read from its first bytes without decoding it."""
+"""Headers of picture files: format, size and kind, read from the first bytes without decoding."""
 
 import ast
 import io
@@ -22,16 +22,16 @@ from hdtrans.data.io.shards import open_member
 from hdtrans.data.io.tiff import Tags, tiff_tags
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
-"""How the names of pictures and maps may end, in upper or lower case. The format itself is told by the first bytes."""
+"""Extensions of pictures and maps, in upper or lower case; the format is inferred from the first bytes."""
 
 LARGEST_PIXELS = 200_000_000
-"""A header that promises more pixels is refused before anything is decoded."""
+"""Largest number of pixels of a picture; larger ones are refused before they are decoded."""
 
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
     *(MemoryError, RecursionError, Warning, DecompressionBombError),
 )
-"""What decoders raise about damaged bytes (warnings too, where they are made errors)."""
+"""Exceptions that decoders raise for damaged bytes, warnings turned into errors included."""
 
 FilePath = str | os.PathLike[str]
 
@@ -59,17 +59,17 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 @dataclass(frozen=True)
 class Header:
-    """Size and kind of a picture file, as its header tells.
+    """Size and kind of a picture file.
 
     Attributes:
-        height, width: in pixels, as the picture is shown: after the EXIF orientation.
-        channels: samples a pixel in the file, alpha included; 1 for a palette.
-        bits: of one sample.
-        palette: whether the samples are places in a table of colours.
-        cmyk: whether the samples are inks.
-        floating: whether the samples are floating point numbers.
+        height, width: size in pixels after the EXIF orientation, as viewers show the picture.
+        channels: samples per pixel in the file, alpha included; 1 for a palette.
+        bits: bits per sample.
+        palette: True if samples are indices into a table of colours.
+        cmyk: True if samples are inks.
+        floating: True if samples are floating point numbers.
         format: PNG, JPEG, TIFF, BMP, PNM, WEBP or npy.
-        orientation: EXIF's, 1 to 8, that is still to be applied to the decoded pixels.
+        orientation: EXIF orientation, 1 to 8, to be applied to the decoded pixels.
     """
 
     height: int
@@ -87,8 +87,8 @@ def probe(path: FilePath) -> Header:
     """Read the header of a picture or map.
 
     Raises:
-        UserError: naming the file and its size in bytes: it cannot be opened, is empty, is no regular file (a folder,
-            a pipe), is in no format that is read here, or has more than 200 million pixels.
+        UserError: the file cannot be opened, is empty, is no regular file (a folder, a pipe), has an unsupported
+            format, or more than 200 million pixels.
     """
     file, size = open_regular(path)
     with file:
@@ -101,12 +101,12 @@ def damaged(path: FilePath, size: int, words: object) -> UserError:
 
 
 def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
-    """Open a file that is not empty and no folder, pipe or device, without ever waiting; return it and its size.
+    """Open a regular file that is not empty, without blocking on pipes; return it and its size in bytes.
 
     The path may lead into a shard (`train-000000.tar/train_label/a.png`).
 
     Raises:
-        UserError: naming the file and what is wrong with it.
+        UserError: the file cannot be opened, is empty, or is a folder, pipe or device.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -129,7 +129,7 @@ def open_regular(path: FilePath) -> tuple[BinaryIO, int]:
 
 
 def read_header(file: BinaryIO, path: FilePath, size: int) -> Header:
-    """Read the header from an open file (or bytes in memory) of `size` bytes; raise UserError naming `path`."""
+    """Read the header from an open file, or bytes in memory, of `size` bytes; raise UserError with `path`."""
     start = file.read(12)
     name = next((name for magic, name in _FORMATS if start.startswith(magic)), "")
     if not name or (name == "WEBP" and start[8:] != b"WEBP"):
@@ -162,7 +162,7 @@ def _png(file: BinaryIO) -> Header:
 
 
 def _png_orientation(file: BinaryIO) -> int:
-    """Return what an eXIf chunk before the pixels says."""
+    """Return the orientation in an eXIf chunk before the pixels; 1 without one."""
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         if name in (b"IDAT", b"IEND"):
@@ -201,7 +201,7 @@ def _pnm(file: BinaryIO) -> Header:
 
 
 def pnm_header(data: bytes) -> tuple[int, int, int, int, int]:
-    """Return the digit of the magic, width, height, the value of white, and where the pixels start."""
+    """Return the digit of the magic, width, height, the value of white, and the offset of the pixels."""
     match = _PNM.match(data[:_PNM_LONGEST_HEADER])
     if not match:
         raise ValueError("its header is not P2, P3, P5 or P6 with width, height and the largest value")
@@ -222,9 +222,9 @@ def _npy(file: BinaryIO) -> Header:
 
 
 def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether in Fortran order, and dtype of a .npy file; afterwards the file stands at its numbers.
+    """Return shape, Fortran order (True or False) and dtype of a .npy file, and leave the file at its numbers.
 
-    numpy's own reader warns and raises all sorts of things on damaged headers.
+    numpy's own reader warns about damaged headers and raises errors of many types.
     """
     start = file.read(8)
     length = struct.unpack("<H", file.read(2)) if start[6:7] == b"\1" else struct.unpack("<I", file.read(4))
@@ -255,7 +255,7 @@ def _tiff(file: BinaryIO) -> Header:
 
 
 def _exif_orientation(exif: object) -> int:
-    """Return EXIF's orientation; 1, as it is, where it says nothing that can be understood."""
+    """Return the EXIF orientation; 1 (upright) if it is missing or invalid."""
     if not isinstance(exif, bytes):
         return 1
     try:

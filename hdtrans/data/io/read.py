@@ -1,8 +1,7 @@
-"""Read label maps, instance maps and pictures from files: every id exactly as it is stored, every picture whole.
+"""Read label maps, instance maps and pictures: ids exactly as stored, truncated pictures refused.
 
-OpenCV decodes what it decodes rightly. Pillow decodes palettes (as places in the table, where OpenCV gives colours)
-and CMYK; grey and colour maps in the netpbm formats and .npy are read here. An EXIF orientation is applied to whatever
-carries one, so that a file is read as viewers show it.
+OpenCV decodes most formats. Pillow decodes palettes (as indices, where OpenCV returns colours) and CMYK; netpbm formats
+and .npy are decoded here. EXIF orientations are applied, so that a file is read as viewers show it.
 """
 
 import io
@@ -77,11 +76,15 @@ def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.u
     """Read a label map: (H, W) uint8, or int32 where the file has more than 8 bits.
 
     Grey PNG, TIFF, BMP and PGM give their values, a 1-bit file 0 and 1; palette files give the places in the palette;
-    .npy holds integers. `loaded` is what `load` gave, where the file was read already.
+    .npy holds integers.
+
+    Args:
+        path: the file.
+        loaded: result of `load`, if the file was read before.
 
     Raises:
-        UserError: naming the file: a colour picture, a JPEG or WEBP (their ids are not exact), floating point numbers,
-            an id outside [0, 2^31 - 1], or a file that `probe` or the decoder refuses.
+        UserError: a colour picture, a JPEG or WEBP (their ids are not exact), floating point numbers, an id outside
+            [0, 2^31 - 1], or a file that `probe` or the decoder refuses.
     """
     data, header = loaded or load(path)
     if problem := label_problem(header):
@@ -138,13 +141,13 @@ def read_picture(
 ) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
     """Read a picture: (H, W, C) in RGB order.
 
-    8-bit files give uint8 in [0, 255], 16-bit files int32 in [0, 65535], floating point files float32; these must
-    hold values in [-1, 1] already. Alpha is dropped where it is not asked for, grey repeated to 3 channels, colour
-    turned to grey for 1 channel (0.299 R + 0.587 G + 0.114 B), CMYK and palettes converted to RGB.
+    8-bit files give uint8 in [0, 255], 16-bit files int32 in [0, 65535], floating point files float32, whose values
+    must lie in [-1, 1]. Alpha is dropped unless `channels` includes it, grey is repeated to 3 channels, colour becomes
+    grey for 1 channel (0.299 R + 0.587 G + 0.114 B), CMYK and palettes become RGB.
 
     Raises:
-        UserError: naming the file: another number of channels, values out of range or not finite, a file that
-            `probe` or the decoder refuses.
+        UserError: another number of channels, values out of range or not finite, or a file that `probe` or the decoder
+            refuses.
     """
     data, header = loaded or load(path)
     if problem := picture_problem(header, channels):
@@ -156,10 +159,10 @@ def read_picture(
 
 
 def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
-    """Return an array as `read_picture` returns a file: (H, W) or (H, W, C), uint8, uint16, int32 or floats.
+    """Convert an (H, W) or (H, W, C) array, uint8, uint16, int32 or floating point, to the form of `read_picture`.
 
     Raises:
-        UserError: naming `where`: another type or number of channels, values out of range or not finite.
+        UserError: another type or number of channels, values out of range or not finite; `where` is its place.
     """
     if array.ndim not in (2, 3) or not array.size or array.dtype.name not in _PICTURE_TYPES:
         raise UserError(
@@ -176,12 +179,12 @@ def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 
 
 
 def picture_problem(header: Header, channels: int) -> str:
-    """Say why a file with this header cannot be a picture of so many channels, or ''."""
+    """Return the reason why a file with this header cannot be a picture of so many channels, or ''."""
     return channels_problem(3 if header.palette else header.channels, channels)
 
 
 def channels_problem(found: int, channels: int) -> str:
-    """Say why a picture of `found` channels cannot be one of `channels`, or ''."""
+    """Return the reason why a picture of `found` channels cannot be read with `channels`, or ''."""
     if found == channels or (channels in (1, 3) and found in (1, 2, 3, 4)):
         return ""
     return (
@@ -191,12 +194,12 @@ def channels_problem(found: int, channels: int) -> str:
 
 
 def contents(path: str) -> bytes:
-    """Return the bytes that a path stands for: those of a file, or the numbers of a row of a table."""
+    """Return the bytes of a file, or of the numbers of a table row."""
     return read_row(path).tobytes() if split_row(path)[0] else load(path)[0]
 
 
 def load(path: FilePath) -> Loaded:
-    """Return a file's bytes and its header; raise UserError as `probe`."""
+    """Read a file's bytes and its header; raise UserError as `probe`."""
     file, size = open_regular(path)
     with file:
         try:
@@ -207,7 +210,7 @@ def load(path: FilePath) -> Loaded:
 
 
 def _decode(path: FilePath, data: bytes, header: Header, as_ids: bool) -> Array:
-    """Return the pixels: (H, W), or (H, W, C) in RGB order; palettes as places where `as_ids`, else as colours."""
+    """Decode to (H, W), or (H, W, C) in RGB order; palettes to indices if `as_ids`, else to colours."""
     try:
         if header.format == "npy":
             array = _decode_npy(data)
@@ -274,7 +277,7 @@ def _decode_npy(data: bytes) -> Array:
 
 
 def _decode_pnm(data: bytes, as_ids: bool) -> Array:
-    """Read P2, P3, P5 and P6; a picture is scaled so that its white is 255 or 65535, ids are left as they are."""
+    """Decode P2, P3, P5 and P6; pictures are scaled so that white is 255 or 65535, ids are not."""
     kind, width, height, largest, start = pnm_header(data)
     shape = (height, width, 3) if kind in (3, 6) else (height, width)
     dtype = np.dtype(np.uint8 if largest < 256 else np.uint16)
@@ -294,7 +297,7 @@ def _decode_pnm(data: bytes, as_ids: bool) -> Array:
 
 
 def _check_png(data: bytes) -> None:
-    """Go from chunk to chunk: every one must be there in full, up to IEND."""
+    """Raise ValueError unless every chunk up to IEND is complete."""
     place = 8
     while place + 12 <= len(data):
         length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
@@ -305,7 +308,7 @@ def _check_png(data: bytes) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    """Go from segment to segment: there must be coded pixels, and the end marker after them."""
+    """Raise ValueError unless there are coded pixels and an end marker after them."""
     place, scans = 2, 0
     while marker := _JPEG_MARKER.search(data, place):
         code, place = data[marker.start() + 1], marker.end()
@@ -327,7 +330,7 @@ def _turn(array: Array, orientation: int) -> Array:
 
 
 def _ids(path: FilePath, header: Header, array: Array) -> Array:
-    """Return an (H, W) array of ids after checking their range."""
+    """Validate the range of ids, (H, W)."""
     if array.dtype == np.bool_:
         return array.astype(np.uint8)
     assert array.ndim == 2 and array.dtype.kind in "iu", f"{path}: {array.dtype} {array.shape} from {header}"
@@ -345,7 +348,7 @@ def _ids(path: FilePath, header: Header, array: Array) -> Array:
 
 
 def with_channels(picture: Array, channels: int) -> Array:
-    """Return an (H, W, C) picture with the number of channels that is asked for, by the rules of `read_picture`."""
+    """Convert an (H, W, C) picture to another number of channels, by the rules of `read_picture`."""
     found = picture.shape[2]
     if found in (2, 4) and channels in (1, 3):
         picture = picture[..., : found - 1]
@@ -361,7 +364,7 @@ def with_channels(picture: Array, channels: int) -> Array:
 
 
 def _in_range(where: str, picture: Array) -> npt.NDArray[np.uint8 | np.int32 | np.float32]:
-    """Return the picture as uint8, int32 or float32 after checking its values."""
+    """Validate the values of a picture and return it as uint8, int32 or float32."""
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype == np.uint16:

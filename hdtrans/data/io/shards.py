@@ -1,8 +1,8 @@
 """Tar shards, read as the folders they were made from: `root/train-000000.tar/train_label/a.png` is a path.
 
-A shard holds the files of whole samples under the names that WebDataset wants (`a.label.png`, `a.img.jpg`). The index
-beside it (`train-000000.index.json`) says of each where it lies and what it was called in the plain folder. So pairing,
-names and order are those of the plain folder, and every file is read by itself, from any process.
+A shard holds the files of whole samples under WebDataset's names (`a.label.png`, `a.img.jpg`). The index beside it
+(`train-000000.index.json`) holds the offset of each file and its name in the plain folder. So pairing, names and order
+are those of the plain folder, and any process can read any file alone.
 """
 
 import io
@@ -28,7 +28,7 @@ _SHARD = re.compile(r"[^.].*-[0-9]{4,}\.tar")  # as WebDataset names them; other
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a shard: its name there ('' where no index told it), and where its bytes lie."""
+    """File in a shard: its name there ('' without an index), offset and size in bytes."""
 
     name: str
     offset: int
@@ -37,14 +37,14 @@ class Member:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a shard holds, by the names of the plain folder, and the names of its folders."""
+    """Contents of a shard, by their names in the plain folder, and the names of its folders."""
 
     members: Mapping[str, Member]
     folders: frozenset[str]
 
 
 def is_folder(path: Path) -> bool:
-    """Say whether there is such a folder, on the disk or in the shards beside it.
+    """Return True if the folder exists, on the disk or in the shards beside it.
 
     Raises UserError if a shard or its index cannot be used.
     """
@@ -57,9 +57,9 @@ def shard_folders(root: Path) -> set[str]:
 
 
 def shard_files(root: Path, folder: str) -> dict[str, str]:
-    """Return the files of a folder that the shards in `root` hold: the name in the folder, and the path.
+    """Return the files of a folder in the shards of `root`: path by name in the folder.
 
-    Where the folder lies on the disk as well, a tar file without an index is taken for the archive that it came in.
+    If the folder also exists on the disk, tar files without an index count as the archives that it came in.
 
     Raises:
         UserError: two shards hold the same file.
@@ -79,20 +79,20 @@ def shard_files(root: Path, folder: str) -> dict[str, str]:
 
 
 def on_disk(path: str) -> str:
-    """Return the file that holds a path: the shard, where it leads into one, else itself."""
+    """Return the file on disk that holds a path: its shard, or the path itself."""
     return _split(path)[0] or path
 
 
 def index_file(shard: Path) -> Path:
-    """Return where the index of a shard lies."""
+    """Return the path of a shard's index."""
     return shard.with_suffix(".index.json")
 
 
 def open_member(path: str) -> tuple[BinaryIO, int] | None:
-    """Open a file in a shard; return it and its size, or None where the path leads into no shard.
+    """Open a file in a shard; return it and its size in bytes, or None for a path outside shards.
 
     Raises:
-        UserError: naming the shard: it is damaged, its index is of another file, or it holds no such file.
+        UserError: the shard is damaged, its index belongs to another file, or it holds no such file.
     """
     shard, file = _split(path)
     if not shard:
@@ -113,14 +113,14 @@ def open_member(path: str) -> tuple[BinaryIO, int] | None:
 
 
 class _Part(io.RawIOBase):
-    """A part of a file, opened for itself, so that threads and processes share no position."""
+    """Part of a file, with a descriptor of its own, so that threads and processes share no position."""
 
     def __init__(self, path: str, offset: int, size: int) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed with this object
         self._offset, self._size, self._place = offset, size, 0
 
     def before(self, count: int) -> bytes:
-        """Return the bytes that stand before the part."""
+        """Return the bytes before the part."""
         self._file.seek(self._offset - count)
         return self._file.read(count)
 
@@ -159,7 +159,7 @@ class _Part(io.RawIOBase):
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return the shard that a path leads into, and the file in it; ('', '') where there is none."""
+    """Split a path into its shard and the file in it; ('', '') for a path outside shards."""
     start = path.find(".tar/")
     while start >= 0:
         if os.path.isfile(path[: start + 4]):
@@ -173,11 +173,11 @@ def _shards(root: Path) -> list[str]:
         with os.scandir(root) as entries:
             return sorted(entry.path for entry in entries if _SHARD.fullmatch(entry.name) and entry.is_file())
     except OSError:
-        return []  # whoever looks for folders tells
+        return []  # the scan of folders reports it
 
 
 def _contents(shard: str) -> _Contents:
-    """Return what a shard holds, by the names of the plain folder; read again when the shard or its index changes."""
+    """Return the contents of a shard; read again when the shard or its index changes."""
     state = os.stat(shard)
     try:
         index = os.stat(index_file(Path(shard))).st_mtime_ns
@@ -222,7 +222,7 @@ def _place(values: Mapping[str, Any], key: str) -> int:
 
 
 def _from_headers(shard: str, size: int) -> dict[str, Member]:
-    """Read the headers of a shard that has no index; its files are called after their role and sample."""
+    """Read the headers of a shard without an index; names follow from role and sample."""
     try:
         with tarfile.open(shard, "r:") as tar:
             infos = [info for info in tar if info.isfile()]
@@ -236,7 +236,7 @@ def _from_headers(shard: str, size: int) -> dict[str, Member]:
 
 
 def _plain_name(split: str, member: str) -> str:
-    """Return what a member was called in the plain folder: `train_label/a.png` for `a.label.png`."""
+    """Return a member's name in the plain folder: `train_label/a.png` for `a.label.png`."""
     inside, _, name = member.removeprefix("./").rpartition("/")
     key, _, endings = name.partition(".")
     role, _, ending = endings.rpartition(".")

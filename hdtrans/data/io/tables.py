@@ -1,8 +1,8 @@
 """Tables of numbers, one row a sample: `root/train_points.csv/NAME` is the path of the row NAME.
 
 A table is a CSV file in UTF-8 with a header; its first column holds the names of the samples (with their sub-folder,
-with or without an extension), all others numbers. Empty cells are missing numbers (NaN). So rows are paired with files
-by name, as the files of a folder are.
+with or without an extension), all others numbers. Empty cells are missing numbers (NaN). Rows are paired with files by
+name, as the files of a folder are.
 """
 
 import csv
@@ -27,19 +27,19 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Table:
-    """A table in memory: the names of its columns, without the first, and a float32 row (N,) for each name."""
+    """Table in memory: names of its columns, without the first, and a float32 row (N,) for each name."""
 
     columns: tuple[str, ...]
     rows: Mapping[str, Row]
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a path names a table that is there."""
+    """Return True if a path names an existing table."""
     return path.suffix.lower() == ENDING and path.is_file()
 
 
 def split_row(path: str) -> tuple[str, str]:
-    """Return the table that a path leads into, and the name of the row; ('', '') where it leads into none."""
+    """Split a path into its table and the name of the row; ('', '') for a path outside tables."""
     start = path.lower().find(f"{ENDING}/")
     while start >= 0:
         end = start + len(ENDING)

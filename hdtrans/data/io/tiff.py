@@ -1,7 +1,7 @@
-"""TIFF pictures that OpenCV does not decode: of many channels (satellites, microscopes); in its version 4, of uint32.
+"""Decode TIFF pictures that OpenCV does not: many channels (satellites, microscopes), and uint32 in its version 4.
 
-Of TIFF 6.0 and BigTIFF: strips and tiles, channels together or in planes, uncompressed or deflated, with or without the
-horizontal predictor; 8, 16 and 32 bits, integers and floating point numbers.
+Supported of TIFF 6.0 and BigTIFF: strips and tiles, channels together or in planes, uncompressed or deflated, with or
+without the horizontal predictor; 8, 16 and 32 bits, integers and floating point numbers.
 """
 
 import io
@@ -23,7 +23,7 @@ _NO_COMPRESSION, _DEFLATE = 1, (8, 32946)
 
 
 def read_tiff(data: bytes) -> Array:
-    """Return the first picture of a TIFF file, (H, W, C), as it is stored; raise ValueError saying what is not read."""
+    """Decode the first picture of a TIFF file to (H, W, C); raise ValueError with the feature not supported."""
     tags, order = tiff_tags(io.BytesIO(data))
     width, height, channels = tags[256][0], tags[257][0], tags.get(277, (1,))[0]
     planes = channels if tags.get(284, (1,))[0] == 2 else 1
@@ -77,7 +77,7 @@ def _dtype(tags: Tags, order: str) -> np.dtype[Any]:
 
 
 def _check(tags: Tags, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError for what is not read."""
+    """Raise ValueError for unsupported features."""
     compression, predictor = tags.get(259, (1,))[0], tags.get(317, (1,))[0]
     if compression not in (_NO_COMPRESSION, *_DEFLATE):
         raise ValueError(f"is compressed (TIFF's number {compression}); write it plain or deflated")
@@ -90,7 +90,7 @@ def _check(tags: Tags, dtype: np.dtype[Any]) -> None:
 
 
 def tiff_tags(file: BinaryIO) -> tuple[Tags, str]:
-    """Return the tags of the first directory of a TIFF or BigTIFF that are used here, and its byte order, < or >."""
+    """Return the supported tags of the first directory of a TIFF or BigTIFF, and its byte order, < or >."""
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None:

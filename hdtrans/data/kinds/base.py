@@ -1,7 +1,7 @@
 """The contract of a data kind: its section of the recipe, its files, the fields made of them, and its results.
 
-A kind's file holds one class `Section`, derived from `DataKind`. No other room asks which kind it has: all that differs
-between kinds is answered here.
+A kind's file holds one class `Section`, derived from `DataKind`. All differences between kinds are answered here; no
+other room branches on the kind.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
 
 PHOTO = "photo"
-"""The field of the wanted picture, in all kinds of data that have one."""
+"""Field of the target picture, in all kinds of data that have one."""
 
 
 PAPER_STAGE: Mapping[str, Any] = {"size": "256x256", "geometry": "resize_and_crop", "load": "286x286"}
-"""The stage of pix2pix and CycleGAN: scaled to 286x286, then cropped."""
+"""Stage of the papers pix2pix and CycleGAN: scaled to 286x286, then cropped."""
 
 
 class DataKind(DataSection):
@@ -48,9 +48,9 @@ class DataKind(DataSection):
         usual_stage: keys of the stage of such a recipe; None where the sizes of the files decide.
         proposed_without_instances: keys of the section that do without files of instance maps.
         follow: keys of the section that follow from the number of classes.
-        ready_note: remark of `infer` where its inputs are read as training data are, not as ready inputs.
-        natural: whether results are photographs, so that one that is nearly all black and white is suspicious.
-        endings: ends of the folders' names by role (`train_label/` ends in `_label`), where the kind names them so.
+        ready_note: remark of `infer` when it reads inputs as training data, not as ready inputs.
+        natural: True if results are photographs, of which one nearly all black and white is suspicious.
+        endings: ends of the folders' names by role (`train_label/` ends in `_label`).
     """
 
     usual_method: ClassVar[Mapping[str, Any]] = {"kind": "pix2pix"}
@@ -65,19 +65,19 @@ class DataKind(DataSection):
 
     @property
     def files(self) -> Mapping[str, inputs.Field]:
-        """The files of a sample by role, and how each is read; by default one for each field."""
+        """Files of a sample by role, with the field spec to read them by; by default one for each field."""
         return self.fields
 
     def files_for(self, fields: Iterable[str]) -> list[str]:
-        """Return the roles of the files that the given fields are made from, in the order of `files`.
+        """Return the roles of the files that fields are made from, in the order of `files`.
 
         Raises:
-            UserError: such data have no such field.
+            UserError: this kind has no such field.
         """
         wanted = set(fields)
         if unknown := wanted - self.fields.keys():
             has = ", ".join(self.fields)
-            raise UserError(f"data.kind: {self.kind} has {has}, but {', '.join(sorted(unknown))} is asked for")
+            raise UserError(f"data.kind: {self.kind} has {has}, but {', '.join(sorted(unknown))} is required")
         roles = {role for name in wanted for role in self.made_from(name)}
         return [role for role in self.files if role in roles]
 
@@ -89,7 +89,7 @@ class DataKind(DataSection):
         """Return the folder (or table) of each role of file, relative to the root; by default SPLIT with its ending.
 
         Raises:
-            UserError: several layouts are there at once.
+            UserError: folders of several layouts exist.
         """
         return {role: f"{split}{self.endings[role]}" for role in self.files}
 
@@ -102,11 +102,11 @@ class DataKind(DataSection):
         return ""
 
     def loose_files(self, split: str, index: Index) -> str:
-        """Return the role of the files that lie in the root itself, where the split has no folder; '' for none."""
+        """Return the role of files in the root itself, for a split without a folder; '' for none."""
         return ""
 
     def sides(self, role: str, array: Array) -> list[Array]:
-        """Return the pictures that a file holds side by side: by default one."""
+        """Return the pictures side by side in a file; by default one."""
         return [array]
 
     def width_of(self, role: str, width: int) -> int:
@@ -114,7 +114,7 @@ class DataKind(DataSection):
         return width
 
     def width_problem(self, role: str, width: int) -> str:
-        """Return why a file of this role cannot have this width, or ''."""
+        """Return the reason why a file of this role cannot have this width, or ''."""
         return ""
 
     def read(self, role: str, path: str) -> Array:
@@ -136,31 +136,31 @@ class DataKind(DataSection):
     # Fields
 
     def make(self, arrays: Mapping[str, Array], fields: Collection[str], random: np.random.Generator | None) -> Arrays:
-        """Make the fields of a batch from arrays that the geometry has brought to their size.
+        """Make the fields of a batch from arrays after the geometry.
 
         Args:
-            arrays: as `read_files` returns them, after the geometry.
-            fields: the fields that are needed.
-            random: generator of the sample, for masks and the like; None draws nothing at random.
+            arrays: arrays of `read_files`, scaled and cropped.
+            fields: fields to make.
+            random: generator of the sample, for masks and the like; None makes deterministic fields.
 
         Returns:
-            Those of the fields whose files are there.
+            Those of the fields whose files exist.
         """
         return {name: array for name, array in arrays.items() if name in fields}
 
     def mirrored_points(self, field: str) -> tuple[int, ...] | None:
-        """Return the order of the points of a field after mirroring, by default that of dataset.json; else None."""
+        """Return the order of a field's points after mirroring, by default that of dataset.json; None for none."""
         spec = self.fields.get(field)
         return mirror_order(self.root, spec.size or 0) if spec is not None and kind_of(spec).mirrored else None
 
     def needed(self, fields: Collection[str]) -> frozenset[str]:
-        """Return those of the fields that a user must give in translating; the others are made of these."""
+        """Return the fields that a user must give in translating; the others are made from these."""
         return frozenset(fields)
 
     # Inputs of translating
 
     def holds_truth(self, ready: bool) -> bool:
-        """Return whether the files of inputs hold the true picture as well: see `read_input`."""
+        """Return True if the files of inputs also hold the true picture: see `read_input`."""
         return False
 
     def read_input(self, spec: inputs.Input, path: str, ready: bool = False) -> tuple[Array, Array | None]:
@@ -168,17 +168,17 @@ class DataKind(DataSection):
 
         Args:
             spec: the input.
-            path: the file.
-            ready: the file is the input itself (one side, a drawing, a small picture to enlarge), not what training
-                data hold.
+            path: its file.
+            ready: the file is the input itself (one side, a drawing, a small picture to enlarge), not a file of
+                training data.
 
         Returns:
-            The input, and the true picture where the file holds it.
+            The input, and the true picture if the file holds it.
         """
         return kind_of(spec).read(spec, path), None
 
     def check_input(self, spec: inputs.Input, name: str, given: object) -> Array:
-        """Return an input that a caller gave as an array; raise UserError naming the argument if it is unusable."""
+        """Validate an input that a caller gave as an array; raise UserError naming the argument `name`."""
         array = kind_of(spec).checked(spec, name, given)
         if spec.values == "classes" and spec.size is not None:
             check_label_ids(array, spec.size, self.ignore, name)
@@ -187,11 +187,11 @@ class DataKind(DataSection):
     # Results
 
     def result(self, target: inputs.Input) -> inputs.Field:
-        """Return the form of a user's result: ids, or an image with its channels."""
+        """Return the form of results: ids, or an image with its channels."""
         return inputs.Field("image", target.size)
 
     def to_host(self, picture: Tensor, bits: int = 8) -> Tensor:
-        """Return what the host needs of a generated picture, on its device.
+        """Reduce a generated picture, on its device, to the data that the host needs.
 
         Args:
             picture: (C, H, W) in [-1, 1].
@@ -206,8 +206,8 @@ class DataKind(DataSection):
         """Return the user's result.
 
         Args:
-            given: the inputs by name, (H, W, C) or (H, W), of the same pixels.
-            array: as `to_host` returned it.
+            given: inputs by name, (H, W, C) or (H, W), at the same pixels.
+            array: result of `to_host`.
             bits: 8 or 16 bits per channel.
         """
         return array
@@ -221,14 +221,14 @@ class DataKind(DataSection):
         return self.result_of(given, photo)
 
     def read_truth(self, path: str, target: inputs.Input) -> Array:
-        """Read the true result of a sample from the file of the training folder that the target is made from."""
+        """Read the true result of a sample from the file that its target is made from."""
         return read_picture(path, self.result(target).size or 3)
 
     def viewable(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn the columns of a preview that show nothing as they are into class maps and RGB pictures.
+        """Convert columns of a preview that cannot be shown directly to class maps and RGB pictures.
 
         Args:
-            columns: (B, H, W) maps and (B, C, H, W) pictures in [-1, 1] by name.
+            columns: maps (B, H, W) and pictures (B, C, H, W) in [-1, 1], by name.
         """
         return dict(columns)
 
@@ -236,11 +236,11 @@ class DataKind(DataSection):
 
     @classmethod
     def guess(cls, root: Path, index: Index) -> DataKind | None:
-        """Return the section that fits a folder without a recipe; None where it is of another kind."""
+        """Return a section that fits a folder without a recipe; None if the folder is of another kind."""
         return None
 
     def proposed(self, labels: int) -> dict[str, Any]:
-        """Return keys of the section that follow from the data: the number of classes that were found."""
+        """Return keys of the section that follow from the number of classes found in the data."""
         return {}
 
 
@@ -259,7 +259,7 @@ class PictureKind(DataKind):
 
 
 def data_of(recipe: Recipe) -> DataKind:
-    """Return the section `data` of a recipe, whose kind this room knows."""
+    """Return the section `data` of a recipe."""
     assert isinstance(recipe.data, DataKind), type(recipe.data).__name__
     return recipe.data
 
@@ -271,5 +271,5 @@ def halves(array: Array) -> tuple[Array, Array]:
 
 
 def given_picture(name: str, given: object, channels: int) -> Array:
-    """Return an array that a caller gave as a picture of so many channels."""
+    """Validate an array that a caller gave as a picture of so many channels."""
     return as_picture(as_array(name, given), channels, name)

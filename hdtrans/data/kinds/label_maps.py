@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hdtrans.data.index import Index
 
 UNKNOWN_LABELS = 255
-"""Number of classes of a guessed section, where it is not known yet: all ids but 255, which is ignored."""
+"""Number of classes of a guessed section before the ids are known: all but 255, which is ignored."""
 
 
 class Section(DataKind):
@@ -57,7 +57,7 @@ class Section(DataKind):
 
     @property
     def files(self) -> Mapping[str, inputs.Field]:
-        """Label map, instance map unless it is made, photo."""
+        """Label map, instance map unless it is computed, photo."""
         return {role: spec for role, spec in self.fields.items() if role != "instance" or not self._makes_instances}
 
     @property

@@ -1,4 +1,4 @@
-"""Photos alone, from each of which the input is made: edges, grey, CIE Lab or low resolution."""
+"""Photos alone; the input is made from each photo: edges, grey, CIE Lab or low resolution."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Section(PictureKind):
         return super().make(made, fields, random)
 
     def _split(self, photo: Array) -> tuple[Array, Array]:
-        """Make the input from a photo; return it and the target."""
+        """Make input and target from a photo."""
         if isinstance(self.input, Edges):
             return derived.edges(photo, self.input.low, self.input.high, self.input.blur), photo
         if isinstance(self.input, Grey):
@@ -134,7 +134,7 @@ class Section(PictureKind):
         return self._ready(read_picture(path, 3 if self._is_lab else self.source_channels)), None
 
     def _ready(self, picture: Array) -> Array:
-        """Return an input that is there already: a drawing, a grey picture, a small picture to enlarge."""
+        """Convert a ready input: a drawing, a grey picture, a small picture to enlarge."""
         if isinstance(self.input, LowResolution):
             from hdtrans.data.geometry import scale_picture
 

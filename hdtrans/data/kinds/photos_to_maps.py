@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Section(PictureKind):
-    """`train_img/` with `train_label/` or `train_inst/`: the photo is the input, the map says what is the target."""
+    """`train_img/` with `train_label/` or `train_inst/`: the photo is the input, the target is made from the map."""
 
     usual_method: ClassVar[Mapping[str, Any]] = {"kind": "pix2pix", "generator": {"kind": "unet", "dropout": False}}
     follow: ClassVar[Collection[str]] = ("photo_channels",)
@@ -58,7 +58,7 @@ class Section(PictureKind):
 
     @property
     def _map(self) -> str:
-        """The role of the map that the target is made of."""
+        """Role of the map that the target is made from."""
         return "instance" if self.target == "instance_boundaries" else "label"
 
     @property
@@ -78,7 +78,7 @@ class Section(PictureKind):
 
     @property
     def classes(self) -> int | None:
-        """The number of classes, where it is given."""
+        """Number of classes, if given."""
         return self.labels
 
     @property

@@ -1,4 +1,4 @@
-"""Two folders of pictures, A and B, of any lengths, that do not belong together one by one."""
+"""Two folders of unpaired pictures, A and B, of any lengths."""
 
 from __future__ import annotations
 

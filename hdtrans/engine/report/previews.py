@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.data.batch import Batch
+from hdtrans.data.derived import to_rgb
 from hdtrans.data.fields import as_bytes
 from hdtrans.engine.stage import StageTraining
 from hdtrans.methods.base import StepContext
@@ -49,19 +50,11 @@ def preview_columns(
         with work.precision.autocast():
             previews = work.method.previews(networks, batch, context)
         for name, picture in viewable(previews).items():  # (1, H, W) ids or (1, C, H, W)
-            columns.setdefault(name, []).append(to_rgb(picture[0], classes))
+            columns.setdefault(name, []).append(_to_rgb(picture[0], classes))
     return [name for batch in preview_batches for name in batch.names], columns
 
 
-def to_rgb(picture: Tensor, classes: ClassTable | None) -> npt.NDArray[np.uint8]:
+def _to_rgb(picture: Tensor, classes: ClassTable | None) -> npt.NDArray[np.uint8]:
     """Return class ids (H, W) in their colours, or an image (C, H, W) in [-1, 1], as (H, W, 3) uint8."""
-    if picture.ndim == 2:
-        ids = picture.cpu().numpy()
-        return (classes or ClassTable.generic(int(ids.max()) + 1)).colourise(ids)
-    channels = as_bytes(picture).cpu().numpy()
-    if channels.shape[0] == 1:
-        channels = np.repeat(channels, 3, 0)
-    # Two channels get a black third; of more than three, the first three are shown.
-    padded = np.zeros((3, *channels.shape[1:]), np.uint8)
-    padded[: min(3, len(channels))] = channels[:3]
-    return np.ascontiguousarray(padded.transpose(1, 2, 0))
+    array = picture if picture.ndim == 2 else as_bytes(picture).permute(1, 2, 0)
+    return to_rgb(array.cpu().numpy(), classes)

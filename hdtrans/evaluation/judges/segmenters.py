@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, MissingFile, MissingPackage, UnreadableFile, UserError, reading_failure
-from hdtrans.engine.checkpoint import digest
+from hdtrans.common.hashing import file_digest
 from hdtrans.evaluation.judges.features import torchvision_segmenter
 from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
 from hdtrans.evaluation.judges.train_segmenter import FORMAT
@@ -95,7 +95,7 @@ def load_segmenter(file: Path, device: torch.device, takes: str = "imagenet", tr
     if not file.is_file():
         siblings = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
         raise MissingFile(file, there=siblings, argument="segmenter")
-    provenance = {"file": str(file), "sha256": digest(file)}
+    provenance = {"file": str(file), "sha256": file_digest(file)}
     if file.suffix == ".onnx":
         return _onnx(file, takes, provenance)
     program = _program(file)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Advice, MissingFile, UnreadableFile, UserError, reading_failure, shown
-from hdtrans.engine.checkpoint import digest
+from hdtrans.common.hashing import file_digest
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class WeightFiles:
             if not path.exists():
                 raise MissingFile(path, "file or folder", argument="weights")
         files = [file for path in given for file in (sorted(path.glob("*.pth")) if path.is_dir() else [path])]
-        self._given = {file: digest(file) for file in files}
+        self._given = {file: file_digest(file) for file in files}
         self._download = download
 
     def find(self, name: str) -> Weights:
@@ -123,7 +123,7 @@ class WeightFiles:
                     Advice("download"),
                 ],
             )
-        sha256 = digest(file)
+        sha256 = file_digest(file)
         if not sha256.startswith(wanted.sha256):
             raise UserError(
                 f"SHA-256 {sha256[:16]}..., expected {wanted.sha256}... of {wanted.what}; remove the file", path=file

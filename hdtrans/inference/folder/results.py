@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.common.pages import THUMBNAIL_SIDE
-from hdtrans.data.derived import eight_bit
 
 Array = npt.NDArray[Any]
 
@@ -68,16 +66,6 @@ def _encoded(target: Path, result: Array) -> bytes:
     done, data = cv2.imencode(target.suffix, result, options)
     assert done, f"the encoder refused {result.dtype} {result.shape}"
     return data.tobytes()
-
-
-def to_look_at(array: Array, classes: ClassTable | None = None) -> npt.NDArray[np.uint8]:
-    """Return a map of ids in the colours of its classes, or any picture (H, W, C), as (H, W, 3) uint8 RGB."""
-    if array.ndim == 2:
-        return (classes or ClassTable.generic(int(array.max()) + 1)).colourise(array)
-    picture = eight_bit(array)
-    if picture.shape[2] < 3:
-        return np.repeat(picture[..., :1], 3, 2)
-    return np.ascontiguousarray(picture[..., :3])
 
 
 def thinned(array: Array) -> Array:

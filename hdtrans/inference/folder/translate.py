@@ -19,6 +19,7 @@ from hdtrans.common.cores import own_cores
 from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.recipe import Recipe
+from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.data.io.shards import on_disk
@@ -26,7 +27,7 @@ from hdtrans.engine.distributed import Processes
 from hdtrans.inference.folder.files import REFERENCE, Folders, check_results
 from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, collect, input_digests, open_out_dir
 from hdtrans.inference.folder.outcome import Outcome
-from hdtrans.inference.folder.results import degenerate_output, file_ending, thinned, to_look_at, write_result
+from hdtrans.inference.folder.results import degenerate_output, file_ending, thinned, write_result
 from hdtrans.inference.folder.style_source import Reference, StyleSource
 from hdtrans.inference.folder.video import write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
@@ -241,7 +242,7 @@ class _Job:
         small |= {self._small(read.sample, number): result for number, result in enumerate(results)}
         for path, picture in small.items():
             if picture is not None:
-                pages.write_thumbnail(path, to_look_at(thinned(picture), self.translator.classes))
+                pages.write_thumbnail(path, to_rgb(thinned(picture), self.translator.classes))
         for number, result in enumerate(results):
             write_result(self.target(read.sample, number), result)
         natural = self.translator.data.natural
@@ -308,7 +309,7 @@ class _Job:
                 self.folders.out / self._folder(number),
                 files,
                 frames_per_second,
-                lambda file: to_look_at(read_label(file) if is_map else read_picture(file), translator.classes),
+                lambda file: to_rgb(read_label(file) if is_map else read_picture(file), translator.classes),
             )
 
     def note(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.files import write_text
-from hdtrans.inference.folder.results import to_look_at
+from hdtrans.data.derived import to_rgb
 from hdtrans.inference.styles.clusters import Clusters, Styles
 
 _MARGIN = 0.1  # around an object, as a share of its longer side
@@ -24,7 +24,7 @@ class Patch:
     """The part of a photo that shows one object, dimmed beside it.
 
     Args:
-        photo: (H, W, C), of any type that `to_look_at` takes.
+        photo: (H, W, C), of any type that `to_rgb` takes.
         mask: (H, W) bool, True on the object.
     """
 
@@ -32,7 +32,7 @@ class Patch:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         margin = 1 + int(_MARGIN * max(np.ptp(rows), np.ptp(columns)))
         window = tuple(slice(max(0, int(x[0]) - margin), int(x[-1]) + 1 + margin) for x in (rows, columns))
-        seen = to_look_at(photo[window])
+        seen = to_rgb(photo[window])
         dimmed = (128 + (seen.astype(np.float32) - 128) * _DIMMED).astype(np.uint8)
         self.picture = np.where(mask[window][..., None], seen, dimmed)
 

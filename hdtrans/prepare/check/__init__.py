@@ -1,1 +1,1 @@
-"""The data check."""
+"""Data check: read all data of a training, report findings, propose recipe lines."""

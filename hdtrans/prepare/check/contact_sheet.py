@@ -1,4 +1,4 @@
-"""A contact sheet for the eye: random samples with the boundaries of their maps drawn over the photo."""
+"""Contact sheet: random samples, with the boundaries of their maps drawn over the photo."""
 
 import base64
 from collections.abc import Sequence
@@ -11,17 +11,16 @@ import numpy.typing as npt
 
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes, write_text
 from hdtrans.data import derived
 from hdtrans.data.fields import kind_of
-from hdtrans.data.io.read import with_channels
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
 SAMPLES = 16
 
-_SIDE = 384  # of a picture, in pixels
+_SIDE = 384  # pixels, longer side of a picture
 _LINE = (255, 40, 40)
 _CAPTION = 18  # pixels
 _ROWS_PER_LINE = 2  # samples beside each other in a PNG
@@ -34,27 +33,28 @@ Colours = npt.NDArray[np.uint8]
 def check_sheet_path(path: Path) -> None:
     """Raise UserError if a contact sheet cannot be written under this name."""
     if path.suffix.lower() not in (".html", ".png"):
-        raise UserError(f"--sheet {shown(path)}: ends in {path.suffix or 'nothing'}; a contact sheet is .html or .png")
+        finding = f"ends in {path.suffix or 'nothing'}; a contact sheet is .html or .png"
+        raise UserError(finding, argument="sheet", value=path)
 
 
 def write_sheet(facts: Facts, path: Path, seed: int = 0) -> int:
-    """Write 16 random training samples as one HTML file or PNG; return how many there are.
+    """Write 16 random training samples as one HTML file or PNG; return their number.
 
     Each sample shows its maps in the colours of the classes, or its input, and the photo with the boundaries of the
     instances (else of the labels) drawn over it. Samples that cannot be read are left out.
 
     Args:
-        facts: what was read.
-        path: whose ending says which.
-        seed: of the choice.
+        facts: facts of the samples.
+        path: file to write, ending in .html or .png.
+        seed: seed of the choice, >= 0.
 
     Raises:
-        UserError: another ending, nothing that can be shown, or the disk refuses.
+        UserError: another ending, no sample that can be shown, or the disk refuses the file.
     """
     check_sheet_path(path)
     sound = [s for s in facts.of(facts.data.train) if s.size and not any(f.problem for f in s.files.values())]
     if not sound:
-        raise UserError(f"--sheet {shown(path)}: no sample of {facts.data.train} can be read")
+        raise UserError(f"no sample of {facts.data.train} can be read", argument="sheet", value=path)
     chosen = np.random.default_rng(seed).permutation(len(sound))[:SAMPLES]
     samples = [sound[place] for place in sorted(chosen.tolist())]
     rows = [(sample.name, np.hstack(_pictures(facts, sample))) for sample in samples]
@@ -68,7 +68,7 @@ def write_sheet(facts: Facts, path: Path, seed: int = 0) -> int:
 
 
 def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
-    """Return what is shown of a sample: pictures of one height."""
+    """Return the pictures of a sample, of one height."""
     paths = {name: file.path for name, file in sample.files.items()}
     shown_pictures, lines = [], None
     specs = {role: spec for role, spec in facts.data.files.items() if role in paths and kind_of(spec).has_file}
@@ -79,7 +79,7 @@ def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
             shown_pictures.append(_small(_painted(array, facts.classes if spec.values == "classes" else None)))
     for role, spec in specs.items():
         if spec.kind == "image":
-            picture = _bytes(kind_of(spec).read(spec, paths[role]))
+            picture = derived.to_rgb(kind_of(spec).read(spec, paths[role]))
             shown_pictures += [_small(side) for side in facts.data.sides(role, picture)]
             if lines is not None:
                 shown_pictures.append(_drawn(shown_pictures[-1], lines))
@@ -87,21 +87,11 @@ def _pictures(facts: Facts, sample: SampleFacts) -> list[Colours]:
 
 
 def _painted(array: Array, classes: ClassTable | None) -> Colours:
-    """Return a map in the colours of its classes; ids without a table in colours of their own."""
+    """Colour a map by its classes; without a table, every id gets a colour of its own."""
     if classes is not None:
         return classes.colourise(array)
     _, place = np.unique(array, return_inverse=True)
     return ClassTable.generic(int(place.max()) + 1, None).colourise(place.reshape(array.shape))
-
-
-def _bytes(picture: Array) -> Colours:
-    """Return an (H, W, C) picture of any kind as (H, W, 3) uint8."""
-    if picture.dtype == np.int32:
-        picture = (picture // 257).astype(np.uint8)
-    elif picture.dtype.kind == "f":
-        picture = np.rint((picture + 1) * 127.5).astype(np.uint8)
-    channels = picture.shape[2]
-    return np.asarray(with_channels(picture if channels in (1, 3, 4) else picture[..., :1], 3), np.uint8)
 
 
 def _small(picture: Colours) -> Colours:
@@ -135,7 +125,7 @@ def _grid(rows: Sequence[tuple[str, Colours]]) -> Colours:
     sheet = np.full((lines * height, min(len(rows), _ROWS_PER_LINE) * width, 3), 255, np.uint8)
     for place, (name, picture) in enumerate(rows):
         top, left = place // _ROWS_PER_LINE * height, place % _ROWS_PER_LINE * width
-        told = name.encode("ascii", "replace").decode()
-        cv2.putText(sheet, told, (left + 4, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+        caption = name.encode("ascii", "replace").decode()
+        cv2.putText(sheet, caption, (left + 4, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         sheet[top + _CAPTION : top + _CAPTION + picture.shape[0], left : left + picture.shape[1]] = picture
     return sheet

@@ -1,4 +1,4 @@
-"""From what was read of all files to findings: what training would refuse, what is likely a mistake, what to know."""
+"""Findings of the data check: errors that training would refuse, likely mistakes, and notes."""
 
 import difflib
 import os
@@ -21,25 +21,25 @@ from hdtrans.data.preflight import class_problems, geometry_problems
 from hdtrans.prepare.check.samples import FileFacts, SampleFacts
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-"""Training would refuse it; it is likely a mistake; it is good to know. Notes leave a folder clean."""
+"""Levels: refused by training, likely a mistake, good to know. A folder with notes alone is clean."""
 
 _BITS_OF_PICTURES = 8
-_MOST_CLASSES = 1000  # that nobody wonders about
-_MOST_IDS = 20  # told in words
-_LIKE = 0.85  # how much names must have in common: numbers of one length are no misspelling
+_MOST_CLASSES = 1000  # more are reported as unusual
+_MOST_IDS = 20  # listed
+_LIKE = 0.85  # least similarity of names: other numbers of the same length are no misspelling
 _MOST_COMPARED = 500  # names, when looking for the nearest one
 _CHANGE_OF_ASPECT = 1.05
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One finding.
 
     Attributes:
-        kind: a short name of it, such as `unpaired`.
+        kind: short name, such as `unpaired`.
         level: `ERROR`, `WARNING` or `NOTE`.
-        words: what it is, and what to do.
-        places: the files (or samples, or stages) that have it, each with a detail or ''.
+        words: description and advice.
+        places: files (or samples, or stages) concerned, each with a detail or ''.
     """
 
     kind: str
@@ -50,16 +50,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was read.
+    """Facts of all files.
 
     Attributes:
-        data: the section of the recipe, with the number of classes.
-        index: the folders of its root.
-        recipe: None where a bare folder is checked.
-        classes: of the label maps, or None.
-        wanted: of each split, which files every sample must have.
-        samples: of all splits.
-        left: files beside others of the same name, of all splits.
+        data: section `data` of the recipe, with the number of classes.
+        index: index of its root.
+        recipe: recipe; None for a bare folder.
+        classes: classes of the label maps, or None.
+        wanted: roles of the files that every sample must have, by split.
+        samples: samples of all splits.
+        left: files beside others of the same name, in all splits.
     """
 
     data: DataKind
@@ -75,11 +75,11 @@ class Facts:
         return [sample for sample in self.samples if sample.split == split]
 
     def role(self, values: str) -> str:
-        """Return the role of the files whose numbers mean this (`classes`, `instances`); '' where there are none."""
+        """Return the role of the files with such values (`classes`, `instances`); '' if there are none."""
         return next((role for role, spec in self.data.files.items() if spec.values == values), "")
 
     def files(self) -> Iterator[tuple[SampleFacts, str, FileFacts]]:
-        """Yield all files with their sample and what they are."""
+        """Yield sample, role and facts of all files."""
         for sample in self.samples:
             for name, file in sample.files.items():
                 yield sample, name, file
@@ -105,14 +105,14 @@ def find_all(facts: Facts) -> list[Finding]:
 
 
 def _of_folders(facts: Facts) -> Iterator[Finding]:
-    """Find folders without a picture, and a class table that does not fit."""
+    """Find folders without pictures, and a class table that does not fit the recipe."""
     for split, wanted in facts.wanted.items():
         there = {name for sample in facts.of(split) for name in sample.files}
         names = facts.data.folders(split, facts.index)
         for name in wanted:
             if name not in there:
                 words = f"{split}: there are no pictures in {names[name]}/, which hold {name} of every sample"
-                level = ERROR if split == facts.data.train else WARNING  # training does without the others
+                level = ERROR if split == facts.data.train else WARNING  # training works without the others
                 yield Finding("missing folder", level, words, ((os.fspath(facts.data.root / names[name]), ""),))
     if facts.classes is not None or facts.recipe is not None:
         for place, words in class_problems(facts.data):
@@ -144,7 +144,7 @@ def _with_nearest(lacking: Sequence[SampleFacts], spare: Sequence[str]) -> Itera
 
 
 def _of_files(facts: Facts) -> Iterator[Finding]:
-    """Find files that cannot be read, and those that are sound but of a wrong kind."""
+    """Find files that cannot be read, and valid files of a wrong kind."""
     broken = [(f.path, f.problem) for _, _, f in facts.files() if f.problem and not f.wrong_kind]
     if broken:
         yield Finding("unreadable", ERROR, "files that cannot be read as what they should be", tuple(broken))
@@ -172,9 +172,12 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
         if ids:
             wrong.update(ids)
             images.update(ids.keys())
-            told = [f"{number} ({count} pixels)" for number, count in sorted(ids.items())[:_MOST_IDS]]
+            listed = [f"{number} ({count} pixels)" for number, count in sorted(ids.items())[:_MOST_IDS]]
             places.append(
-                (sample.files[facts.role("classes")].path, ", ".join(told) + (", ..." if len(ids) > _MOST_IDS else ""))
+                (
+                    sample.files[facts.role("classes")].path,
+                    ", ".join(listed) + (", ..." if len(ids) > _MOST_IDS else ""),
+                )
             )
     if wrong:
         table = [f"{n} ({wrong[n]} pixels in {images[n]} maps)" for n in sorted(wrong)[:_MOST_IDS]]
@@ -191,7 +194,7 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_classes(facts: Facts) -> Iterator[Finding]:
-    """Find classes that nothing is learned of."""
+    """Find classes without training pixels."""
     if facts.classes is None:
         return
     train, others = _present(facts.of(facts.data.train)), _present(facts.samples)
@@ -210,14 +213,14 @@ def _present(samples: Iterable[SampleFacts]) -> set[int]:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Return sorted numbers with neighbours drawn together: `1, 4-7`."""
+    """Return sorted numbers as ranges: `1, 4-7`."""
     runs = [list(run) for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
     texts = [str(run[0][1]) if len(run) == 1 else f"{run[0][1]}-{run[-1][1]}" for run in runs]
     return ", ".join(texts[:_MOST_IDS]) + (f" and more, up to {numbers[-1]}" if len(texts) > _MOST_IDS else "")
 
 
 def _of_instances(facts: Facts) -> Iterator[Finding]:
-    """Find instance maps that disagree with the label maps, or say nothing that these do not."""
+    """Find instance maps that contradict the label maps, or add nothing to them."""
     role = facts.role("instances")
     with_both = [s for s in facts.samples if s.pixels and role in s.files and s.size and s.instances]
     if not with_both:
@@ -243,7 +246,7 @@ def _of_instances(facts: Facts) -> Iterator[Finding]:
         )
         yield Finding("instances", NOTE, words)
     if all(sample.instances <= len(sample.pixels) for sample in with_both):
-        words = "instance maps have no more ids than there are classes: they tell nothing that label maps do not"
+        words = "instance maps have no more ids than there are classes: they add nothing to the label maps"
         yield Finding("instances", NOTE, words)
 
 
@@ -285,7 +288,7 @@ def _of_bits(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_copies(facts: Facts) -> Iterator[Finding]:
-    """Find files of the same content: within a split, in training and another split, and within a sample."""
+    """Find files with the same content: in one split, in training and another split, or in one sample."""
     owners: dict[tuple[str, bytes], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for sample, name, file in facts.files():
         if file.digest and name != facts.role("instances") and not file.constant and not file.problem:
@@ -316,7 +319,7 @@ def _many(places: Sequence[object]) -> str:
 
 
 def _of_stages(facts: Facts) -> Iterator[Finding]:
-    """Find crops that do not fit, and what happens to sizes on their way through the networks."""
+    """Find crops that do not fit, and stages that pad, enlarge or distort the files."""
     if facts.recipe is None:
         return
     sizes: dict[tuple[int, int], list[str]] = defaultdict(list)
@@ -341,7 +344,7 @@ def _of_stages(facts: Facts) -> Iterator[Finding]:
 
 
 def _seen(stage: Stage, height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) that the networks see of a file."""
+    """Return the (height, width) of a file after the geometry of a stage."""
     drawn = plan(Geometry.of(stage), height, width, False, None)
     return drawn.crop[2:] if drawn.crop else drawn.resize or (height, width)
 

@@ -1,4 +1,4 @@
-"""Guess the kind of training data that a folder holds."""
+"""Guess the kind of training data in a folder."""
 
 import re
 from pathlib import Path
@@ -11,16 +11,16 @@ from hdtrans.data.kinds.base import DataKind
 
 _ONE_OF_SEVERAL = re.compile(r".*_(label|inst|img|A|B)|(train|test|val)[AB]")  # folders of a training folder
 _LAST = ("picture_pairs", "unpaired", "side_by_side", "photos")
-"""Kinds that are tried after all others, in this order: the later, the less they ask of a folder."""
+"""Kinds tried after all others, in this order: later ones require less of a folder."""
 
 
 def guess(index: Index) -> DataKind:
-    """Return the section `data` that fits the folders of a training folder.
+    """Return a section `data` that fits a training folder.
 
-    Where no folder is named `test`, those named `val` take their place.
+    Without test files, the split `val` is used as test split.
 
     Raises:
-        UserError: nothing in it looks like training data.
+        UserError: the folder does not look like training data.
     """
     data = _kind(index.root, index)
     if find_everything(data, data.test, data.fields, index)[0]:

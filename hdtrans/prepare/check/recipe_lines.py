@@ -1,4 +1,4 @@
-"""The recipe lines that would fit the data."""
+"""Recipe lines that fit the data."""
 
 import os
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from hdtrans.data.preflight import geometry_problems
 from hdtrans.prepare.check.findings import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
-LARGEST_WIDTH = 1024  # of what a first training on label maps sees
+LARGEST_WIDTH = 1024  # of pictures in a first training on label maps
 MULTIPLE = 32  # of sizes: the stride of pix2pixHD with one enhancer
 
-_FILLED = ("output", "train")  # by the method, where a stage does not say them
+_FILLED = ("output", "train")  # filled in by the method
 _SAME_ASPECT = 0.03
 
 
 def class_file(root: Path) -> ClassTable | None:
-    """Return the classes that dataset.json tells, or None where it is missing or cannot be read."""
+    """Return the classes in dataset.json, or None if it is missing or invalid."""
     try:
         return ClassTable.read(root / "dataset.json")
     except UserError:
@@ -32,10 +32,10 @@ def class_file(root: Path) -> ClassTable | None:
 
 
 def fitting_recipe(facts: Facts) -> str:
-    """Return YAML with data, method and stages that fit what was read.
+    """Return YAML of data, method and stages that fit the data.
 
-    Number of classes, size, crop and the use of instance maps follow from the data; a recipe that was given keeps all
-    that fits.
+    Number of classes, size, crop and the use of instance maps follow from the data; all fitting keys of a given recipe
+    stay.
     """
     sizes = sorted({sample.size for sample in facts.of(facts.data.train) if sample.size})
     method = _method(facts)
@@ -43,20 +43,20 @@ def fitting_recipe(facts: Facts) -> str:
 
 
 def _given(section: Section) -> dict[str, Any]:
-    """Return what was given, `kind` first."""
+    """Return the keys that were given, `kind` first."""
     values = _without_nothing(section.model_dump(mode="json", exclude_unset=True))
     kind = getattr(section, "kind", None)
     return values if kind is None else {"kind": kind, **values}
 
 
 def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
-    """Leave out keys without a value, but for `ignore`, where it means something."""
+    """Leave out keys without a value, except `ignore`, where none has a meaning."""
     kept = {key: value for key, value in values.items() if value is not None or key == "ignore"}
     return {key: _without_nothing(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _data(facts: Facts, method: dict[str, Any]) -> dict[str, Any]:
-    """Return the section `data` for what `method` reads of it."""
+    """Return the section `data` for the fields that `method` reads."""
     data = facts.data
     values = _given(data)
     values["root"] = os.fspath(data.root)
@@ -84,13 +84,13 @@ def _method(facts: Facts) -> dict[str, Any]:
 
 
 def _instances_help(samples: Sequence[SampleFacts]) -> bool:
-    """Say whether most samples have an instance map, and some of these tell more than the labels."""
+    """Return True if most samples have an instance map, and some maps have more ids than their label map."""
     tell_more = any(sample.instances > len(sample.pixels) for sample in samples if sample.pixels)
     return _have_instances(samples) and tell_more
 
 
 def _have_instances(samples: Sequence[SampleFacts]) -> bool:
-    """Say whether most samples have an instance map."""
+    """Return True if most samples have an instance map."""
     return 2 * sum(bool(sample.instances and sample.pixels) for sample in samples) > len(samples)
 
 
@@ -103,7 +103,7 @@ def _stages(facts: Facts, sizes: Sequence[tuple[int, int]]) -> list[dict[str, An
 
 
 def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return a stage as it was given; with a size that fits where its own does not."""
+    """Return a stage as given, with a fitting size in place of one that does not fit."""
     usual = recipe.method.complete(stage.model_copy(update={"output": None, "train": None}))
     filled = {key for key in _FILLED if getattr(stage, key) == getattr(usual, key)}
     values = {key: value for key, value in _given(stage).items() if key not in filled}
@@ -112,7 +112,7 @@ def _stage(recipe: Recipe, stage: Stage, fitting: dict[str, Any], sizes: Sequenc
 
 
 def _geometry(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return size and geometry for files of these (height, width): all of the picture where they have one shape."""
+    """Return size and geometry for files of these (height, width); without a crop if they have one aspect."""
     widths = sorted(width for _, width in sizes)
     width = _multiple(min(LARGEST_WIDTH, widths[len(widths) // 2]))
     heights = [round(height * width / w) for height, w in sizes]
@@ -123,5 +123,5 @@ def _geometry(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 def _multiple(side: int) -> int:
-    """Round down, where little is lost by it; any size can be trained."""
+    """Round down to a multiple of `MULTIPLE`, unless the side is short."""
     return side // MULTIPLE * MULTIPLE if side >= 8 * MULTIPLE else side

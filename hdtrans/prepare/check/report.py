@@ -1,4 +1,4 @@
-"""What the data check says: as text for people, as JSON for programs."""
+"""Report of the data check: text for people, JSON for programs."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What was read, what was found, and recipe lines that would fit."""
+    """Facts, findings, and recipe lines that fit."""
 
     facts: Facts
     findings: tuple[Finding, ...]
@@ -26,11 +26,11 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether there are only notes."""
+        """True without errors and warnings."""
         return all(finding.level == NOTE for finding in self.findings)
 
     def text(self) -> str:
-        """Return the report for people: a few files of each finding."""
+        """Return the report as text, with a few files of each finding."""
         data = self.facts.data
         how = "" if self.facts.recipe else ", guessed from its folders"
         lines = [f"{shown(data.root)}: {data.kind}{how}"]
@@ -39,12 +39,12 @@ class Report:
         if self.facts.classes is not None:
             lines += ["", *self._histogram()]
         counts = Counter(finding.level for finding in self.findings)
-        told = ", ".join(f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in (ERROR, WARNING, NOTE))
-        lines += ["", f"findings: {told}", *(line for finding in self.findings for line in _finding_lines(finding))]
+        summary = ", ".join(f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in (ERROR, WARNING, NOTE))
+        lines += ["", f"findings: {summary}", *(line for finding in self.findings for line in _finding_lines(finding))]
         return "\n".join([*lines, "", "recipe lines that fit:", "", self.recipe.rstrip()])
 
     def json(self) -> str:
-        """Return all of the report as JSON: every file of every finding."""
+        """Return the whole report as JSON, with every file of every finding."""
         data = self.facts.data
         values: dict[str, Any] = {
             "format": _FORMAT,
@@ -87,7 +87,7 @@ class Report:
         ]
 
     def _histogram(self) -> Iterator[str]:
-        """Yield the table of classes: in how many images they are, and their share of the pixels."""
+        """Yield the lines of the class table: number of images and share of the pixels."""
         rows = self._class_values()
         if len(rows) > _MOST_ROWS:
             rows = [row for row in rows if any(row["pixels"].values())]

@@ -1,4 +1,4 @@
-"""The data check: read everything once, in parallel, and tell all that is wrong, and what recipe would fit."""
+"""Data check: read all files once, in parallel, report all findings, and propose recipe lines."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,19 +20,19 @@ from hdtrans.prepare.check.recipe_lines import class_file, fitting_recipe
 from hdtrans.prepare.check.report import Report
 from hdtrans.prepare.check.samples import SampleFacts, read_sample
 
-_CITYSCAPES_NAME = "_labelIds"  # of files with the 35 ids
-_AHEAD = 4  # samples that wait for each thread
+_CITYSCAPES_NAME = "_labelIds"  # in names of files with the 35 ids
+_AHEAD = 4  # samples queued for each thread
 
 
 def check_data(given: Recipe | Path, workers: int = 4) -> Report:
-    """Read every file of a recipe's data, or of a training folder whose kind is guessed, and report on all of it.
+    """Check every file of a recipe's data, or of a training folder whose kind is guessed.
 
     Args:
-        given: a recipe, or a folder.
-        workers: threads that read.
+        given: recipe or folder.
+        workers: number of reading threads, >= 1.
 
     Raises:
-        UserError: there is no such folder, nothing in it that looks like training data, or none of it for training.
+        UserError: the folder does not exist, does not look like training data, or has no training files.
     """
     recipe = given if isinstance(given, Recipe) else None
     root = recipe.data.root if recipe else Path(str(given))
@@ -61,7 +61,7 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
 
 
 def _guessed_fields(data: DataKind) -> list[str]:
-    """Return what every sample must have: all, but for instance maps."""
+    """Return the fields that every sample must have: all but instance maps."""
     return [field for field, spec in data.fields.items() if spec.values != "instances"]
 
 
@@ -80,7 +80,7 @@ def _nothing(data: DataKind, index: Index) -> str:
 
 
 def _read(jobs: Sequence[tuple[SampleFiles, str]], data: DataKind, workers: int) -> list[SampleFacts]:
-    """Read all samples, in their order; few at a time, so that Ctrl-C does not wait for the rest."""
+    """Read all samples, in order; few are queued at a time, so that Ctrl-C takes effect at once."""
     threads = ThreadPoolExecutor(workers)
     try:
         rest = iter(jobs)
@@ -97,7 +97,7 @@ def _read(jobs: Sequence[tuple[SampleFiles, str]], data: DataKind, workers: int)
 
 
 def _with_labels(data: DataKind, facts: Sequence[SampleFacts]) -> DataKind:
-    """Return the section with the number of classes that dataset.json tells, or the names of files, or the ids."""
+    """Set the number of classes by dataset.json, else by the files' names, else by the highest id."""
     if table := class_file(data.root):
         return _labels(data, len(table), table)
     ids = {number for sample in facts for number in sample.pixels}
@@ -109,7 +109,7 @@ def _with_labels(data: DataKind, facts: Sequence[SampleFacts]) -> DataKind:
 
 
 def _labels(data: DataKind, labels: int, table: ClassTable | None = None) -> DataKind:
-    """Return the section with so many classes; keys that are as usual are left out of the recipe lines."""
+    """Return the section with so many classes; keys at their defaults stay unset."""
     model, values = type(data), {"root": data.root} | data.proposed(labels)
     values |= {"test": data.test} if data.test != "test" else {}
     usual = model.model_validate(values)
@@ -119,7 +119,7 @@ def _labels(data: DataKind, labels: int, table: ClassTable | None = None) -> Dat
 
 
 def _classes(data: DataKind) -> ClassTable | None:
-    """Return the classes; numbered ones where dataset.json cannot be read or has another number of them."""
+    """Return the classes; numbered ones if dataset.json is invalid or has another number of classes."""
     labels = data.classes
     try:
         table = class_table(data)

@@ -1,4 +1,4 @@
-"""Read the files of one sample, each once, and keep what the data check must know of them."""
+"""Read the files of one sample, each once, and collect the facts for the data check."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of a file.
+    """Facts of a file.
 
     Attributes:
-        path: of the file.
-        digest: SHA-256 of its bytes; empty where they could not be read.
-        header: None where it could not be read.
-        problem: why training would refuse the file, or ''.
-        wrong_kind: the file is sound, but no label map, or no picture of the channels that are wanted.
-        constant: all pixels are equal.
-        highest: the largest value of a picture of integers of more than 8 bits.
+        path: path of the file.
+        digest: SHA-256 of its bytes; empty if it could not be read.
+        header: its header; None if it could not be read.
+        problem: reason why training would refuse the file, or ''.
+        wrong_kind: True for a valid file that is no label map, or no picture of the required channels.
+        constant: True if all pixels are equal.
+        highest: largest value of a picture of integers with more than 8 bits.
     """
 
     path: str
@@ -44,17 +44,17 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class SampleFacts:
-    """What is known of a sample.
+    """Facts of a sample.
 
     Attributes:
-        name, split: as `find_everything` gave them.
-        files: by what they are (`label`, `photo`, ...).
-        size: (height, width) of the sample, where its files agree.
-        size_problem: how they differ, or ''.
-        pixels: of each id of the label map.
-        instances: how many different ids the instance map has.
-        torn: of each instance id but 0 that covers several classes, its pixels outside the class that has most.
-        torn_background: the same of id 0.
+        name, split: see `find_everything`.
+        files: facts of its files by role (`label`, `photo`, ...).
+        size: (height, width) in pixels; None if its files differ.
+        size_problem: difference between its files, or ''.
+        pixels: number of pixels by id of the label map.
+        instances: number of ids in the instance map.
+        torn: pixels outside the most frequent class, for each instance id but 0 that covers several classes.
+        torn_background: the same number for id 0.
     """
 
     name: str
@@ -69,7 +69,7 @@ class SampleFacts:
 
 
 def read_sample(sample: SampleFiles, split: str, data: DataKind) -> SampleFacts:
-    """Read all files of a sample; whatever is wrong with them is told in what is returned."""
+    """Read all files of a sample; the facts include their problems."""
     files, arrays = {}, {}
     for name, path in sample.paths.items():
         files[name], array = _read_file(name, path, data)
@@ -123,7 +123,7 @@ def _is_constant(array: Array) -> bool:
 
 
 def _colours(path: str, loaded: Loaded) -> str:
-    """Say how many colours a picture has that stands where a label map is expected."""
+    """Return a hint on the colours of a picture in place of a label map, for its message."""
     try:
         picture = read_picture(path, 3, loaded)
     except UserError:
@@ -135,7 +135,7 @@ def _colours(path: str, loaded: Loaded) -> str:
 
 
 def _of_maps(arrays: Mapping[str, Array], ignore: int | None) -> dict[str, Any]:
-    """Return what `SampleFacts` says of the maps of `classes` and `instances`, (H, W) integers from 0 to 2^31 - 1."""
+    """Return attributes of `SampleFacts` for maps of `classes` and `instances`, (H, W) ids in [0, 2^31 - 1]."""
     label, instance = arrays.get("classes"), arrays.get("instances")
     if label is None and instance is None:
         return {}
@@ -168,9 +168,9 @@ def _dictionary(ids: Array, counts: Array) -> dict[int, int]:
 
 
 def _counts(array: Array) -> tuple[Array, Array]:
-    """Return the different values of an array, sorted, and how often each is there.
+    """Return the different values of an array, sorted, and their counts.
 
-    Neighbours are mostly equal, so that few values are left to sort.
+    Runs of equal neighbours are merged first, which leaves few values to sort.
     """
     flat = array.ravel()
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))

@@ -1,10 +1,10 @@
 """Assign items to splits: the data set's own split, or shares by a stable hash."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.hashing import name_share
 from hdtrans.prepare.options import SPLITS, Options
 from hdtrans.prepare.sources.source import Item
 
@@ -26,7 +26,7 @@ def assign_splits(items: Sequence[Item], options: Options) -> SplitItems:
     if not options.split:
         return [(item, item.split or "train") for item in items]
     groups = [_group(item, options.split_by) for item in items]
-    positions = {group: _position(group) for group in groups}
+    positions = {group: name_share(group) for group in groups}
     ordered = sorted(positions, key=lambda group: (positions[group], group))
     if len(ordered) <= len(options.split):
         raise UserError(
@@ -58,10 +58,6 @@ def _group(item: Item, by: str) -> str:
             f"--split-by {by!r}: does not match the name {item.name!r}; give a pattern that all names match"
         )
     return found[0]
-
-
-def _position(group: str) -> float:
-    return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
 
 
 def limit_per_split(items: SplitItems, limit: int | None) -> SplitItems:
