@@ -312,7 +312,7 @@ def test_every_kind_comes_in_and_goes_out(tmp_path: Path, kind: str) -> None:
     expected = check_recipe({**first, "method": method}, "expected").model_dump(mode="json")["method"]
     sections = ("generator", "discriminator", "condition", "features", "feature_matching", "translate")
     for found in (first["method"], second["method"]):
-        assert {key: found.get(key) for key in sections} == {key: expected.get(key) for key in printed}
+        assert {key: found.get(key) for key in sections} == {key: expected.get(key) for key in sections}
     assert second["method"]["adversarial"] == first["method"]["adversarial"]
     assert second["data"]["photo_channels"] == data.get("photo_channels", 3)
 
