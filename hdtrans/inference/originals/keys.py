@@ -90,7 +90,7 @@ def by_letter(kind: str, networks: Mapping[str, nn.Module], enhancers: int, feat
         features: True for discriminators with intermediate features, as feature matching needs (pix2pixHD).
     """
     if kind == "pix2pixhd":
-        scales = sum(name.startswith("scale") for name in networks)
+        scales = sum(name.startswith("discriminator") for name in networks)
         keys = {
             "G": pix2pixhd_generator(networks, enhancers),
             "D": pix2pixhd_discriminator(networks, scales, features),
