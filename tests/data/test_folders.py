@@ -132,7 +132,7 @@ class TestErrors:
             find_samples(maps(tmp_path), "train", FIELDS)
         message = str(caught.value)
         assert "3 of 4 samples lack a file" in message
-        assert caught.value.missing.keys() == {"train_label", "train_img"}
+        assert caught.value.missing.keys() == {"label", "photo"}
         assert "train_img/ (photo) lacks the partner of 2 file(s)" in message
         assert "train_label/street_01.png; nearest: street_1.jpg" in message
         assert "train_label/oak.png\n" in message

@@ -351,7 +351,7 @@ class TestPhotos:
         assert np.allclose((columns["result"][0].numpy().transpose(1, 2, 0) + 1) * 127.5, back, atol=0.01)
 
     def test_labels_are_no_field(self, root):
-        with pytest.raises(UserError, match=r"photos has source, photo, but label is asked for"):
+        with pytest.raises(UserError, match=r"photos has source, photo, but label is required"):
             find_samples(section("photos", root, input={"kind": "grey"}), "train", ["label"])
 
 
