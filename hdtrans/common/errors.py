@@ -257,7 +257,7 @@ class MissingPackage(UserError):
     Args:
         package: its name on PyPI.
         extra: extra of hdtrans that brings it.
-        purpose: what needs it, as `.onnx files`.
+        purpose: feature that needs it, as `.onnx files`.
         place: `path`, `argument`, `advice`: see `UserError`.
     """
 

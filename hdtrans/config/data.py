@@ -21,8 +21,8 @@ class DataSection(Section):
     """Keys that every kind of training data has, and the facts about its batches that a recipe is checked against.
 
     Attributes:
-        paired: whether every sample has a true picture of its own.
-        results: what a model of such data makes: `pictures`, maps of class ids (`labels`) or `boundaries`.
+        paired: True if every sample has a true picture of its own.
+        results: results of a model of such data: `pictures`, maps of class ids (`labels`) or `boundaries`.
     """
 
     paired: ClassVar[bool] = True

@@ -51,7 +51,7 @@ class Input:
         kind, size, values: as of `Field`.
         role: purpose of the input; a `target` is read in training alone.
         over: the input that it lies upon (a mask over the photo): both have one size.
-        optional: whether it may be missing, in training data and in translating.
+        optional: True if it may be missing, in training data and in translating.
         field: the field of a training batch that holds it; its name, unless a direction says otherwise.
     """
 
@@ -76,12 +76,12 @@ class Input:
 
     @property
     def spatial(self) -> bool:
-        """Whether it has a value for every pixel."""
+        """True if it has a value for every pixel."""
         return self.kind in ("ids", "image")
 
     @property
     def from_data(self) -> bool:
-        """Whether a training batch holds it; seeds and styles are drawn or encoded instead, unless they are read."""
+        """True if training batches hold it; seeds and styles are drawn or encoded instead, unless they are read."""
         return self.kind != "seed" and (self.role != "style" or (self.values == "symmetric" and self.kind == "vector"))
 
 

@@ -18,7 +18,7 @@ _SETS: tuple[Need, ...] = ("truth", "weights")
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What is known of a metric without computing it.
+    """Facts of a metric, known without computing it.
 
     Attributes:
         name: name on the command line and in recipes.

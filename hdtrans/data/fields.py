@@ -47,7 +47,7 @@ class FieldKind:
     Attributes:
         spatial: True for a value at every pixel: cut into tiles and padded with the picture.
         has_file: True for a file in each sample, False for a row of a table.
-        mirrored: whether the order of its values changes when the picture is mirrored.
+        mirrored: True if the order of its values changes when the picture is mirrored.
     """
 
     spatial = False

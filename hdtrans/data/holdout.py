@@ -28,7 +28,7 @@ def hold_back(
         data: its `validation` is a share of the samples, the name of a folder (whose samples are found), or None.
         files: the training samples, as `find_samples` gives them.
         fields: every sample has them; in a folder that validates, `photo` may be missing.
-        index: of the data folder; None looks it up anew.
+        index: index of `data.root`, where it was scanned before.
         optional: fields that are read as well where the folder that validates has them.
 
     Raises:

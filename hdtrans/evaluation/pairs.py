@@ -1,4 +1,4 @@
-"""Which pictures are scored against what: paired by name, read, and brought to one size where that is asked for."""
+"""Pictures to score and their true pictures: paired by name, read, and resized if requested."""
 
 import os
 from collections.abc import Mapping, Sequence
