@@ -224,6 +224,21 @@ def test_training_does_without_masks(tmp_path: Path) -> None:
     assert run_tool("train", arguments(tmp_path / "data", tmp_path / "run", "stages.0.epochs=1")) == 0
 
 
+def test_shards_hold_masks_and_points_too(tmp_path: Path) -> None:
+    """Training on the packed folder gives the same weights, to the bit."""
+    write_data(tmp_path / "data", count=4)
+    packed = ["shards", "--in", str(tmp_path / "data"), "--out", str(tmp_path / "packed"), "--size", "64KiB"]
+    assert run_tool("prepare", packed) == 0 and run_tool("prepare", packed) == 0
+    assert not [path for path in (tmp_path / "packed").iterdir() if path.is_dir()]
+    weights = []
+    for name in ("data", "packed"):
+        short = ("stages.0.epochs=1", "training.precision=fp32")
+        assert run_tool("train", arguments(tmp_path / name, tmp_path / f"run_{name}", *short)) == 0
+        weights.append(checkpoint.load(checkpoint.find_checkpoint(tmp_path / f"run_{name}"))["networks"])
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
 def test_masks_may_be_for_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The files that validate, and those that are scored, have no masks; an input that is needed is missed."""
     data, run = tmp_path / "data", tmp_path / "run"

@@ -18,6 +18,7 @@ from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import whole_file, write_text
 from hdtrans.data.folders import grouped_files
 from hdtrans.data.io.shards import INDEX_FORMAT, TAR_BLOCK, index_file
+from hdtrans.data.io.tables import is_table
 
 SMALLEST_SHARD = 1 << 16  # bytes
 
@@ -75,8 +76,8 @@ def write_shards(
 
     The folders of a split (`train_label/`, `train_img/`, `train_inst/`; `train_A/`, `trainB/`; `train/`) become
     `train-000000.tar` and so on. The files of a sample, paired as in training, stay together, so a sample larger than
-    `size_bytes` gets a shard of its own. File contents are unchanged; dataset.json is copied. The same call resumes a
-    stopped one.
+    `size_bytes` gets a shard of its own. File contents are unchanged; dataset.json and tables are copied. The same
+    call resumes a stopped one.
 
     Args:
         folder: training folder with one or more splits.
@@ -109,11 +110,16 @@ def write_shards(
         done += sum(map(len, samples))
         if progress:
             progress(done, total)
-    if (folder / _CLASS_FILE).is_file():
-        with whole_file(out / _CLASS_FILE) as file, open(folder / _CLASS_FILE, "rb") as source:
+    for name in _copied(folder):
+        with whole_file(out / name) as file, open(folder / name, "rb") as source:
             shutil.copyfileobj(source, file)
     count = sum(map(len, plan.values()))
     return Shards(tuple(out / name for name in plan), tuple(skipped), count, total)
+
+
+def _copied(folder: Path) -> list[str]:
+    """Return the names of dataset.json, if it is there, and of the tables."""
+    return [file.name for file in sorted(folder.iterdir()) if file.name == _CLASS_FILE or is_table(file)]
 
 
 def _plan_shards(folder: Path, size_bytes: int) -> dict[str, list[Sample]]:
@@ -179,7 +185,7 @@ def _check_out(folder: Path, out: Path, plan: dict[str, list[Sample]]) -> None:
         raise UserError(f"{shown(out)}: is a file; give a folder for the shards")
     if out.is_dir() and out.resolve() == folder.resolve():
         raise UserError(f"{shown(out)}: is the training folder itself; give another output folder")
-    known = {*plan, *(index_file(Path(name)).name for name in plan), _CLASS_FILE}
+    known = {*plan, *(index_file(Path(name)).name for name in plan), *_copied(folder)}
     others = sorted(set(os.listdir(out)) - known) if out.is_dir() else []
     if others := [name for name in others if not name.startswith(".")]:
         raise UserError(
