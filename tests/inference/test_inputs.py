@@ -164,6 +164,20 @@ def test_the_folders_beside_one_file_are_found(tmp_path: Path) -> None:
         assert sample.paths == {"label": str(files[1]), "instance": str(files[3])}
 
 
+def test_given_masks_that_fit_no_input_are_refused(tmp_path: Path) -> None:
+    """They are optional, so that all pictures would silently be made without."""
+    labels, masks = (tmp_path / name for name in ("labels", "masks"))
+    for number in (0, 1):
+        write(labels / f"{number}.png")
+        write(masks / f"mask_{number}.png")
+    data, given = LabelMaps(kind="label_maps", root=tmp_path, labels=4), {"label": TABLE[0], "mask": TABLE[3]}
+    folders = Folders(labels, {"mask": masks}, None, tmp_path / "out")
+    with pytest.raises(UserError, match=r"extra=mask=.*masks: no file there has the name of an input, as 0"):
+        folders.samples(data, given, None)
+    write(masks / "1.png")
+    assert [sample.paths.keys() for sample in folders.samples(data, given, None)] == [{"label"}, {"label", "mask"}]
+
+
 def test_trial_inputs_have_the_optional_ones(tmp_path: Path) -> None:
     """Else an exported graph would lack the input, and fail where one is given."""
     file = write(tmp_path / "0.png")

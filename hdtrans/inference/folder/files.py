@@ -193,13 +193,25 @@ class Folders:
         if self.truth is not None:
             folders[TRUTH] = self.truth
         if self.reference is None:
-            return partners_of(first.name, folders)
+            return self._checked(partners_of(first.name, folders), inputs)
         maps = [spec for spec in inputs.values() if spec.kind == "ids" and style is not None and style.of != "picture"]
         references = _with_maps(self.reference, data, maps)
         if is_folder(self.reference):
-            return partners_of(first.name, folders | references)
+            return self._checked(partners_of(first.name, folders | references), inputs)
         paths = partners_of(REFERENCE, references)[0].paths
-        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in partners_of(first.name, folders)]
+        samples = self._checked(partners_of(first.name, folders), inputs)
+        return [SampleFiles(sample.name, {**sample.paths, **paths}) for sample in samples]
+
+    def _checked(self, samples: list[SampleFiles], inputs: Mapping[str, Input]) -> list[SampleFiles]:
+        """Return the samples; raise UserError if all of them lack an optional input that was given.
+
+        Samples that lack a required input fail one by one, with a message each.
+        """
+        for name, path in self.extra.items():
+            if inputs[name].optional and not any(name in sample.paths for sample in samples):
+                finding = f"no file there has the name of an input, as {samples[0].name}"
+                raise UserError(finding, argument="extra", value=f"{name}={path}")
+        return samples
 
     def _place(self, data: DataKind, first: Input, spec: Input) -> Path | None:
         """Return the folder (or table) of a further input: as given, else beside the lead's folder; None if missing."""
