@@ -99,7 +99,7 @@ class TestTrainingSamples:
         assert equal(training(data)[17], training(data)[17])
         assert not equal(training(data)[17], training(data, seed=1)[17])
 
-    def test_fields_that_are_not_asked_for_are_not_read(self, data):
+    def test_other_fields_are_not_read(self, data):
         (data.root / "train_inst" / "0.png").write_bytes(b"")
         samples = training(data, fields=("label", "photo"))
         assert all("instance" not in samples[counter].fields for counter in range(5))
@@ -149,7 +149,7 @@ class TestLabelIds:
         with pytest.raises(UserError, match=r"255 \(1 pixel, first at row 1, column 0\).*no id is ignored"):
             check_label_ids(label, 7, None, "a.png")
 
-    def test_all_is_told(self):
+    def test_ids_counts_places_and_keys_are_reported(self):
         label = np.array([[0, 9, 9], [9, 7, 255]], np.int32)
         with pytest.raises(UserError) as caught:
             check_label_ids(label, 7, 255, "a.png")
@@ -189,7 +189,7 @@ def batches(samples, data, workers):
 
 
 class TestLoader:
-    def test_what_is_shared_with_workers_is_left_alone_until_the_next_loader(self, data):
+    def test_objects_shared_with_workers_are_frozen_until_the_next_loader(self, data):
         class Ring:
             def __init__(self):
                 self.ring = self

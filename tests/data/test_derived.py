@@ -1,4 +1,4 @@
-"""What is made from photos and maps: by hand on small arrays."""
+"""Pictures derived from photos and maps: by hand on small arrays."""
 
 import cv2
 import numpy as np

@@ -89,7 +89,7 @@ class TestPairing:
         make(tmp_path, train_label=files, train_img=files)
         assert names(find_samples(maps(tmp_path), "train", FIELDS)) == ["01", "1", "9", "10", "a2", "a10"]
 
-    def test_what_is_no_picture_is_passed_over(self, tmp_path):
+    def test_other_files_are_skipped(self, tmp_path):
         make(
             tmp_path,
             train_label=["a.png", ".a.png", "._a.png", "Thumbs.db", "notes.txt", ".cache/b.png"],

@@ -137,9 +137,7 @@ class TestPicturePairs:
         sample = still(data)
         assert sample["source"].shape == (7, 12, 16) and sample["source"].dtype == torch.float32
         assert sample["photo"].shape == (4, 12, 16) and sample["photo"].dtype == torch.int32
-        assert sample["photo"][:, 3, 0].tolist() == [3000, 3000, 3000, 6000], (
-            "alpha stays where 4 channels are asked for"
-        )
+        assert sample["photo"][:, 3, 0].tolist() == [3000, 3000, 3000, 6000], "alpha stays with 4 channels"
         assert still(data.model_copy(update={"photo_channels": 3}))["photo"].shape[0] == 3, "and is dropped elsewhere"
         message = refused(section("picture_pairs", tmp_path, source_channels=5, photo_channels=5))
         assert "1.npy: has 7 channel(s), but 5 are wanted (data.source_channels" in message
@@ -293,7 +291,7 @@ class TestPhotos:
         ],
     )
     def test_one_way_for_all(self, root, given, source, photo):
-        """What training crops is derived from the crop; a still and inference derive the same from the whole."""
+        """Training makes the input from the crop; evaluation and inference make the same from the whole."""
         data = section("photos", root, input=given)
         sample = training(data)[0]
         assert (sample["source"].shape, sample["source"].dtype) == ((source[0], 8, 10), source[1])
@@ -414,7 +412,7 @@ class TestComponents:
         write(tmp_path, "train_img", "1.png", gradient(9))
         return section("label_maps", tmp_path, labels=2, instances="components")
 
-    def test_they_are_made_of_what_the_networks_see(self, data):
+    def test_they_are_made_from_the_cropped_map(self, data):
         sample = still(data, fields=self.FIELDS)
         assert sample["instance"].dtype == torch.int32 and len(sample["instance"].unique()) == 3
         for drawn in (training(data, seed=seed, fields=self.FIELDS)[seed] for seed in range(6)):
@@ -486,7 +484,7 @@ class TestValidation:
 
 class TestSections:
     @pytest.mark.parametrize(
-        ("kind", "given", "told"),
+        ("kind", "given", "words"),
         [
             (
                 "photos",
@@ -514,10 +512,10 @@ class TestSections:
             ("unpaired", {"direction": "AtoB"}, "Extra inputs are not permitted"),
         ],
     )
-    def test_refused(self, tmp_path, kind, given, told):
+    def test_refused(self, tmp_path, kind, given, words):
         with pytest.raises(ValueError) as caught:
             section(kind, tmp_path, **given)
-        assert told in str(caught.value)
+        assert words in str(caught.value)
 
     @pytest.mark.parametrize(
         ("kind", "given"),
@@ -531,7 +529,7 @@ class TestSections:
             ("photos_to_maps", {"target": "label_boundaries"}),
         ],
     )
-    def test_what_is_resolved_reads_back(self, tmp_path, kind, given):
+    def test_a_resolved_section_reads_back(self, tmp_path, kind, given):
         data = section(kind, tmp_path, **given)
         assert type(data).model_validate(data.model_dump(mode="json")) == data
 

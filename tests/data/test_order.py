@@ -24,7 +24,7 @@ class TestSampleIndex:
         backwards = [file_index(0, 0, counter, 7) for counter in reversed(range(100))]
         assert forwards == backwards[::-1]
 
-    def test_stays_what_it_was(self):
+    def test_the_order_is_a_recorded_one(self):
         # A run that was stopped goes on with another version of numpy: the order may not change.
         assert [file_index(0, 0, counter, 8) for counter in range(8)] == [0, 3, 7, 5, 1, 2, 6, 4]
 

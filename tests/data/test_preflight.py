@@ -39,7 +39,7 @@ def test_a_sound_folder_passes(data):
     assert problems(data, [Stage(size="20x16"), Stage(name="b", size="8x8", geometry="crop")]) == ""
 
 
-def test_everything_is_told_at_once(data):
+def test_all_problems_are_reported_at_once(data):
     root = data.root
     (root / "train_img" / "1.png").write_bytes(b"")
     (root / "train_img" / "2.png").write_bytes((root / "train_img" / "2.png").read_bytes()[:20])
@@ -68,7 +68,7 @@ def test_twenty_are_listed(data):
     assert "25 problem(s)" in message and message.count("GIF89a") == 20 and message.endswith("and 5 more")
 
 
-def test_what_all_files_have_is_told_once(data):
+def test_a_problem_of_all_files_is_reported_once(data):
     message = problems(data, [Stage(name="big", size="64x8", geometry="crop")])
     assert "0.png and 29 more: stages.big: a crop of size 64x8 does not fit into 20x16" in message
     assert message.count("\n") == 1
@@ -92,7 +92,7 @@ class TestClassTable:
         assert problems(data) == ""
         assert "set data.labels=7" in problems(data.model_copy(update={"labels": 8}))
 
-    def test_a_broken_one_is_told_with_the_rest(self, data):
+    def test_a_damaged_one_is_reported_with_the_rest(self, data):
         (data.root / "dataset.json").write_text("{")
         (data.root / "train_img" / "1.png").write_bytes(b"")
         message = problems(data)

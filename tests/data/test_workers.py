@@ -43,17 +43,17 @@ def kill_workers() -> None:
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
-def test_a_worker_that_was_killed_is_told(figure: Figure) -> None:
+def test_a_killed_worker_is_reported(figure: Figure) -> None:
     start = time.monotonic()
     with pytest.raises(ProcessError, match=LOST):
         kill_workers()
     seconds = time.monotonic() - start
     assert seconds < 15
-    figure(f"killed: told after {seconds:.1f} s")
+    figure(f"killed: reported after {seconds:.1f} s")
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
-def test_mutant_that_passes_on_what_torch_says(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutant_that_passes_on_the_error_of_torch(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdtrans.data.dataset._lost", RuntimeError)
     with pytest.raises(RuntimeError) as raised:
         kill_workers()
@@ -66,11 +66,11 @@ def test_mutant_without_a_time_limit_waits_on(figure: Figure) -> None:
     with workers_watched():
         batches = list(make_loader(Numbered(pause=1.5), [[0]], workers=1, pin_memory=False))
     assert len(batches) == 1
-    figure("mutant without a limit: waits 1.5 s and tells nothing")
+    figure("mutant without a limit: waits 1.5 s and reports nothing")
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
-def test_a_worker_that_hangs_is_told() -> None:
+def test_a_hanging_worker_is_reported() -> None:
     with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"), workers_watched():
         for _ in make_loader(Numbered(pause=3), [[0]], workers=1, pin_memory=False, timeout=0.5):
             pass
@@ -118,7 +118,7 @@ class Numbered(Dataset[Sample]):
 
 
 def test_batches_lie_in_memory_without_a_name() -> None:
-    """What arrives is what was sent, through a file that no folder holds."""
+    """A batch arrives unchanged, through a file without a name."""
     arrived = [
         batch["label"] for batch in make_loader(Numbered(), [[n] for n in range(3)], workers=1, pin_memory=False)
     ]

@@ -128,7 +128,7 @@ def test_a_penalty_needs_pictures_of_one_size(geometry: str) -> None:
     small_config().complete(stage)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_unfit_data_is_refused() -> None:
     config = small_config()
     for data in (
         LabelMaps(root=".", labels=3),
@@ -182,7 +182,7 @@ def test_the_sample_grid_goes_there_and_back() -> None:
 
 
 def play(pool: cyclegan.Pool, rounds: range, slots: range, batch: int = 4) -> list[list[float]]:
-    """Hand pictures in, each told by its number; return the numbers that come back."""
+    """Exchange pictures that hold their number; return the numbers that come back."""
     out = []
     for k in rounds:
         fakes = torch.tensor([float(k * batch + slot) for slot in slots]).view(-1, 1, 1, 1)

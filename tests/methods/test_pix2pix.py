@@ -114,7 +114,7 @@ def test_the_discriminator_steps_first_and_the_generator_faces_the_updated_one()
         ({"generator": {"kind": "resnet", "recompute": True}}, "batch norm would count the batch twice"),
     ],
 )
-def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_impossible_recipes_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         small_config(**changes)
 

@@ -97,7 +97,7 @@ def changed(before: dict[str, Tensor], after: nn.ModuleDict) -> set[str]:
         (1, 2, {"train": ("enhancer1", "discriminator1")}, "enhancer1", ("enhancer1", "discriminator1")),
     ],
 )
-def test_stages_fill_in_what_they_make_and_train(
+def test_stages_fill_in_output_and_train(
     enhancers: int, scales: int, given: dict[str, Any], output: str, train: tuple[str, ...]
 ) -> None:
     config = small_config(generator={"enhancers": enhancers}, discriminator={"scales": scales})

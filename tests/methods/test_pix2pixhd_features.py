@@ -62,7 +62,7 @@ def test_the_encoder_trains_unless_a_stage_leaves_it_out() -> None:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_each_stage_trains_what_it_names(number: int) -> None:
+def test_each_stage_trains_the_networks_it_names(number: int) -> None:
     """Below a frozen trunk too; every parameter has a gradient, for which several processes would wait for ever."""
     stage = small_stages(config_with())[number]
     method = method_of(config_with(), stage)
@@ -107,7 +107,7 @@ def method_stage(method: pix2pixhd.Pix2pixHD) -> Stage:
 # Inputs
 
 
-def test_what_is_read() -> None:
+def test_fields_that_are_read() -> None:
     pairs = PicturePairs(kind="picture_pairs", root=".")
     none = {"boundary": "none"}
     assert config_with(condition=none).reads(DATA) == {"label", "instance", "photo"}

@@ -155,7 +155,7 @@ def busy(seconds: float) -> None:
 
 @pytest.mark.bar("B4.4", "damaged files of every kind: a picture or one class of error, in bounded time and memory")
 @pytest.mark.parametrize(
-    ("limit", "lower", "told", "waste"),
+    ("limit", "lower", "words", "waste"),
     [
         ("SECONDS", 0.5, "took too long", lambda: busy(0.6)),
         ("BYTES", 32 << 20, "too much memory", lambda: mmap.mmap(-1, 64 << 20).write(bytes(64 << 20))),
@@ -165,7 +165,7 @@ def busy(seconds: float) -> None:
 def test_mutant_that_takes_more_than_it_may_is_seen(
     limit: str,
     lower: float,
-    told: str,
+    words: str,
     waste: Callable[[], object],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -184,7 +184,7 @@ def test_mutant_that_takes_more_than_it_may_is_seen(
         return turn(array, orientation)
 
     monkeypatch.setattr(read, "_turn", wasteful)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=words):
         fuzz(tmp_path, "bmp", 20)
     figure(f"mutant that {request.node.callspec.id}: seen")
 

@@ -127,7 +127,7 @@ class TestLabels:
         assert label.dtype == (np.uint8 if array.itemsize == 1 else np.int32)
 
     @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
-    def test_negative_ids_are_told_with_their_place(self, tmp_path, dtype):
+    def test_negative_ids_are_reported_with_their_place(self, tmp_path, dtype):
         ids = IDS.astype(dtype)
         ids[2, 7] = -1
         for path in (written(tmp_path / "a.tif", ids), tmp_path / "a.npy"):
@@ -142,7 +142,7 @@ class TestLabels:
         with pytest.raises(UserError, match=rf"colour\.png: .*picture of {len(mode)} channels.*colour table"):
             read_label(path)
 
-    def test_what_cannot_be_exact_is_refused(self, tmp_path):
+    def test_inexact_formats_are_refused(self, tmp_path):
         with pytest.raises(UserError, match=r"a\.jpg.*JPEG.*changes ids"):
             read_label(written(tmp_path / "a.jpg", IDS))
         with pytest.raises(UserError, match="floating point"):
@@ -204,7 +204,7 @@ class TestPictures:
         assert grey.shape == (6, 10, 1)
         assert np.abs(grey[..., 0] - COLOURS @ (0.299, 0.587, 0.114)).max() <= 1
 
-    def test_alpha_is_dropped_or_kept_as_asked(self, tmp_path):
+    def test_alpha_is_dropped_or_kept_by_the_channels(self, tmp_path):
         alpha = np.concatenate([COLOURS, IDS[..., None]], axis=2)
         path = written(tmp_path / "a.png", encoded(alpha, "PNG"))
         np.testing.assert_array_equal(read_picture(path), COLOURS)
@@ -309,7 +309,7 @@ class TestDamage:
         with pytest.raises(UserError, match="cannot be read as a picture"):
             read_label(written(tmp_path / "a.png", bytes(data)))
 
-    def test_what_is_no_picture(self, tmp_path):
+    def test_other_files_are_refused(self, tmp_path):
         with pytest.raises(UserError, match=r"empty\.png.*0 bytes"):
             read_label(written(tmp_path / "empty.png", b""))
         with pytest.raises(UserError, match=r"text\.png.*no PNG, JPEG.*"):
@@ -317,7 +317,7 @@ class TestDamage:
         with pytest.raises(UserError, match=r"gone\.png: cannot be opened: No such file"):
             read_label(tmp_path / "gone.png")
 
-    def test_what_is_no_file(self, tmp_path):
+    def test_folders_and_pipes_are_refused(self, tmp_path):
         (tmp_path / "folder.png").mkdir()
         with pytest.raises(UserError, match="is a folder"):
             probe(tmp_path / "folder.png")

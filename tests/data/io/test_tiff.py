@@ -104,7 +104,7 @@ def test_types(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "words"),
     [
         ({"tag259": [5]}, r"is compressed \(TIFF's number 5\)"),
         ({"tag317": [3]}, "predictor 3"),
@@ -115,10 +115,10 @@ def test_types(tmp_path):
         ({"tag257": [9], "tag278": [9]}, "cut off or damaged"),
     ],
 )
-def test_what_is_not_read(tmp_path, picture, changed, told):
+def test_unsupported_features_are_refused(tmp_path, picture, changed, words):
     file = tmp_path / "a.tif"
     file.write_bytes(tiff(picture, **changed))
-    with pytest.raises(UserError, match=rf"a\.tif: cannot be read as a picture \(\d+ bytes\): TIFF: .*{told}"):
+    with pytest.raises(UserError, match=rf"a\.tif: cannot be read as a picture \(\d+ bytes\): TIFF: .*{words}"):
         read_picture(file, CHANNELS)
 
 

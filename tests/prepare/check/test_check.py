@@ -1,4 +1,4 @@
-"""The data check: a clean folder is clean, and everything that can be wrong is told at once, with its files."""
+"""The data check: a clean folder is clean, and all findings are reported at once, with their files."""
 
 import json
 import os
@@ -108,7 +108,7 @@ class TestCleanFolders:
         assert [row["images"] for row in rows] == [{"train": 6, "test": 2}] * 4
 
 
-def test_unpaired_names_are_told_and_the_rest_is_checked(root):
+def test_unpaired_names_are_reported_and_the_rest_is_checked(root):
     for folder in ("label", "inst", "img"):
         (root / f"train_{folder}" / "2.png").rename(root / f"train_{folder}" / f"street_2{'x' * (folder == 'img')}.png")
     write(root / "train_label" / "3.png", maps(3)[0] * np.uint8(60))
@@ -162,13 +162,13 @@ TORN[0, :3] = 3
         (swap("train_img/1.png", photo(1)[..., 0]), "mixed channels", NOTE, "1 with 1, 7 with 3", "train_img/1.png"),
     ],
 )
-def test_what_is_broken_is_told(root, breaking, kind, level, words, place):
+def test_each_defect_is_reported(root, breaking, kind, level, words, place):
     breaking(root)
     words_and_places = findings(root).get((kind, level))
     assert words_and_places, findings(root)
-    told, places = words_and_places
+    words_found, places = words_and_places
     assert any(p.endswith(place) for p, _ in places)
-    assert words in " ".join([told, *(f"{p} {detail}" for p, detail in places)])
+    assert words in " ".join([words_found, *(f"{p} {detail}" for p, detail in places)])
 
 
 def test_colours_where_labels_are_expected(root):
@@ -259,7 +259,7 @@ class TestRecipes:
         assert "stride is 4; 1 size(s), such as 50x50" in found["stride"].words and "52x52" in found["stride"].words
         assert lines["stages"][0]["size"] == "50x50"
 
-    def test_what_a_recipe_says_stays(self, clean):
+    def test_keys_of_a_given_recipe_stay(self, clean):
         values = self.values(clean, size="48x32", output="generator")
         generator = {"kind": "resnet", "width": 4, "blocks": 1, "downsamples": 1}
         values["method"] = {"kind": "pix2pix", "generator": generator}
