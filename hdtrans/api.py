@@ -127,8 +127,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a folder of pictures, or translate and score the test files of a run; write the report and return it.
 
-    The arguments are the options of `hdtrans evaluate --help`. The report holds plain values: `figures`, `pictures`,
-    `model`, `metrics`, `left_out` with the pictures that could not be scored, `warnings`.
+    `hdtrans evaluate` explains the arguments; it has an option for each. The report holds plain values: `figures`,
+    `pictures`, `model`, `metrics`, `left_out` with the pictures that could not be scored, `warnings`.
 
     Example: `evaluate("runs/city", metrics=["psnr", "ssim"])["figures"]["psnr"]`.
 

@@ -4,6 +4,7 @@ The tables below are the rules. `findings` holds one source text against them an
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hdtrans.common import errors
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - {"__init__", "base", "history"}
@@ -181,6 +184,11 @@ FORBIDDEN_CALLS = (
 )
 FORBIDDEN_ARGUMENTS = ("shell", "allow_pickle")  # given as True
 
+# A message of the library names arguments; `hdtrans/cli` writes them as flags.
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+MESSAGES = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+FOREIGN_FLAGS = ("--upgrade", "--nproc_per_node")  # pip, torchrun
+
 FILE_LINES, COMMAND_LINES, FUNCTION_LINES = 399, 79, 60
 
 
@@ -309,6 +317,23 @@ def _of_code(tree: ast.Module, used: list[Import], file: str) -> Iterator[tuple[
             yield from _of_comparison(node, file)
         elif isinstance(node, ast.Call):
             yield from _of_call(node, ast.unparse(node.func), safe)
+        if _room(file) not in ("", "cli") and _is_message(node):
+            yield from _of_message(node)
+
+
+def _is_message(node: ast.AST) -> bool:
+    """Whether this makes an error or an advice, or the finding of one."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) == "finding"
+    return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in MESSAGES
+
+
+def _of_message(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Find flags of a command in the texts of a message, f-strings included."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            for flag in set(FLAG.findall(part.value)) - set(FOREIGN_FLAGS):
+                yield part.lineno, f"{flag} is a flag; messages name arguments, and `hdtrans/cli` spells them"
 
 
 def _may_name_fields(file: str) -> bool:
@@ -556,6 +581,11 @@ DOC = '"""What it is."""\n'
         ("hdtrans/data/x.py", "exec('1')", "exec is not used"),
         ("hdtrans/data/x.py", "import os\nos.system('ls')", "os.system is not used"),
         ("hdtrans/data/x.py", "import subprocess\nsubprocess.run('ls', shell=True)", "shell=True is not used"),
+        ("hdtrans/data/x.py", "raise UserError('give one with --table')", "--table is a flag"),
+        ("hdtrans/prepare/formats/x.py", "raise UserError(f'--in {root}: no such folder')", "--in is a flag"),
+        ("hdtrans/engine/x.py", "raise ProcessError('give a smaller ' '--size')", "--size is a flag"),
+        ("hdtrans/data/x.py", "finding = f'{count} twins; see --photo-dir'", "--photo-dir is a flag"),
+        ("hdtrans/data/x.py", "Advice('ready', reason='(or --input)')", "--input is a flag"),
         ("hdtrans/data/x.py", "def plan(): pass", "plan is public and has no docstring"),
         ("hdtrans/data/x.py", "class Plan: pass", "Plan is public and has no docstring"),
         ("hdtrans/data/x.py", "def _f():\n" + "    pass\n" * 60, "_f has 61 lines"),
@@ -597,6 +627,9 @@ def test_the_line_is_told() -> None:
         ),
         ("hdtrans/cli/x.py", "def _f():\n    from hdtrans.engine.run import train"),
         ("hdtrans/networks/perceptual.py", "if TYPE_CHECKING:\n    import torchvision"),
+        ("hdtrans/cli/x.py", "raise UserError('--workers is 1 or more')"),
+        ("hdtrans/prepare/formats/x.py", "parser.add_argument('--order', help='as --in')"),
+        ("hdtrans/common/x.py", "raise UserError('run pip install --upgrade torch; a -- b')"),
         ("tools/x.py", "import sys\nfrom pathlib import Path\nfrom hdtrans.cli import run_tool"),
     ],
 )

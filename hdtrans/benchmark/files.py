@@ -11,7 +11,7 @@ import numpy as np
 from hdtrans.benchmark.plan import ALONE, OURS, Plan
 from hdtrans.benchmark.timing import Work
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.dataset import TrainingSamples
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.geometry import Geometry
@@ -77,8 +77,9 @@ def check_encoded(files: Sequence[SampleFiles]) -> None:
     for path in (str(path) for each in files for path in each.paths.values()):
         if not cv2.haveImageReader(path):
             raise UserError(
-                f"--data: {shown(path)}: not an encoded picture in a file of its own; give a folder of PNG or JPEG "
-                "files, or measure inference and training alone"
+                "not an encoded picture in a file of its own",
+                path=path,
+                advice=[Advice("data", "DIR", "with PNG or JPEG files"), "measure inference and training alone"],
             )
 
 

@@ -79,7 +79,7 @@ def _measure_network(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ProcessError(f"{name}: memory is too small for {plan.size} on {device}; give a smaller --size") from error
+        raise ProcessError(f"{name}: memory is too small for {plan.size} on {device}; give a smaller size") from error
     flops, took = subject.flops(), timings[OURS]
     speeds = [flops / seconds for seconds in took.seconds]
     result = _result(name, "pictures" if name == "inference" else "steps", took, 1)

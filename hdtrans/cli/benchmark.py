@@ -6,6 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hdtrans.cli.flags import flags
+
+SPELLING = flags({"root": "--data", "label_dir": None, "photo_dir": None, "instance_dir": None})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and measure; exit codes: see `hdtrans.cli.run_tool`."""

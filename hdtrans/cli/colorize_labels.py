@@ -5,7 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.cli.flags import flags
 from hdtrans.prepare.colourise import LEGEND, colourise
+
+SPELLING = flags({"labels": "--in"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     result = colourise(given.labels, given.out, given.table)
     for failure in result.failures:
-        print(f"failed: {failure}", file=sys.stderr)
+        print(f"failed: {failure.text(SPELLING)}", file=sys.stderr)
     print(f"{len(result.done)} pictures and {LEGEND} are in {given.out}")
     return 1 if result.failures else 0

@@ -33,10 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
 
     from hdtrans.common.errors import UserError
-    from hdtrans.inference.originals.convert import export_original, import_original
+    from hdtrans.inference.originals.convert import WITHOUT_STYLES, export_original, import_original
 
     if given.out is not None:
         lines = import_original(given.model, given.out, given.overrides)
+        if WITHOUT_STYLES in lines:
+            lines.append(f"next: hdtrans encode_styles {given.out} --data FOLDER")
         lines.append(f"next: hdtrans infer {given.out} --input FOLDER --out FOLDER")
     elif given.overrides:
         raise UserError(f"{given.overrides[0]}: a conversion with --to-original takes no values of a recipe")

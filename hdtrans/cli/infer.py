@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.dtype,
             averaged=not given.no_ema,
             direction=given.direction,
-            max_memory=None if given.max_memory is None else read_bytes(given.max_memory, "--max-memory"),
+            max_memory=None if given.max_memory is None else read_bytes(given.max_memory, "max_memory"),
             compiled=given.compile,
             trust=given.trust,
         )

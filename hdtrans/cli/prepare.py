@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.cli.flags import flags
 from hdtrans.common.sizes import read_bytes
 from hdtrans.prepare.options import add_common_options
 from hdtrans.prepare.registry import format_names, load_format, prepare
 from hdtrans.prepare.writing.shards import write_shards
+
+SPELLING = flags({"root": "--in"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,13 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = _parser(words).parse_args(words)
     if given.format == "shards":
-        return _pack(given.root, given.out, read_bytes(given.size, "--size"))
-    size = read_bytes(given.shards, "--shards") if given.shards else 0
+        return _pack(given.root, given.out, read_bytes(given.size, "size"))
+    size = read_bytes(given.shards, "shards") if given.shards else 0
     report = prepare(given.format, given)
     if isinstance(report, str):
         print(report)
         return 0
-    print(report.text())
+    print(report.text(SPELLING))
     packed = given.out.with_name(f"{given.out.name}_shards")
     if size and report.failures:
         print(

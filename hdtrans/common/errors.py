@@ -23,6 +23,7 @@ __all__ = [
     "PictureWarning",
     "ProcessError",
     "RecipeError",
+    "SeveralErrors",
     "SizeMismatch",
     "Spelling",
     "Stopped",
@@ -31,6 +32,7 @@ __all__ = [
     "UserError",
     "WrongIds",
     "as_argument",
+    "as_one",
     "as_text",
     "nearest",
     "reading_failure",
@@ -279,6 +281,29 @@ class RecipeError(UserError):
         self.problems = tuple(problems)
         lines = [f"{key}: {finding}" if key else finding for key, finding in self.problems]
         super().__init__("\n  ".join([f"{len(lines)} problem(s) in this recipe:", *lines]), path=where)
+
+
+class SeveralErrors(UserError):
+    """Errors of several processes; the message has each on lines of its own."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        super().__init__()
+        self.errors = tuple(errors)
+
+    def text(self, spelling: Spelling = as_argument) -> str:
+        """Return the messages in the words of an interface."""
+        return "\n".join(dict.fromkeys(error.text(spelling) for error in self.errors))
+
+    def renamed(self, names: Mapping[str, str | None], section: str = "") -> Self:
+        """Name arguments by other words in every error; see `UserError`."""
+        self.errors = tuple(error.renamed(names, section) for error in self.errors)
+        return self
+
+
+def as_one(errors: Iterable[UserError]) -> UserError:
+    """Return the one error that all are by their text, or `SeveralErrors`."""
+    different = list({str(error): error for error in errors}.values())
+    return different[0] if len(different) == 1 else SeveralErrors(different)
 
 
 class NonFiniteError(RuntimeError):

@@ -176,7 +176,7 @@ class SampleReader:
         try:
             drawn = plan(geometry, height, width, flip, None if rng is None else rng(purpose))
         except UserError as error:
-            raise UserError(str(error), path=next(iter(paths.values()))) from None
+            raise UserError(error.finding, path=next(iter(paths.values())), advice=error.advice) from None
         sized = {}
         for name, array in arrays.items():
             kind = kind_of(data.files.get(name) or data.fields[name])

@@ -20,7 +20,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from hdtrans.common.errors import ProcessError, UserError
+from hdtrans.common.errors import ProcessError, UserError, as_one
 
 T = TypeVar("T")
 _DAY = 24 * 60 * 60.0
@@ -110,8 +110,7 @@ class Processes:
             return cast(T, result)
         refusals: list[UserError | None] = [None] * self.world
         dist.all_gather_object(refusals, refusal, group=self._of("step"))
-        different = {str(error): error for error in refusals if error is not None}
-        ending = next(iter(different.values())) if len(different) == 1 else UserError("\n".join(different))
+        ending = as_one(error for error in refusals if error is not None)
         ending.reported = not self.first
         raise ending
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, as_one
 from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.report.reporter import Reporter
@@ -140,11 +140,11 @@ class Validation:
         """
         processes = work.processes
         measured: list[Any] = []
-        refusal = None
+        refusal: UserError | None = None
         try:
             measured.extend(self._measured(work, networks))
         except UserError as error:
-            refusal = str(error)
+            refusal = error
         gathered = processes.gather((measured, refusal))
         figures: dict[str, float] = processes.on_first(lambda: self._summed_up(gathered))
         return figures
@@ -162,11 +162,11 @@ class Validation:
                 picture = translator(**work.method.arguments(networks, batch, direction, seed=index))  # (1, C, H, W)
             yield self.judge.measure(batch, picture)
 
-    def _summed_up(self, gathered: Sequence[tuple[list[Any], str | None]]) -> dict[str, float]:
+    def _summed_up(self, gathered: Sequence[tuple[list[Any], UserError | None]]) -> dict[str, float]:
         """Return the figures of the measurements of all processes; process r has pictures r, r + world, ..."""
-        refusals = [words for _, words in gathered if words is not None]
+        refusals = [refusal for _, refusal in gathered if refusal is not None]
         if refusals:
-            raise UserError("\n".join(dict.fromkeys(refusals)))
+            raise as_one(refusals)
         shares = [measured for measured, _ in gathered]
         world = len(shares)
         return self.judge.figures([shares[n % world][n // world] for n in range(len(self._indices))])

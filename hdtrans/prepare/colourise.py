@@ -1,6 +1,7 @@
 """Render label maps in the colours of their class table, with a legend."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.data.folders import partners_of
 from hdtrans.data.io.read import read_label
@@ -24,10 +25,10 @@ _ROWS = 32  # rows per column of the legend
 
 @dataclass(frozen=True)
 class Colourised:
-    """Written pictures, and error messages of unreadable label maps."""
+    """Written pictures, and errors of unreadable label maps."""
 
     done: Sequence[Path]
-    failures: Sequence[str]
+    failures: Sequence[UserError]
 
 
 def colourise(labels: Path, out: Path, table: Path | None = None) -> Colourised:
@@ -42,20 +43,21 @@ def colourise(labels: Path, out: Path, table: Path | None = None) -> Colourised:
         UserError: no label maps or no class table, or `out` cannot be written.
     """
     if not labels.exists():
-        raise UserError(f"{labels}: no such file or folder")
+        raise UserError("no such file or folder", argument="labels", path=labels)
     classes = ClassTable.read(table or _find_table(labels))
-    done, failures = [], []
+    done: list[Path] = []
+    failures: list[UserError] = []
     seen: set[int] = set()
     for sample in partners_of("label", {"label": labels}):
         try:
             label = read_label(sample.paths["label"])
         except UserError as error:
-            failures.append(str(error))
+            failures.append(copy(error))  # without a traceback
             continue
         seen.update(np.unique(label).tolist())
         path = out / f"{sample.name}.png"
         if path.resolve() == Path(sample.paths["label"]).resolve():
-            raise UserError(f"{out}: contains the label maps themselves; give another output folder")
+            raise UserError("contains the label maps themselves; give another folder", argument="out", path=out)
         write_bytes(path, encode_png(classes.colourise(label)))
         done.append(path)
     if done:
@@ -90,4 +92,5 @@ def _find_table(labels: Path) -> Path:
     for path in (parent / TABLE for parent in (folder, *list(folder.resolve().parents)[:2])):
         if path.is_file():
             return path
-    raise UserError(f"{labels}: no {TABLE} in its folder or the two above; give one with --table")
+    finding = f"no {TABLE} in its folder or the two above"
+    raise UserError(finding, argument="labels", path=labels, advice=[Advice("table", "FILE")])

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.config.stage import Size
 from hdtrans.data.io.header import LARGEST_PIXELS
 
@@ -21,7 +21,7 @@ _RUN_OPTIONS = ("root", "out", "workers", "limit", "dry_run", "shards", "format"
 
 @dataclass(frozen=True)
 class Options:
-    """Common options; on the command line with dashes instead of underscores.
+    """Options common to all formats.
 
     Attributes:
         size: (height, width) of the written pictures in pixels, or None to keep each picture's own.
@@ -51,13 +51,22 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.crop_to_aspect and self.size is None:
-            raise UserError("--crop-to-aspect: needs --size, which gives the aspect ratio")
+            needed = Advice("size", "WIDTHxHEIGHT")
+            raise UserError("needs a size, which gives the aspect ratio", argument="crop_to_aspect", advice=[needed])
         if self.decoded and self.photos == "jpg":
-            raise UserError("--photos jpg: not allowed with --decoded, which writes .npy files; leave one of them out")
+            ways = [Advice("photos", None), Advice("decoded", None)]
+            raise UserError("decoded photos are .npy files", argument="photos", value="jpg", advice=ways)
         if self.split_by != "group" and not self.split:
-            raise UserError(f"--split-by {self.split_by}: needs --split with the shares of test and val")
+            raise UserError(
+                "needs the shares of test and val",
+                argument="split_by",
+                value=self.split_by,
+                advice=[Advice("split", "SHARES")],
+            )
         if self.instances != "from-labels" and (self.things or self.min_area != 1):
-            raise UserError("--things and --min-area: need --instances from-labels")
+            name, value = ("things", ",".join(self.things)) if self.things else ("min_area", self.min_area)
+            way = Advice("instances", "from-labels")
+            raise UserError("is for components of label maps", argument=name, value=value, advice=[way])
 
     @property
     def photo_ending(self) -> str:

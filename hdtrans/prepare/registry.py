@@ -53,9 +53,10 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     options = common_options(given)
     root = given.root.resolve()
     if not root.is_dir():
-        raise UserError(f"--in {given.root}: no such folder")
+        raise UserError("no such folder", argument="root", path=given.root)
     if given.out.resolve().is_relative_to(root):
-        raise UserError(f"--out {given.out}: is inside the data set; give a folder outside of {given.root}")
+        finding = f"is inside the data set; give a folder outside of {given.root}"
+        raise UserError(finding, argument="out", path=given.out)
     source = load_format(name).open_source(root, given)
     maker, classes = _maker(source, root, options)
     own = to_json_values(format_options(given))
@@ -73,13 +74,15 @@ def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[M
     """Return the maker of an item's files, and the class table of the written label maps (None for pairs)."""
     if isinstance(source, PairSource):
         if options.remap or options.instances != "own":
-            raise UserError("--remap and --instances: not allowed for formats without label maps; leave them out")
+            name, value = ("remap", options.remap) if options.remap else ("instances", options.instances)
+            finding = "not allowed for a format without label maps; leave it out"
+            raise UserError(finding, argument=name, value=value)
         return PairMaker(source, root, options), None
     remap = read_remap(options.remap, source.classes) if options.remap else None
     classes = remap.classes if remap else source.classes
     if classes.ignore is not None and not 0 <= classes.ignore <= LARGEST_ID:
         raise UserError(f"ignored id {classes.ignore}: does not fit 16 bits; give one from 0 to {LARGEST_ID}")
-    things = tuple(class_id(name, classes, "--things") for name in options.things)
+    things = tuple(class_id(name, classes, argument="things") for name in options.things)
     return MapsMaker(source, root, options, remap, things or tuple(range(len(classes)))), classes
 
 

@@ -127,7 +127,7 @@ def test_files_that_are_not_encoded_are_refused(folder: Path, tmp_path: Path) ->
     for part in ("label", "inst", "img"):
         (tmp_path / f"train_{part}").mkdir()
         np.save(tmp_path / f"train_{part}" / "a.npy", np.zeros((8, 8), np.uint8))
-    with pytest.raises(UserError, match=r"a\.npy: not an encoded picture.*folder of PNG or JPEG"):
+    with pytest.raises(UserError, match=r"a\.npy: not an encoded picture.*give data=DIR with PNG or JPEG"):
         benchmark(replace(make_plan(folder, "reading"), data=tmp_path))
 
 
@@ -136,5 +136,5 @@ def test_too_little_memory_is_one_message(folder: Path, monkeypatch: pytest.Monk
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     monkeypatch.setattr("hdtrans.benchmark.run.Inference", refuse)
-    with pytest.raises(ProcessError, match=r"^inference: memory is too small for 128x64 on cpu; give a smaller --size"):
+    with pytest.raises(ProcessError, match=r"^inference: memory is too small for 128x64 on cpu; give a smaller size"):
         benchmark(replace(make_plan(folder, "inference"), device="cpu"))

@@ -101,7 +101,7 @@ def test_a_repaired_item_is_prepared_by_the_next_run(tmp_path):
 
 
 def missing(root):
-    return ("--in", root / "nowhere", "--classes", 3), "nowhere: no such folder"
+    return ("--in", root / "nowhere", "--classes", 3), f"--in {root}/nowhere: no such folder"
 
 
 def no_labels(root):
@@ -151,15 +151,29 @@ def bad_thing(root):
 
 
 def useless(root):
-    return ("--in", root, "--classes", 3, "--things", "0"), "--things and --min-area: need --instances from-labels"
+    return (
+        "--in",
+        root,
+        "--classes",
+        3,
+        "--things",
+        "0",
+    ), "--things 0: is for components of label maps; give --instances from-labels"
 
 
 def no_shares(root):
-    return ("--in", root, "--classes", 3, "--split-by", "name"), "--split-by name: needs --split"
+    return (
+        "--in",
+        root,
+        "--classes",
+        3,
+        "--split-by",
+        "name",
+    ), "--split-by name: needs the shares of test and val; give --split SHARES"
 
 
 def no_size(root):
-    return ("--in", root, "--classes", 3, "--crop-to-aspect"), "--crop-to-aspect: needs --size"
+    return ("--in", root, "--classes", 3, "--crop-to-aspect"), "give --size WIDTHxHEIGHT"
 
 
 def bad_pattern(root):

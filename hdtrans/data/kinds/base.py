@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.config import inputs
 from hdtrans.config.data import Channels, DataSection
 from hdtrans.config.recipe import Recipe
@@ -48,7 +48,7 @@ class DataKind(DataSection):
         usual_stage: keys of the stage of such a recipe; None where the sizes of the files decide.
         proposed_without_instances: keys of the section that do without files of instance maps.
         follow: keys of the section that follow from the number of classes.
-        ready_note: remark of `infer` when it reads inputs as training data, not as ready inputs.
+        ready_note: remark where inputs are read as training data, not as ready inputs, and the advice for the latter.
         natural: True if results are photographs, of which one nearly all black and white is suspicious.
         endings: ends of the folders' names by role (`train_label/` ends in `_label`).
     """
@@ -57,7 +57,7 @@ class DataKind(DataSection):
     usual_stage: ClassVar[Mapping[str, Any] | None] = PAPER_STAGE
     proposed_without_instances: ClassVar[Mapping[str, Any]] = {}
     follow: ClassVar[Collection[str]] = ()
-    ready_note: ClassVar[str] = ""
+    ready_note: ClassVar[tuple[str, Advice] | None] = None
     natural: ClassVar[bool] = True
     endings: ClassVar[Mapping[str, str]] = {}
 

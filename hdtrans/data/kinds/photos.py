@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from hdtrans.common.errors import Advice
 from hdtrans.config import inputs, section
 from hdtrans.data import derived
 from hdtrans.data.io.read import read_picture, with_channels
@@ -59,8 +60,9 @@ class LowResolution(section.Section):
 class Section(PictureKind):
     """`train/` with photos, or `root` itself where there is no such folder; the input is made from each photo."""
 
-    ready_note: ClassVar[str] = (
-        "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge"
+    ready_note: ClassVar[tuple[str, Advice] | None] = (
+        "inputs were made from photos, as in training",
+        Advice("ready", reason="for drawings, or small pictures to enlarge"),
     )
 
     kind: Literal["photos"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.config import inputs
 from hdtrans.config.data import Direction
 from hdtrans.data.io.header import probe
@@ -24,8 +24,9 @@ _MOST_PROBED = 50  # headers, in guessing
 class Section(PictureKind):
     """`train/` with pictures whose left half is A and whose right half is B."""
 
-    ready_note: ClassVar[str] = (
-        "inputs were read as pictures that hold both sides; give --ready for those that hold one"
+    ready_note: ClassVar[tuple[str, Advice] | None] = (
+        "inputs were read as pictures that hold both sides",
+        Advice("ready", reason="for those that hold one"),
     )
 
     kind: Literal["side_by_side"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hdtrans.common.errors import Spelling, UserError, as_argument
+from hdtrans.common.errors import Advice, Spelling, UserError, as_argument
 from hdtrans.data.pairing import natural
 from hdtrans.inference.folder.results import DEGENERATE
 
@@ -20,7 +20,7 @@ class Outcome:
         memory: peak memory in bytes, of the process that used most.
         scale_mismatch: names of inputs much wider or narrower than `trained_width`.
         trained_width: width in pixels that training scaled whole pictures to; None if it kept their size.
-        note: remark on the inputs, or ''.
+        note: remark on the inputs, and its advice.
     """
 
     page: Path
@@ -31,7 +31,7 @@ class Outcome:
     memory: int = 0
     scale_mismatch: list[str] = field(default_factory=list)
     trained_width: int | None = None
-    note: str = ""
+    note: tuple[str, Advice] | None = None
 
     def add(self, other: "Outcome") -> None:
         """Add the result of another process."""
@@ -57,6 +57,8 @@ class Outcome:
                 f"{self.trained_width} pixels of training pictures; a model knows objects at the size of training, so "
                 "scale such inputs to about that width if results look wrong"
             )
-        lines += [self.note] if self.note else []
+        if self.note is not None:
+            finding, advice = self.note
+            lines.append("; ".join(filter(None, (finding, advice.text(spelling)))))
         lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
         return "\n".join([*lines, f"gallery: {self.page}"])

@@ -139,7 +139,7 @@ class _Job:
                 for s in self.samples
             ],
         )
-        note = data.ready_note if self.holds_truth else ""
+        note = data.ready_note if self.holds_truth else None
         width = _trained_width(translator.recipe)
         self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
 

@@ -28,6 +28,9 @@ from hdtrans.inference.originals.checkpoint_files import (
 from hdtrans.inference.originals.keys import Keys, by_letter, rename, to_original
 from hdtrans.inference.originals.recipe import Findings, original_options, recipe_values
 
+WITHOUT_STYLES = "styles: none yet; hdtrans encode_styles makes them, clusters of features in the training set"
+"""Line of the summary for a model whose features need clusters."""
+
 _STAGE = "converted"
 Weights = Mapping[str, Mapping[str, Tensor]]
 
@@ -72,7 +75,7 @@ def import_original(path: Path, out: Path, overrides: Sequence[str] = ()) -> lis
     lines += [f"left out: {name}, pickled Python objects; their clusters are made anew" for name in files.clusters]
     lines.append(f"written: {target}")
     if ENCODER in keys and ENCODER in files.weights:
-        lines.append(f"next: hdtrans encode_styles {out} --data FOLDER, for clusters of features in the training set")
+        lines.append(WITHOUT_STYLES)
     elif ENCODER in keys:
         lines.append("left out: the encoder of features, which is not there; photos cannot be encoded without it")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,14 +150,14 @@ def read_maps(samples: EvalDataset, number: int) -> tuple[Array, dict[str, Array
     return sample[PHOTO].permute(1, 2, 0).numpy(), maps
 
 
-def _encoded(translator: Translator, samples: EvalDataset, number: int) -> Table | str:
-    """Return the objects of one picture; the problem of a bad one, if training skipped bad files."""
+def _encoded(translator: Translator, samples: EvalDataset, number: int) -> Table | UserError:
+    """Return the objects of one picture; the error of a bad one, if training skipped bad files."""
     try:
         photo, maps = read_maps(samples, number)
     except UserError as error:
         if translator.recipe.training.bad_files != "skip":
             raise
-        return str(error)
+        return copy(error)  # without a traceback, which would keep arrays alive
     encoded = translator.encode_style(photo, maps)
     objects = encoded.objects
     shares = objects.areas / objects.places.size
@@ -205,10 +206,10 @@ def _write(
     checkpoint: Path,
     options: Options,
     samples: EvalDataset,
-    parts: Sequence[Sequence[Table | str]],
+    parts: Sequence[Sequence[Table | UserError]],
 ) -> list[str]:
     tables = [table for part in parts for table in part if isinstance(table, Table)]
-    bad = [problem for part in parts for problem in part if isinstance(problem, str)]
+    bad = [problem for part in parts for problem in part if isinstance(problem, UserError)]
     if not tables:
         raise UserError(f"no training picture can be used. The first: {bad[0]}")
     table = Table.joined(tables)

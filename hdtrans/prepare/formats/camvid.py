@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hdtrans.common.classes import Colour
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.read import probe, read_label, read_picture
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
@@ -83,7 +83,8 @@ class Camvid(ListedSource):
         if probe(path).channels > 1 or probe(path).palette:
             return Maps(translate_colours(read_picture(path), self._colours, str(path)))
         if not self._ids:
-            raise UserError(f"{path}: contains ids, not colours; give a table with the classes in id order: --colours")
+            table = Advice("colours", "FILE", "with the classes in id order")
+            raise UserError("contains ids, not colours", path=path, advice=[table])
         return Maps(translate(read_label(path), self._ids, str(path)))
 
 
@@ -109,7 +110,7 @@ def _folder_pairs(root: Path, labels: str | None, photos: str | None) -> list[tu
     """Return (label map folder, photo folder) pairs."""
     if labels:
         if not (root / labels).is_dir():
-            raise UserError(f"--label-dir {root / labels}: no such folder. {listing(root)}")
+            raise UserError(f"no such folder. {listing(root)}", argument="label_dir", path=root / labels)
         return [(root / labels, root / (photos or _photo_folder(root, "")))]
     found = []
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
@@ -117,8 +118,10 @@ def _folder_pairs(root: Path, labels: str | None, photos: str | None) -> list[tu
             found.append((folder, root / (photos or _photo_folder(root, match[1] or ""))))
     if not found:
         raise UserError(
-            f"{root}: contains no label map folder such as LabeledApproved_full/, train_labels/ or trainannot/; "
-            f"give one with --label-dir. {listing(root)}"
+            "contains no label map folder such as LabeledApproved_full/, train_labels/ or trainannot/. "
+            f"{listing(root)}",
+            path=root,
+            advice=[Advice("label_dir", "DIR")],
         )
     return found
 

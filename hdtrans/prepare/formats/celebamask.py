@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import Advice, UserError, nearest
 from hdtrans.data.io.header import EXTENSIONS, probe, shown
 from hdtrans.data.io.read import read_picture
 from hdtrans.data.pairing import natural
@@ -53,14 +53,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def open_source(root: Path, options: argparse.Namespace) -> "CelebaMaskSource":
     """Check the folders and the paint order."""
-    for option, name in (("--photo-dir", options.photo_dir), ("--mask-dir", options.mask_dir)):
-        check_folder(root, name, option)
+    for argument in ("photo_dir", "mask_dir"):
+        check_folder(root, getattr(options, argument), argument)
     order = tuple(part.strip() for part in options.order.split(","))
     for part in order:
         if part not in ORDER:
-            raise UserError(f"--order: unknown part {part!r}.{nearest(part, ORDER)} Parts are {', '.join(ORDER)}")
+            finding = f"unknown part {part!r}.{nearest(part, ORDER)} Parts are {', '.join(ORDER)}"
+            raise UserError(finding, argument="order")
         if order.count(part) > 1:
-            raise UserError(f"--order: {part!r} is listed twice; list each part once")
+            raise UserError(f"{part!r} is listed twice; list each part once", argument="order")
     return CelebaMaskSource(root / options.photo_dir, root / options.mask_dir, order)
 
 
@@ -123,7 +124,8 @@ class CelebaMaskSource:
                 )
             label[mask] = ORDER.index(part) + 1
         if label is None:
-            raise UserError(f"{shown(item.photo)}: none of its masks is a part listed in --order")
+            way = Advice("order", "PARTS", "with one of them")
+            raise UserError("none of its masks is a part to paint", path=item.photo, advice=[way])
         height, width = label.shape
         if height * header.width != width * header.height:
             raise UserError(

@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def open_source(root: Path, options: argparse.Namespace) -> "CityscapesSource":
     """Check that both folders exist."""
     for name in ("leftImg8bit", "gtFine"):
-        check_folder(root, name, "--in", "; Cityscapes has leftImg8bit/ and gtFine/, each with train/, val/, test/")
+        check_folder(root, name, "root", "; Cityscapes has leftImg8bit/ and gtFine/, each with train/, val/, test/")
     return CityscapesSource(root, options.ids)
 
 
@@ -90,8 +90,10 @@ class CityscapesSource:
                 items.append(Item(name, split, name.rpartition("_")[0] or name, photo, files))
         if not items:
             raise UserError(
-                f"--in {self.root}: no file in leftImg8bit/ or gtFine/ has a Cityscapes name (*{_PHOTO}, "
-                f"{', '.join(f'*{ending}' for ending in _ENDINGS.values())})"
+                f"no file in leftImg8bit/ or gtFine/ has a Cityscapes name (*{_PHOTO}, "
+                f"{', '.join(f'*{ending}' for ending in _ENDINGS.values())})",
+                argument="root",
+                path=self.root,
             )
         return items
 

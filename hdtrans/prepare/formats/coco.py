@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hdtrans.common.classes import ClassTable, Colour
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.read import read_instance
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
@@ -144,8 +144,10 @@ def _annotation_files(root: Path, tasks: list[str] | None) -> list[Path]:
     lacking = [task for task in tasks or [] if not by_task[task]]
     if lacking or not files:
         raise UserError(
-            f"{root}: contains no annotation file for {', '.join(lacking or TASKS)}, such as instances_train.json; "
-            f"give files of other names with --annotations. {listing(root)}"
+            f"contains no annotation file for {', '.join(lacking or TASKS)}, such as instances_train.json. "
+            f"{listing(root)}",
+            path=root,
+            advice=[Advice("annotations", "FILE", "for other names")],
         )
     return files
 
@@ -214,7 +216,8 @@ def _photo_paths(folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tup
         fitting = [path for path in by_name[Path(name).name] if path.as_posix().endswith(f"/{name}")]
         own = [path for path in fitting if split_of(*path.relative_to(folder).parts[:-1]) == split]
         if len(fitting) > 1 and len(own) != 1:
-            raise UserError(f"{fitting[0]} and {fitting[1]}: both match the photo {name!r}; choose with --photo-dir")
+            finding = f"{fitting[0]} and {fitting[1]}: both match the photo {name!r}"
+            raise UserError(finding, advice=[Advice("photo_dir", "DIR", "with one of them")])
         if fitting:
             found[split, name] = (own or fitting)[0]
     return {key: found.get(key, folder / key[1]) for key in wanted} if found else {}

@@ -75,11 +75,12 @@ def open_source(root: Path, options: argparse.Namespace) -> FolderSource:
     if given is None:
         if not (root / "dataset.json").is_file():
             raise UserError(
-                f"--classes: required, as {root} has no dataset.json; give a file with one class name per line, or the "
-                "number of classes"
+                f"required, as {root} has no dataset.json; give a file with one class name per line, or the number of "
+                "classes",
+                argument="classes",
             )
         given = str(root / "dataset.json")
-    table = read_classes(given, "--classes", ignore)
+    table = read_classes(given, "classes", ignore)
     return FolderSource(root, options.label_dir, options.photo_dir, options.instance_dir, table)
 
 
@@ -87,5 +88,5 @@ def _ignore(text: str) -> int | None:
     if text.lower() == "none":
         return None
     if not text.isdecimal() or int(text) > 65535:
-        raise UserError(f"--ignore: got {text!r}; give an id from 0 to 65535, or none")
+        raise UserError("give an id from 0 to 65535, or none", argument="ignore", value=text)
     return int(text)

@@ -58,7 +58,8 @@ def open_source(root: Path, options: Namespace) -> "Indexed":
     try:
         return Indexed(root, _Mapping.model_validate(values), path)
     except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {line}" for line in describe(error, _Mapping))) from None
+        problems = describe(error, _Mapping)
+        raise UserError("\n".join(f"{path}: {key}: {finding}" for key, finding in problems)) from None
 
 
 class _Strict(BaseModel):

@@ -61,7 +61,8 @@ def add_options(parser: ArgumentParser) -> None:
 def open_source(root: Path, options: Namespace) -> "Labelme":
     """Index the annotation files and read the class list."""
     if not 0 < options.line_width <= _WIDEST_LINE:
-        raise UserError(f"--line-width: got {options.line_width:g}; give more than 0 and at most {_WIDEST_LINE} pixels")
+        finding = f"give more than 0 and at most {_WIDEST_LINE} pixels"
+        raise UserError(finding, argument="line_width", value=f"{options.line_width:g}")
     files = files_under(root, (".json",)) or files_under(root, (".xml",))
     if not files:
         raise UserError(f"{root}: contains no LabelMe JSON or XML file. {listing(root)}")

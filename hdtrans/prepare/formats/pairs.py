@@ -50,11 +50,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def open_source(root: Path, options: argparse.Namespace) -> "PairsSource":
     """Check the ranges of the numbers."""
     if not 0 <= options.low <= options.high:
-        raise UserError(f"--low {options.low:g} --high {options.high:g}: give 0 <= low <= high")
+        finding = f"give 0 <= low <= high; high is {options.high:g}"
+        raise UserError(finding, argument="low", value=f"{options.low:g}")
     if not 0 <= options.blur <= 100:
-        raise UserError(f"--blur {options.blur:g}: give 0 (no blur) to 100 pixels")
+        raise UserError("give 0 (no blur) to 100 pixels", argument="blur", value=f"{options.blur:g}")
     if options.factor < 2:
-        raise UserError(f"--factor {options.factor}: give 2 or more")
+        raise UserError("give 2 or more", argument="factor", value=options.factor)
     return PairsSource(root, options.photo_dir, options.make, options.low, options.high, options.blur, options.factor)
 
 
@@ -82,12 +83,13 @@ class PairsSource:
         folders = {split: self.root / self.photo.replace("{split}", split) for split in SPLITS}
         found = [item for split, folder in folders.items() if folder.is_dir() for item in self._items(folder, split)]
         if not found:
-            raise UserError(f"--photo-dir {self.photo}: none of {', '.join(map(str, folders.values()))} exists")
+            finding = f"none of {', '.join(map(str, folders.values()))} exists"
+            raise UserError(finding, argument="photo_dir", value=self.photo)
         return found
 
     def _items(self, folder: Path, split: str | None) -> list[Item]:
         if not folder.is_dir():
-            raise UserError(f"--photo-dir {self.photo}: no such folder: {folder}")
+            raise UserError(f"no such folder: {folder}", argument="photo_dir", value=self.photo)
         return [
             Item(sample.name, split, sample.name.rpartition("/")[0] or sample.name, Path(sample.paths["photo"]))
             for sample in gather({"photo": folder})

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.header import probe, shown
 from hdtrans.data.io.read import read_picture
 from hdtrans.prepare.formats.folder import add_folder_options
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def open_source(root: Path, options: argparse.Namespace) -> "PaletteSource":
     """Read the colour table."""
-    table = read_classes(options.colours, "--colours", colours=True)
+    table = read_classes(options.colours, "colours", colours=True)
     return PaletteSource(root, options.label_dir, options.photo_dir, table, options.match)
 
 
@@ -87,7 +87,7 @@ def match_colours(picture: npt.NDArray[Any], table: ClassTable, match: str, path
         UserError: a colour is not in the table (`exact`), or the table has no ignored id (`ignore`).
     """
     if match == "ignore" and table.ignore is None:
-        raise UserError("--match ignore: the colour table has no ignored id; use exact or nearest")
+        raise UserError("the colour table has no ignored id; use exact or nearest", argument="match", value="ignore")
     codes = pack_rgb(picture)
     present, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     colours = np.array(table.colours, np.int64)
@@ -104,10 +104,12 @@ def match_colours(picture: npt.NDArray[Any], table: ClassTable, match: str, path
     if match == "exact":
         listed = ", ".join(f"{tuple(unknown[i].tolist())} near {table.names[nearest[i]]!r}" for i in most)
         lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
-        advice = "JPEG changes colours: use --match nearest" if lossy else "add them, or use --match nearest or ignore"
+        near = Advice("match", "nearest", "since JPEG changes colours" if lossy else "")
         raise UserError(
-            f"{shown(path)}: {unknown.shape[0]} colour(s) ({100 * share:.1f} % of the pixels) are not in the table, "
-            f"most frequent {listed}; {advice}"
+            f"{unknown.shape[0]} colour(s) ({100 * share:.1f} % of the pixels) are not in the table, most frequent "
+            f"{listed}",
+            path=path,
+            advice=[near] if lossy else ["add them", near, Advice("match", "ignore")],
         )
     far = counts[~known][distance > _FAR].sum() / codes.size
     classes = classes.copy()

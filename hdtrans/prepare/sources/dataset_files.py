@@ -42,19 +42,18 @@ def option_path(root: Path, name: str) -> Path:
     return Path(name).resolve() if Path(name).exists() else root / name
 
 
-def check_folder(root: Path, name: str, option: str, advice: str = "") -> None:
+def check_folder(root: Path, name: str, argument: str, advice: str = "") -> None:
     """Raise UserError unless `root` has the sub-folder `name`.
 
     Args:
         root: data set folder.
         name: sub-folder.
-        option: command-line option, for the message.
+        argument: argument at fault, for the message.
         advice: expected layout, starting with `; `, or ''.
     """
     if not (root / name).is_dir():
-        raise UserError(
-            f"{option} {root / name}: no such folder{advice}. {listing(root)}{nearest(name, folder_names_in(root))}"
-        )
+        finding = f"no such folder{advice}. {listing(root)}{nearest(name, folder_names_in(root))}"
+        raise UserError(finding, argument=argument, path=root / name)
 
 
 def first_existing(root: Path, names: Sequence[str], description: str) -> Path:

@@ -22,15 +22,15 @@ _LARGEST_COORDINATE = 1e7  # pixels
 _T = TypeVar("_T")
 
 
-def read_text(path: Path, encoding: str = "utf-8-sig", option: str = "") -> str:
-    """Read a text file; raise UserError if it cannot be read, with its path after `option`, if given."""
-    where = f"{option} {path}".lstrip()
+def read_text(path: Path, encoding: str = "utf-8-sig", argument: str | None = None) -> str:
+    """Read a text file; raise UserError if it cannot be read, with the argument that gave it, if any."""
     try:
         return path.read_text(encoding=encoding)
     except OSError as error:
-        raise UserError(f"{where}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"cannot be read: {error.strerror or error}", path=path, argument=argument) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: is no {error.encoding} text: {error.reason} at byte {error.start}") from error
+        finding = f"is no {error.encoding} text: {error.reason} at byte {error.start}"
+        raise UserError(finding, path=path, argument=argument) from error
 
 
 def read_lines(path: Path) -> list[str]:

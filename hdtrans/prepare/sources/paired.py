@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import Advice, UserError, nearest
 from hdtrans.data.folders import gather
 from hdtrans.data.io.header import shown
 from hdtrans.prepare.options import SPLITS
@@ -48,13 +48,16 @@ def paired_items(root: Path, folder_names: Mapping[str, str | None]) -> list[Ite
         UserError: a folder is missing or empty, or has two files of one name.
     """
     if not root.is_dir():
-        raise UserError(f"--in {root}: no such folder")
+        raise UserError("no such folder", argument="root", path=root)
     patterns = {role: name or DEFAULTS[role] for role, name in folder_names.items()}
     for role, name in folder_names.items():
         if (name or role == "label") and not any(_folder(root, patterns[role], split).is_dir() for split in SPLITS):
             raise UserError(
-                f"--in {root}: contains no {_alternatives(patterns[role])} (--{role}-dir). "
-                f"{listing(root)}{nearest(patterns[role], folder_names_in(root))}"
+                f"contains no {_alternatives(patterns[role])}. "
+                f"{listing(root)}{nearest(patterns[role], folder_names_in(root))}",
+                argument="root",
+                path=root,
+                advice=[Advice(f"{role}_dir", "DIR")],
             )
     items: list[Item] = []
     for split in SPLITS if _SPLIT in patterns["label"] else SPLITS[:1]:

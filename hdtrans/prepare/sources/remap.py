@@ -56,45 +56,54 @@ def read_remap(path: Path, old: ClassTable) -> Remap:
     Raises:
         UserError: the file or one of its entries is wrong; the message gives both.
     """
-    values = read_yaml(read_text(path, option="--remap"), f"--remap {path}")
+    place: dict[str, Any] = {"argument": "remap", "path": path}
+    values = read_yaml(read_text(path, argument="remap"), str(path))
     if not isinstance(values, Mapping) or not values:
-        raise UserError(f"--remap {path}: expected lines of the form `old class: new class`, for example `truck: car`")
-    where = f"--remap {path}"
+        raise UserError("expected lines of the form `old class: new class`, for example `truck: car`", **place)
     targets: dict[int, Any] = {}
     for key, value in values.items():
         if key != _REST:
-            index = class_id(key, old, where)
+            index = class_id(key, old, **place)
             if index in targets:
-                raise UserError(f"{where}: the class {old.names[index]!r} (id {index}) is listed twice; list it once")
-            targets[index] = _target(value, key, where)
-    rest = _target(values[_REST], _REST, where) if _REST in values else None
+                raise UserError(f"the class {old.names[index]!r} (id {index}) is listed twice; list it once", **place)
+            targets[index] = _target(value, key, place)
+    rest = _target(values[_REST], _REST, place) if _REST in values else None
     wanted = [targets.get(index, old.names[index] if rest is None else rest) for index in range(len(old))]
-    return _remap(wanted, old, where)
+    return _remap(wanted, old, place)
 
 
-def class_id(given: Any, table: ClassTable, where: str) -> int:
-    """Return the id of a class given by name or id; raise UserError with the nearest name if there is none."""
+def class_id(given: Any, table: ClassTable, **place: Any) -> int:
+    """Return the id of a class given by name or id.
+
+    Args:
+        given: name or id.
+        table: classes.
+        place: `argument`, `path`: see `UserError`.
+
+    Raises:
+        UserError: there is no such class, or several have the name; the message has the nearest name.
+    """
     if isinstance(given, str) and (indices := [index for index, name in enumerate(table.names) if name == given]):
         if len(indices) > 1:
-            raise UserError(f"{where}: {given!r} is the name of the classes {indices}; give an id instead")
+            raise UserError(f"{given!r} is the name of the classes {indices}; give an id instead", **place)
         return indices[0]
     text = str(given)
     if text.isdecimal() and not isinstance(given, bool):
         if int(text) < len(table):
             return int(text)
-        raise UserError(f"{where}: unknown class {text}; classes are 0 to {len(table) - 1}")
-    raise UserError(f"{where}: unknown class {text!r}.{nearest(text, table.names)}")
+        raise UserError(f"unknown class {text}; classes are 0 to {len(table) - 1}", **place)
+    raise UserError(f"unknown class {text!r}.{nearest(text, table.names)}", **place)
 
 
-def _target(value: Any, key: Any, where: str) -> int | str:
+def _target(value: Any, key: Any, place: Mapping[str, Any]) -> int | str:
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_ID:
         return value
-    raise UserError(f"{where}: {key}: expected a class name, an id from 0, or {_IGNORE}; got {value!r}")
+    raise UserError(f"{key}: expected a class name, an id from 0, or {_IGNORE}; got {value!r}", **place)
 
 
-def _remap(wanted: list[int | str], old: ClassTable, where: str) -> Remap:
+def _remap(wanted: list[int | str], old: ClassTable, place: Mapping[str, Any]) -> Remap:
     """Number the new classes: given ids first, then names in order of appearance at the free ids."""
     names: dict[int, str] = {}
     for index, target in enumerate(wanted):
@@ -104,9 +113,9 @@ def _remap(wanted: list[int | str], old: ClassTable, where: str) -> Remap:
         if isinstance(target, str) and target != _IGNORE and target not in names.values():
             names[next(free for free in range(len(old) + 1) if free not in names)] = target
     if not names:
-        raise UserError(f"{where}: every class would be ignored; keep at least one")
+        raise UserError("every class would be ignored; keep at least one", **place)
     if missing := sorted(set(range(max(names))) - names.keys()):
-        raise UserError(f"{where}: new ids must be 0, 1, 2, ... without gaps, but {missing[0]} is missing")
+        raise UserError(f"new ids must be 0, 1, 2, ... without gaps, but {missing[0]} is missing", **place)
     by_name = {name: index for index, name in names.items()}
     new = [None if t == _IGNORE else t if isinstance(t, int) else by_name[t] for t in wanted]
     kept = old.ignore is not None and old.ignore < len(old) and new[old.ignore] is not None

@@ -30,7 +30,7 @@ def default_ignore(classes: int) -> int:
 
 
 def add_background(parser: ArgumentParser) -> None:
-    """Add `--background`, for formats whose shapes do not cover the whole picture."""
+    """Add the option of a background class, for formats whose shapes do not cover the whole picture."""
     parser.add_argument(
         "--background", metavar="NAME", help="class of unannotated pixels (default: they are ignored, id 255)"
     )

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.prepare.sources.source import LARGEST_ID, NO_INSTANCE
 
 _LARGEST_TABLE = 1 << 22
@@ -89,7 +89,7 @@ def _numbers(count: int, classes: int, ignore: int | None) -> npt.NDArray[np.uin
     numbers = numbers[numbers != ignore][:count] if ignore is not None else numbers[:count]
     if count and numbers[-1] > LARGEST_ID:
         raise UserError(
-            f"{count} instances and {classes} classes do not fit 16 bits (ids up to {LARGEST_ID}); reduce them with "
-            "--min-area, --things, or --instances none"
+            f"{count} instances and {classes} classes do not fit 16 bits (ids up to {LARGEST_ID})",
+            advice=[Advice("min_area", "PIXELS"), Advice("things", "CLASSES"), Advice("instances", "none")],
         )
     return numbers.astype(np.uint16)

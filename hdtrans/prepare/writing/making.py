@@ -25,6 +25,9 @@ from hdtrans.prepare.writing.pictures import (
     read_photo,
 )
 
+STRETCHED = "stretched"
+"""Start of the note on a changed aspect ratio, up to its colon; the summary adds the way to avoid it."""
+
 Array = npt.NDArray[Any]
 
 
@@ -217,7 +220,7 @@ def _scaling_notes(frame: Frame) -> list[str]:
     height, width = frame.box[2:]
     notes = []
     if abs(height * frame.size[1] / (width * frame.size[0]) - 1) > 0.02:
-        notes.append(f"stretched (--crop-to-aspect crops instead): {width}x{height} to {size_text(frame.size)}")
+        notes.append(f"{STRETCHED}: {width}x{height} to {size_text(frame.size)}")
     if height < frame.size[0] or width < frame.size[1]:
         notes.append(f"enlarged: {width}x{height} to {size_text(frame.size)}")
     return notes

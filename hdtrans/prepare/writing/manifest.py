@@ -33,13 +33,14 @@ class PreparedFolder:
     def check(self) -> None:
         """Raise UserError unless the folder is new, empty, or started with the same settings and classes."""
         if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out}: is a file; give a new or an empty folder")
+            raise UserError("is a file; give a new or an empty folder", argument="out", path=self.out)
         if not self.out.is_dir() or all(each.name.endswith(PART_SUFFIX) for each in self.out.iterdir()):
             return
         found = self._read()
         before = found.get(_SETTINGS)
         if not isinstance(before, dict):
-            raise UserError(f"--out {self.out}: contains files not written by hdtrans prepare; give a new folder")
+            finding = "contains files not written by hdtrans prepare; give a new folder"
+            raise UserError(finding, argument="out", path=self.out)
         own = self.classes.to_dict() if self.classes else {}
         differences = [
             f"\n  {name}: was {_json_text(old)}, now {_json_text(new)}"
@@ -50,8 +51,9 @@ class PreparedFolder:
         ]
         if differences:
             raise UserError(
-                f"--out {self.out}: was prepared with other settings; give a new folder, or the same options:"
-                + "".join(differences)
+                "was prepared with other settings; give a new folder, or the same options:" + "".join(differences),
+                argument="out",
+                path=self.out,
             )
 
     def create(self) -> None:

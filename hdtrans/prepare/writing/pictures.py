@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.header import Header, probe, shown
 from hdtrans.data.io.read import read_picture
 
@@ -117,7 +117,8 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
         found = "has floating-point pixels" if header.floating else f"has {channels} channels"
         raise UserError(f"{shown(path)}: {found}; photos must have 1 to 4 channels of 8 or 16 bits")
     if kind == "jpg" and header.bits > 8:
-        raise UserError(f"{shown(path)}: has {header.bits} bits per channel, but JPEG has 8; use --photos png")
+        finding = f"has {header.bits} bits per channel, but JPEG has 8"
+        raise UserError(finding, path=path, advice=[Advice("photos", "png")])
     dropped = header.channels in (2, 4) and channels < header.channels and not header.cmyk
     return read_picture(path, channels), header, ("the photo's alpha channel was dropped",) if dropped else ()
 

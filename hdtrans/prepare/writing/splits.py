@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import Advice, UserError
 from hdtrans.common.hashing import name_share
 from hdtrans.prepare.options import SPLITS, Options
 from hdtrans.prepare.sources.source import Item
@@ -30,8 +30,9 @@ def assign_splits(items: Sequence[Item], options: Options) -> SplitItems:
     ordered = sorted(positions, key=lambda group: (positions[group], group))
     if len(ordered) <= len(options.split):
         raise UserError(
-            f"--split: {len(ordered)} group(s) cannot be split into {len(options.split) + 1} parts; "
-            "use smaller groups: --split-by name, or a pattern"
+            f"{len(ordered)} group(s) cannot be split into {len(options.split) + 1} parts",
+            argument="split",
+            advice=[Advice("split_by", "name", "or a pattern, for smaller groups")],
         )
     splits: dict[str, str] = {}
     start, taken = 0.0, 0
@@ -40,7 +41,7 @@ def assign_splits(items: Sequence[Item], options: Options) -> SplitItems:
         splits.update(dict.fromkeys(part, name))
         start, taken = start + share, taken + len(part)
     if taken == len(ordered):
-        raise UserError(f"--split: none of {len(ordered)} groups is left for training; give smaller shares")
+        raise UserError(f"none of {len(ordered)} groups is left for training; give smaller shares", argument="split")
     return [(item, splits.get(group, "train")) for item, group in zip(items, groups, strict=True)]
 
 
@@ -52,11 +53,11 @@ def _group(item: Item, by: str) -> str:
     try:
         found = re.search(by, item.name)
     except re.error as error:
-        raise UserError(f"--split-by {by!r}: is neither group, name nor a regular expression: {error}") from error
+        finding = f"is neither group, name nor a regular expression: {error}"
+        raise UserError(finding, argument="split_by", value=repr(by)) from error
     if found is None:
-        raise UserError(
-            f"--split-by {by!r}: does not match the name {item.name!r}; give a pattern that all names match"
-        )
+        finding = f"does not match the name {item.name!r}; give a pattern that all names match"
+        raise UserError(finding, argument="split_by", value=repr(by))
     return found[0]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import Spelling, UserError, as_argument
 from hdtrans.prepare.options import SPLITS
-from hdtrans.prepare.writing.making import Record
+from hdtrans.prepare.writing.making import STRETCHED, Record
 from hdtrans.prepare.writing.manifest import MANIFEST, TABLE, PreparedFolder
 
 _MOST_CLASSES = 20
@@ -22,23 +23,23 @@ class Report:
     Attributes:
         folder: the prepared folder.
         done: records of the requested items that are finished.
-        failures: error message per failed item key (`split/name`).
+        failures: error, or a sentence, per failed item key (`split/name`).
         new: number of items prepared by this run.
         extra: number of finished items in the folder that were not requested.
     """
 
     folder: PreparedFolder
     done: Sequence[Record]
-    failures: Mapping[str, str]
+    failures: Mapping[str, UserError | str]
     new: int
     extra: int
 
-    def text(self) -> str:
-        """Return the summary for the terminal."""
+    def text(self, spelling: Spelling = as_argument) -> str:
+        """Return the summary for the terminal, with findings and failures in the words of an interface."""
         parts = [self._splits()]
         if self.folder.classes is not None and self.done:
             parts.append(_classes(self.done, self.folder.classes))
-        parts += [self._findings(), self._failures()]
+        parts += [self._findings(spelling), self._failures(spelling)]
         total = len(self.done) + len(self.failures)
         old = len(self.done) - self.new
         again = f" ({old} from earlier runs)" if old else ""
@@ -58,13 +59,17 @@ class Report:
         used = [c for c in range(6) if c == 0 or any(row[c] != "0" for row in rows[1:])]
         return table([[row[c] for c in used] for row in rows])
 
-    def _findings(self) -> str:
+    def _findings(self, spelling: Spelling) -> str:
         notes: dict[str, tuple[str, list[str]]] = {}
         for record in self.done:
             for note in record.notes:
                 notes.setdefault(note.partition(":")[0], (note, []))[1].append(record.key)
         with_instances = sum(record.things is not None for record in self.done)
-        lines = [f"  {_item_text(names)}: {note}" for note, names in list(notes.values())[:_MOST_SHOWN]]
+        cropping = {f"{STRETCHED}:": f"{STRETCHED} ({spelling('crop_to_aspect', None)} crops instead):"}
+        lines = []
+        for note, names in list(notes.values())[:_MOST_SHOWN]:
+            start, colon, rest = note.partition(":")
+            lines.append(f"  {_item_text(names)}: {cropping.get(start + colon, start + colon)}{rest}")
         if len(notes) > _MOST_SHOWN:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
@@ -75,10 +80,12 @@ class Report:
             lines.append(f"  {self.extra} finished item(s) in the folder were not requested by this run")
         return "\n".join(["findings:", *lines]) if lines else ""
 
-    def _failures(self) -> str:
+    def _failures(self, spelling: Spelling) -> str:
         if not self.failures:
             return ""
-        lines = [f"  {key}: {why}" for key, why in list(self.failures.items())[:_MOST_FAILURES]]
+        lines = []
+        for key, why in list(self.failures.items())[:_MOST_FAILURES]:
+            lines.append(f"  {key}: {why if isinstance(why, str) else why.text(spelling)}")
         if len(self.failures) > _MOST_FAILURES:
             lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; all are listed in {TABLE}")
         return "\n".join([f"{len(self.failures)} item(s) FAILED and were skipped:", *lines])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +17,7 @@ import cv2
 from tqdm import tqdm
 
 from hdtrans.common.cores import cores
-from hdtrans.common.errors import Stopped, UserError
+from hdtrans.common.errors import Advice, Stopped, UserError
 from hdtrans.common.files import write_bytes
 from hdtrans.prepare.sources.source import Item
 from hdtrans.prepare.writing.making import Maker, Record
@@ -29,10 +30,10 @@ _QUEUED_PER_WORKER = 4  # items
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed item: its key (`split/name`) and the error message."""
+    """A failed item: its key (`split/name`) and the error, or a sentence on one that is no mistake of the user."""
 
     key: str
-    message: str
+    error: UserError | str
 
 
 def write_items(
@@ -61,12 +62,12 @@ def write_items(
     items = limit_per_split(items, limit)
     left = [(item, split) for item, split in items if _key(item, split) not in records]
     count = min(workers or cores(), max(1, len(left)))
-    failures: dict[str, str] = {}
+    failures: dict[str, UserError | str] = {}
     before = len(records)
     with _stop_on_signal(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
         for result in _run_all(_Task(maker, folder.out), left, count):
             if isinstance(result, Failure):
-                failures[result.key] = result.message
+                failures[result.key] = result.error
             else:
                 folder.add(result)
                 records[result.key] = result
@@ -77,7 +78,8 @@ def write_items(
     everything = [*done, *(record for key, record in records.items() if key not in requested)]
     failed = {key: failures[key] for key in keys if key in failures}
     counts = {} if folder.classes is None else count_classes(everything, folder.classes)
-    folder.write({"pixels": counts, "failed": failed, "files": item_sources(everything)})
+    messages = {key: str(error) for key, error in failed.items()}
+    folder.write({"pixels": counts, "failed": messages, "files": item_sources(everything)})
     return Report(folder, done, failed, len(records) - before, len(everything) - len(done))
 
 
@@ -88,7 +90,7 @@ def _key(item: Item, split: str) -> str:
 def check_names(items: SplitItems) -> None:
     """Raise UserError if there are no items, a name is no valid file name, or two items of a split share one."""
     if not items:
-        raise UserError("--in: no item was found; give a data set of this format")
+        raise UserError("no item was found; give a data set of this format", argument="root")
     seen: dict[str, Item] = {}
     for item, split in items:
         parts = PurePosixPath(item.name).parts
@@ -112,8 +114,10 @@ def _check_continued(folder: PreparedFolder, records: dict[str, Record], items: 
     """Raise UserError if a finished item is no longer in the data set, or changed its split."""
     if gone := sorted(records.keys() - {_key(item, split) for item, split in items}):
         raise UserError(
-            f"--out {folder.out}: contains {len(gone)} item(s) that are no longer in the data set, or in another "
-            f"split, such as {gone[0]}; give a new folder"
+            f"contains {len(gone)} item(s) that are no longer in the data set, or in another split, such as {gone[0]}; "
+            "give a new folder",
+            argument="out",
+            path=folder.out,
         )
 
 
@@ -127,7 +131,7 @@ class _Task:
         try:
             made = self.maker.make(item, split)
         except UserError as error:
-            return Failure(_key(item, split), str(error))
+            return Failure(_key(item, split), copy(error))  # without a traceback, which would keep arrays alive
         except Stopped:
             raise
         except Exception as error:  # decoders raise anything on damaged files; the other items continue
@@ -156,7 +160,8 @@ def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | 
             yield from (each.result() for each in done)
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died, possibly out of memory; run the same command again with fewer --workers"
+            "a worker process died, possibly out of memory; run the same again with fewer",
+            advice=[Advice("workers", max(1, workers // 2))],
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

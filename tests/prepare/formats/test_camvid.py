@@ -34,7 +34,7 @@ def test_grey_labels_are_rows_of_the_table(tmp_path):
     png(tmp_path / "trainannot" / "a.png", [[0, 2, 1]])
     png(tmp_path / "train" / "a.png", PHOTO)
     source = opened(camvid, tmp_path)
-    refused(lambda: only(source), tmp_path / "trainannot" / "a.png", "contains ids, not colours", "--colours")
+    refused(lambda: only(source), tmp_path / "trainannot" / "a.png", "contains ids, not colours; give colours=FILE")
     table = write(tmp_path / "mine.txt", "1 1 1 Sky\n2 2 2 Void\n3 3 3 Road\n")
     for given in ("mine.txt", table):
         source = opened(camvid, tmp_path, "--colours", given)
@@ -58,8 +58,8 @@ def test_a_wrong_table_is_reported(tmp_path, lines, words):
 
 
 def test_broken_sets_are_reported(tmp_path):
-    refused(lambda: opened(camvid, tmp_path), tmp_path, "no label map folder", "--label-dir")
-    refused(lambda: opened(camvid, tmp_path, "--label-dir", "x"), tmp_path / "x", "--label-dir", "no such folder")
+    refused(lambda: opened(camvid, tmp_path), tmp_path, "no label map folder", "Give label_dir=DIR")
+    refused(lambda: opened(camvid, tmp_path, "--label-dir", "x"), f"label_dir={tmp_path / 'x'}: no such folder")
     path = png(tmp_path / "labels" / "a.png", [[SKY, (129, 128, 128)]])
     png(tmp_path / "images" / "b.png", PHOTO)
     refused(lambda: opened(camvid, tmp_path, "--colours", "x"), tmp_path / "x", "cannot be read")

@@ -149,7 +149,7 @@ def test_photos_of_two_splits_have_one_name(tmp_path):
     found = [(item.name, item.photo) for item in opened(coco, tmp_path).items()]
     assert found == [("a", tmp_path / "images" / s / "a.jpg") for s in ("train", "val")]
     png(tmp_path / "more" / "train" / "a.jpg", np.zeros((4, 6, 3)))
-    refused(lambda: opened(coco, tmp_path), "both match the photo 'a.jpg'; choose with --photo-dir")
+    refused(lambda: opened(coco, tmp_path), "both match the photo 'a.jpg'; give photo_dir=DIR")
     for folder in ("images", tmp_path / "images"):
         assert len(opened(coco, tmp_path, "--photo-dir", folder).items()) == 2
     (tmp_path / "images").rename(tmp_path / "outside")

@@ -139,7 +139,7 @@ class TestPhotos:
         source = tmp_path / "in"
         put(source / "train_label/a.png", label_map(8, 8)), put(source / "train_img/a.png", np.zeros((8, 8), np.uint16))
         assert prepare("folder", "--in", source, "--out", tmp_path / "o", "--classes", 3, "--photos", "jpg") == 1
-        assert "has 16 bits per channel, but JPEG has 8; use --photos png" in capsys.readouterr().out
+        assert "has 16 bits per channel, but JPEG has 8; give --photos png" in capsys.readouterr().out
 
 
 class TestDecoded:
@@ -167,7 +167,10 @@ class TestDecoded:
     def test_no_jpeg(self, source, tmp_path, capsys):
         words = ("--out", tmp_path / "out", "--classes", 3, "--decoded", "--photos", "jpg")
         assert prepare("folder", "--in", source, *words) == 2
-        assert "--photos jpg: not allowed with --decoded" in capsys.readouterr().err and not (tmp_path / "out").exists()
+        assert (
+            "--photos jpg: decoded photos are .npy files; leave out --photos, or --decoded" in capsys.readouterr().err
+            and not (tmp_path / "out").exists()
+        )
 
 
 class TestInstances:

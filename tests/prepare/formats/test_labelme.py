@@ -108,7 +108,7 @@ def test_a_broken_file_is_reported_and_the_others_are_read(tmp_path, wrong, word
 
 def test_broken_sets_are_reported(tmp_path):
     refused(lambda: opened(labelme, tmp_path), tmp_path, "no LabelMe JSON or XML file")
-    refused(lambda: opened(labelme, tmp_path, "--line-width", "-1"), "--line-width: got -1")
+    refused(lambda: opened(labelme, tmp_path, "--line-width", "-1"), "line_width=-1: give more than 0")
     path = write(tmp_path / "a.json", "{")
     refused(lambda: opened(labelme, tmp_path), path, "is no JSON")
     annotated(tmp_path)

@@ -155,7 +155,7 @@ class TestPairs:
         ("words", "message"),
         [
             (("--low", 5, "--high", 1), "give 0 <= low <= high"),
-            (("--instances", "none"), "--remap and --instances: not allowed"),
+            (("--instances", "none"), "--instances none: not allowed"),
             (("--factor", 1), "--factor 1: give 2 or more"),
             (("--blur", -1), "--blur -1: give"),
             (("--photo-dir", "x"), "--photo-dir x: no such folder"),
