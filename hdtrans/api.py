@@ -176,10 +176,10 @@ def _of_run(given: Any) -> Known:
     translator = Translator.load(checkpoint, given.device, "auto", not given.no_ema, given.direction)
     split = given.split or translator.recipe.data.test
     style = (given.style or "").partition("=")[0]
-    name = "_".join(part for part in (checkpoint.stem, split, translator.route, style) if part)
+    name = "_".join(part for part in (checkpoint.stem, split, translator.direction, style) if part)
     given.out = given.out or checkpoint.parent.parent / "evaluation" / f"{name}.json"
     out = given.pictures or given.out.with_suffix("")
-    files = run_files(translator.data, translator.inputs, translator.route, split, out)
+    files = run_files(translator.data, translator.inputs, translator.direction, split, out)
     folders = Folders(files.inputs, files.extra, None, out, given.seed, style=given.style)
     folders.check()
     model = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}

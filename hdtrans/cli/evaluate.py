@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hdtrans.cli.flags import flags
 
-SPELLING = flags({"target": "TARGET", "route": "--direction"})
+SPELLING = flags({"target": "TARGET", "extra": None})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -146,7 +146,7 @@ def _lacking(info: MetricInfo, places: Places, has_segmenter: bool) -> tuple[str
 def _cached_features(given: Any, places: Places) -> CachedFeatures:
     """Return the cache of real features, by network, weights and input size."""
     data = places.data.model_dump() if places.data else ""
-    seen = f"{places.resize} {places.channels} {places.route} {data}"
+    seen = f"{places.resize} {places.channels} {places.direction} {data}"
     folder = given.cache or cache_folder()
     return lambda *parts: RealFeatures(folder, _truth_files(places), *parts, seen)
 

@@ -51,7 +51,7 @@ class Places:
         labels: label maps that the pictures show, or None.
         results: kind of `found`, one of `RESULTS`.
         data: section of the recipe, if `truth` are files of its training folder, from which it reads the true picture.
-        route: direction of the model.
+        direction: direction of the model.
         target: target of the model, if `data` is given.
         channels: channels of the pictures.
         paired: `found` and `truth` are paired by name.
@@ -65,7 +65,7 @@ class Places:
     labels: Place | None = None
     results: str = "pictures"
     data: DataKind | None = None
-    route: str = ""
+    direction: str = ""
     target: Input | None = None
     channels: int = 3
     paired: bool = True

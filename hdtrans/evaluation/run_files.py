@@ -26,13 +26,13 @@ class RunFiles:
     places: Places
 
 
-def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out: Path) -> RunFiles:
+def run_files(data: DataKind, inputs: Inputs, direction: str, split: str | None, out: Path) -> RunFiles:
     """Return the files of a split.
 
     Args:
         data: the section of the model's recipe.
         inputs: the inputs of the model in this direction.
-        route: the direction in which it translates.
+        direction: the direction in which it translates.
         split: start of the folders' names, or `validation` for the files that the recipe holds back; None for
             `data.test`.
         out: folder of the results.
@@ -53,7 +53,7 @@ def run_files(data: DataKind, inputs: Inputs, route: str, split: str | None, out
         if each.field in fields and each.name != first.name and each.field in samples[0].paths
     }
     places = Places(
-        out, truth, labels, data.results, data, route, target, data.result(target).size or 3, paired=data.paired
+        out, truth, labels, data.results, data, direction, target, data.result(target).size or 3, paired=data.paired
     )
     return RunFiles(given, extra, places)
 

@@ -206,7 +206,7 @@ class Method:
         """
         raise NotImplementedError
 
-    def translator(self, networks: nn.ModuleDict, route: str = "") -> nn.Module:
+    def translator(self, networks: nn.ModuleDict, direction: str = "") -> nn.Module:
         """Return the module that translates: the inputs of the direction as keywords -> (B, C, H, W) in [-1, 1].
 
         Inputs are batches: ids (B, H, W), images (B, C, H, W), vectors (B, N), points (B, N, 2), seeds (B,) int64.
