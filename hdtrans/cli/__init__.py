@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,9 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         module = importlib.import_module(f"hdtrans.cli.{name}")
         spelling = getattr(module, "SPELLING", spelling)
         return int(module.main(arguments))
+    except BrokenPipeError:  # the reader of the output has seen enough: `hdtrans train --keys | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:

@@ -153,9 +153,9 @@ class ClassTable:
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+            raise UserError(f"cannot be read: {error.strerror or error}", path=path) from error
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path}: not a JSON file: {error}") from error
+            raise UserError(f"not a JSON file: {error}", path=path) from error
         return cls.from_dict(values, where=str(path))
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import UserError
 
 FILE = "dataset.json"
 
@@ -32,12 +32,12 @@ def _read(file: Path, changed: int, count: int) -> tuple[int, ...] | None:
         values: Any = json.loads(file.read_text(encoding="utf-8-sig"))
         points = values.get("points") if isinstance(values, dict) else None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{shown(file)}: not a JSON file: {error}") from error
+        raise UserError(f"not a JSON file: {error}", path=file) from error
     order = points.get("mirror") if isinstance(points, dict) else None
     if order is None:
         return None
     if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(count))):
-        raise UserError(f"{shown(file)}: points.mirror: expected the numbers 0 to {count - 1} in a new order")
+        raise UserError(f"points.mirror: expected the numbers 0 to {count - 1} in a new order", path=file)
     if any(order[order[place]] != place for place in range(count)):
-        raise UserError(f"{shown(file)}: points.mirror: mirroring twice must give the points back in their old order")
+        raise UserError("points.mirror: mirroring twice must give the points back in their old order", path=file)
     return tuple(order)

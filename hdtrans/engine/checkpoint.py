@@ -154,7 +154,7 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         UserError: the file is missing, damaged, in a later format, or no checkpoint of hdtrans.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        raise UserError("no such checkpoint", path=path)
     if need_digest or digest_file(path).is_file():
         _check_digest(path)
     try:
@@ -167,9 +167,10 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or "networks" not in state or "recipe" not in state:
         found = "is a file of PyTorch, but no checkpoint of hdtrans (it has no networks and recipe)"
-        raise UserError(f"{path}: {found}{_hint(path)}")
+        raise UserError(f"{found}{_hint(path)}", path=path)
     if state.get("format", 0) > FORMAT:
-        raise UserError(f"{path}: was written by a later hdtrans ({state.get('version')}); update hdtrans to read it")
+        finding = f"was written by a later hdtrans ({state.get('version')}); update hdtrans to read it"
+        raise UserError(finding, path=path)
     return rename_networks(state)
 
 
@@ -203,17 +204,17 @@ def find_checkpoint(path: Path) -> Path:
             "validate keeps one from its first validation on"
         )
     if not path.is_dir():
-        raise UserError(f"{path}: no such run folder or checkpoint")
+        raise UserError("no such run folder or checkpoint", path=path)
     for folder in (path, path.parent):
         files = Checkpoints(folder, keep=2).files()
         if files and (folder == path or path.name == "checkpoints"):
             return files[0]
-    raise UserError(f"{path}: holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?")
+    raise UserError("holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?", path=path)
 
 
 def _check_digest(path: Path) -> None:
     beside = digest_file(path)
     if not beside.is_file():
-        raise UserError(f"{path}: its digest {beside.name} is missing, so the file cannot be verified")
+        raise UserError(f"its digest {beside.name} is missing, so the file cannot be verified", path=path)
     if file_digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
-        raise UserError(f"{path}: is damaged: the SHA-256 of its bytes is not the one in {beside.name}")
+        raise UserError(f"is damaged: the SHA-256 of its bytes is not the one in {beside.name}", path=path)

@@ -224,7 +224,7 @@ def _to_validate(
 def _read(path: Path, processes: Processes, count: int) -> dict[str, Any]:
     """Load the checkpoint from which the run continues; the order of samples depends on the number of files."""
     if not path.is_file():
-        raise UserError(f"{path}: process {processes.rank} cannot see it; all nodes need the same run folder")
+        raise UserError(f"process {processes.rank} cannot see it; all nodes need the same run folder", path=path)
     state = checkpoint.load(path)
     if state["files"] != count:
         raise UserError(

@@ -155,7 +155,7 @@ def files_of(name: str, place: Place) -> Sequence[Path]:
     if (place / "inference.json").is_file():
         samples = [sample for sample in samples if not sample.name.startswith("thumbnails/")]
     if not samples:
-        raise UserError(f"{shown(place)}: has no pictures yet")
+        raise UserError("has no pictures yet", path=place)
     return [Path(sample.paths[name]) for sample in samples]
 
 

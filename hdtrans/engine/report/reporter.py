@@ -66,7 +66,7 @@ class Reporter:
             self._samples = _kept_samples(folder / "samples", images_seen)
             self._left_out = _lines(folder / "bad_files.txt")
         except OSError as error:
-            raise UserError(f"{folder}: the run folder cannot be used: {error.strerror or error}") from error
+            raise UserError(f"the run folder cannot be used: {error.strerror or error}", path=folder) from error
         self._board = self._open_board()
         if _bar_has_room():
             self._bar = tqdm(

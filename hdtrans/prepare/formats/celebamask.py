@@ -107,9 +107,9 @@ class CelebaMaskSource:
         files: dict[str, Path] = {}
         for part, path in zip(item.detail, item.annotations, strict=True):
             if part not in ORDER:
-                raise UserError(f"{shown(path)}: unknown part {part!r}.{nearest(part, ORDER)}")
+                raise UserError(f"unknown part {part!r}.{nearest(part, ORDER)}", path=path)
             if part in files:
-                raise UserError(f"{shown(path)}: second mask for {part!r} besides {shown(files[part])}; keep one")
+                raise UserError(f"second mask for {part!r} besides {shown(files[part])}; keep one", path=path)
             files[part] = path
         label: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
         for part in self.order:

@@ -140,7 +140,7 @@ _TRAIN_TABLE = _train_table()
 
 def _check_known(label: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if int(label.max()) >= len(CITYSCAPES) and (wrong := np.setdiff1d(label, [*range(len(CITYSCAPES)), IGNORED])).size:
-        raise UserError(f"{shown(path)}: contains the id {wrong[0]}; Cityscapes has 0 to {len(CITYSCAPES) - 1}")
+        raise UserError(f"contains the id {wrong[0]}; Cityscapes has 0 to {len(CITYSCAPES) - 1}", path=path)
     return label
 
 
@@ -178,7 +178,7 @@ def read_polygons(path: Path) -> Polygons:
             "imgWidth and objects, each with label and polygon"
         ) from error
     if not 0 < height * width <= LARGEST_PIXELS or height < 0:
-        raise UserError(f"{shown(path)}: has a size of {width}x{height} pixels; 1 to {LARGEST_PIXELS} are allowed")
+        raise UserError(f"has a size of {width}x{height} pixels; 1 to {LARGEST_PIXELS} are allowed", path=path)
     return Polygons(height, width, tuple(given))
 
 
@@ -206,7 +206,7 @@ def _drawn_objects(polygons: Polygons, path: Path) -> Iterator[tuple[int, int, t
     for name, corners in polygons.objects:
         single = name if name in _IDS else name.removesuffix(_GROUP)
         if single not in _IDS:
-            raise UserError(f"{shown(path)}: unknown class {name!r}.{nearest(name, _IDS)}")
+            raise UserError(f"unknown class {name!r}.{nearest(name, _IDS)}", path=path)
         if single == _PLATE:
             continue
         number = _IDS[single]

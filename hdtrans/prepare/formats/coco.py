@@ -233,7 +233,7 @@ def _segments(path: Path, annotation: Mapping[str, Any], size: tuple[int, int]) 
     folder, name = path.with_suffix(""), field(annotation, "file_name", str, where)
     if not folder.is_dir():
         hint = f"; unpack {folder}.zip" if folder.with_suffix(".zip").is_file() else ""
-        raise UserError(f"{folder}: no such folder; it must contain the panoptic PNGs of {path.name}{hint}")
+        raise UserError(f"no such folder; it must contain the panoptic PNGs of {path.name}{hint}", path=folder)
     ids = read_instance(folder / name)
     check_same_size(ids.shape, size, str(folder / name), path)
     known = {0}

@@ -80,12 +80,12 @@ class Cvat(ListedSource):
 
 def _items(path: Path, tree: Element, photos: PhotoIndex) -> list[Item]:
     if tree.find("track") is not None:
-        raise UserError(f"{path}: has tracks, as 'CVAT for video' exports have; export it as 'CVAT for images 1.1'")
+        raise UserError("has tracks, as 'CVAT for video' exports have; export it as 'CVAT for images 1.1'", path=path)
     items = []
     for index, image in enumerate(tree.findall("image")):
         name, subset = image.get("name"), image.get("subset") or ""
         if not name:
-            raise UserError(f"{path}: image {index}: has no name")
+            raise UserError(f"image {index}: has no name", path=path)
         stem = Path(name.replace("\\", "/")).with_suffix("").as_posix()
         if f"{subset}/{stem}" in photos.paths:  # project exports have one folder per subset
             stem = f"{subset}/{stem}"

@@ -54,7 +54,7 @@ def open_source(root: Path, options: Namespace) -> "Indexed":
     path = option_path(root, options.mapping)
     values = read_json(path) if path.suffix.lower() == ".json" else read_yaml(read_text(path), str(path))
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected the keys {', '.join(_Mapping.model_fields)}")
+        raise UserError(f"expected the keys {', '.join(_Mapping.model_fields)}", path=path)
     try:
         return Indexed(root, _Mapping.model_validate(values), path)
     except ValidationError as error:
@@ -133,14 +133,14 @@ def _sorted_by_id(classes: tuple[_Class, ...], path: Path) -> list[_Class]:
     if ids.count(None) == len(ids):
         return list(classes)
     if sorted(number for number in ids if number is not None) != list(range(len(ids))):
-        raise UserError(f"{path}: classes: got the ids {ids}; give ids 0, 1, 2, ... to all classes, or to none")
+        raise UserError(f"classes: got the ids {ids}; give ids 0, 1, 2, ... to all classes, or to none", path=path)
     return sorted(classes, key=lambda entry: entry.id or 0)
 
 
 def _items(root: Path, mapping: _Mapping) -> list[Item]:
     folder = root / mapping.labels.folder
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder (labels.folder in the mapping file). {listing(root)}")
+        raise UserError(f"no such folder (labels.folder in the mapping file). {listing(root)}", path=folder)
     photos = PhotoIndex(root / mapping.photos) if mapping.photos else None
     instances = PhotoIndex(root / mapping.instances.folder) if mapping.instances else None
     if photos and not photos.paths:

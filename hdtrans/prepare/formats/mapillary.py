@@ -132,7 +132,7 @@ def _items(root: Path, config: Path, wanted: str | None) -> list[Item]:
         panoptic = _panoptic_entries(base / "panoptic") if kind == "panoptic" else {}
         for path in files_under(base / kind, (".json",) if kind == "polygons" else (".png",)):
             if kind == "panoptic" and path.name not in panoptic:
-                raise UserError(f"{path}: is not listed in the panoptic JSON of its folder; add it, or move it away")
+                raise UserError("is not listed in the panoptic JSON of its folder; add it, or move it away", path=path)
             both = kind == "labels" and (base / "instances").is_dir()
             annotations = (path, base / "instances" / path.name) if both else (path,)
             photo = photos.find(path.stem)
@@ -150,7 +150,7 @@ def _panoptic_entries(folder: Path) -> dict[str, tuple[Mapping[str, Any], dict[i
     """Return {PNG name: (its entry in the JSON beside it, category names by id)}."""
     documents = sorted(folder.glob("*.json"))
     if not documents:
-        raise UserError(f"{folder}: contains no panoptic_*.json beside its PNGs. {listing(folder)}")
+        raise UserError(f"contains no panoptic_*.json beside its PNGs. {listing(folder)}", path=folder)
     values, where = read_json(documents[-1]), str(documents[-1])
     entries = field(values, "categories", list, where)
     categories = {field(entry, "id", int, where): field(entry, "name", str, where) for entry in entries}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, UserError
-from hdtrans.data.io.header import probe, shown
+from hdtrans.data.io.header import probe
 from hdtrans.data.io.read import read_picture
 from hdtrans.prepare.formats.folder import add_folder_options
 from hdtrans.prepare.sources.class_list import read_classes
@@ -67,7 +67,7 @@ class PaletteSource:
         """Convert the colours of a label map to class ids."""
         path = item.detail.check()
         if (bits := probe(path).bits) > 8:
-            raise UserError(f"{shown(path)}: has {bits} bits per channel; colour-coded label maps must have 8")
+            raise UserError(f"has {bits} bits per channel; colour-coded label maps must have 8", path=path)
         picture = read_picture(path)
         assert picture.dtype == np.uint8
         return match_colours(picture, self.classes, self.match, path)

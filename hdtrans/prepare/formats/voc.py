@@ -103,7 +103,7 @@ def _read_labelmap(path: Path) -> tuple[list[str], list[Colour]]:
             parse_colour([int(number) for number in numbers]) if all(n.strip().isdecimal() for n in numbers) else None
         )
         if colour is None:
-            raise UserError(f"{path}: expected name:red,green,blue:parts:actions, got {line!r}")
+            raise UserError(f"expected name:red,green,blue:parts:actions, got {line!r}", path=path)
         if colour != _BORDER_COLOUR:
             names.append(name)
             colours.append(colour)

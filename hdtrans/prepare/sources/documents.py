@@ -44,7 +44,7 @@ def read_json(path: Path, encoding: str = "utf-8-sig") -> Any:
     try:
         return json.loads(read_text(path, encoding))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: is no JSON, or cut off: {error}") from error
+        raise UserError(f"is no JSON, or cut off: {error}", path=path) from error
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -56,7 +56,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     parser.buffer_text = True
 
     def refuse(*_: object) -> None:
-        raise UserError(f"{path}: has a DOCTYPE, which is not allowed in annotations; remove that line")
+        raise UserError("has a DOCTYPE, which is not allowed in annotations; remove that line", path=path)
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = builder.start
@@ -65,9 +65,9 @@ def read_xml(path: Path) -> ElementTree.Element:
     try:
         parser.Parse(path.read_bytes(), True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"cannot be read: {error.strerror or error}", path=path) from error
     except expat.ExpatError as error:
-        raise UserError(f"{path}: is no XML, or cut off: {error}") from error
+        raise UserError(f"is no XML, or cut off: {error}", path=path) from error
     return builder.close()
 
 

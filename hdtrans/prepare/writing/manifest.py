@@ -77,7 +77,7 @@ class PreparedFolder:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read: {error}; remove it to prepare all items again") from error
+            raise UserError(f"cannot be read: {error}; remove it to prepare all items again", path=path) from error
         whole, _, rest = text.rpartition("\n")
         if rest:
             write_text(path, f"{whole}\n" if whole else "")

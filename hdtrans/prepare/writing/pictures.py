@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from hdtrans.common.errors import Advice, UserError
-from hdtrans.data.io.header import Header, probe, shown
+from hdtrans.data.io.header import Header, probe
 from hdtrans.data.io.read import read_picture
 
 Array = npt.NDArray[Any]
@@ -115,7 +115,7 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
     channels = 3 if kind == "jpg" and colours == 4 else colours
     if header.floating or channels > 4:
         found = "has floating-point pixels" if header.floating else f"has {channels} channels"
-        raise UserError(f"{shown(path)}: {found}; photos must have 1 to 4 channels of 8 or 16 bits")
+        raise UserError(f"{found}; photos must have 1 to 4 channels of 8 or 16 bits", path=path)
     if kind == "jpg" and header.bits > 8:
         finding = f"has {header.bits} bits per channel, but JPEG has 8"
         raise UserError(finding, path=path, advice=[Advice("photos", "png")])

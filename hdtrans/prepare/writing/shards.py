@@ -92,7 +92,7 @@ def write_shards(
     if size_bytes < SMALLEST_SHARD:
         raise UserError(f"shard size: got {size_bytes} bytes; give at least {SMALLEST_SHARD}")
     if not folder.is_dir():
-        raise UserError(f"{shown(folder)}: no such folder")
+        raise UserError("no such folder", path=folder)
     plan = _plan_shards(folder, size_bytes)
     if not plan:
         raise UserError(
