@@ -20,6 +20,7 @@ from hdtrans.common.errors import (
     UnreadableFile,
     UserError,
     WrongIds,
+    as_one,
     nearest,
 )
 
@@ -162,3 +163,13 @@ def test_a_recipe_names_its_keys() -> None:
         assert error.text(spelling) == "validate.segmenter=a.pt: is a script; export it to ONNX"
     assert str(UserError("is odd", path="b.png").renamed(keys, "validate")) == "validate: b.png: is odd"
     assert str(UserError("is odd").renamed(keys, "validate")) == "validate: is odd"
+
+
+def test_equal_errors_are_one_and_different_ones_have_lines_of_their_own() -> None:
+    small, wide = (UserError("too large", argument="max_memory", value=size) for size in ("8M", "9M"))
+    again = UserError("too large", argument="max_memory", value="8M")
+    assert as_one([small, again]) in (small, again)
+    both = pickle.loads(pickle.dumps(as_one([small, wide, again])))
+    assert str(both) == "max_memory=8M: too large\nmax_memory=9M: too large"
+    assert both.text(flags()) == "--max-memory 8M: too large\n--max-memory 9M: too large"
+    assert both.renamed({"max_memory": "memory"}).text(flags()) == "memory=8M: too large\nmemory=9M: too large"

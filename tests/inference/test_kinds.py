@@ -111,7 +111,8 @@ def test_ready_small_pictures_are_made_larger(
     paint(tmp_path / "small", "1")
     command = [str(enlarger), "--input", str(tmp_path / "small"), "--out"]
     assert run_tool("infer", [*command, str(tmp_path / "same")]) == 0
-    assert "inputs were made from photos" in capsys.readouterr().out
+    note = "inputs were made from photos, as in training; give --ready for drawings, or small pictures to enlarge\n"
+    assert note in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "same" / "1.png")).shape == (HEIGHT, WIDTH, 3)
     assert run_tool("infer", [*command, str(tmp_path / "large"), "--ready"]) == 0
     assert "inputs were made" not in capsys.readouterr().out

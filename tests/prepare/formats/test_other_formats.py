@@ -34,9 +34,11 @@ class TestPalette:
         assert label(tmp_path / "out", "train_label/a.png").tolist() == [[0, 1, 1]]
         message = capsys.readouterr().out
         assert (
-            "b.png: 1 colour(s) (33.3 % of the pixels) are not in the table, most frequent (250, 3, 2) near 'roof'"
-            in message
+            "b.png: 1 colour(s) (33.3 % of the pixels) are not in the table, most frequent (250, 3, 2) near 'roof'; "
+            "add them, or give --match nearest, or --match ignore\n" in message
         )
+        failed = dataset(tmp_path / "out")["failed"]["train/b"]
+        assert failed.endswith("add them, or give match=nearest, or match=ignore")
 
     def test_nearest(self, source, tmp_path, capsys):
         assert self.run(source, tmp_path, "--match", "nearest") == 0
@@ -184,7 +186,8 @@ class TestColours:
         source = grey_folder(tmp_path / "in", 1)
         words = ["--in", source / "train_label", "--out", tmp_path / "out"]
         assert run_tool("colorize_labels", list(map(str, words))) == 2
-        assert "no dataset.json" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"--in {words[1]}: no dataset.json" in said and "give --table FILE" in said
 
     def test_label_maps_are_not_overwritten(self, tmp_path, capsys):
         source = grey_folder(tmp_path / "in", 1)
