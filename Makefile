@@ -18,7 +18,10 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Runs and checkpoints wait for the disk ten thousand times: where there is room, what tests write lies in memory.
+IN_MEMORY := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4000000 2>/dev/null && \
+	echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
+PYTEST := $(IN_MEMORY) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # Tests are many small modules, whose compiled form pytest keeps: without it each run takes ten seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 

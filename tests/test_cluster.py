@@ -36,11 +36,11 @@ if [[ $1 == show ]]; then echo localhost; exit; fi
 echo "$* after $(ls RUN/checkpoints 2>/dev/null | grep -c 'pt$') checkpoints" >> FOLDER/scontrol.log
 exit ${SCONTROL_FAILS:-0}
 """
-# Fake training: it prints its arguments, saves half a second after SIGUSR1, and ends as torchrun does then, or
+# Fake training: it prints its arguments, saves a quarter of a second after SIGUSR1, and ends as torchrun does then, or
 # with ENDS, as one that was at its end.
 TORCHRUN = """#!/bin/bash
 printf '%s\\n' "$PET_SIGNALS_TO_HANDLE" "$@" > FOLDER/started
-trap 'sleep 0.5; [[ -z ${SAVES-yes} ]] || touch RUN/checkpoints/images_8.pt; exit ${ENDS:-1}' USR1
+trap 'sleep 0.25; [[ -z ${SAVES-yes} ]] || touch RUN/checkpoints/images_8.pt; exit ${ENDS:-1}' USR1
 echo trains
 for i in {1..300}; do [[ -e FOLDER/end ]] && exit $(cat FOLDER/end); sleep 0.1; done
 """
@@ -65,7 +65,7 @@ def wait_for(done: Any, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def submit(

@@ -64,15 +64,15 @@ def test_mutant_that_passes_on_the_error_of_torch(figure: Figure, monkeypatch: p
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_mutant_without_a_time_limit_waits_on(figure: Figure) -> None:
     with workers_watched():
-        batches = list(make_loader(Numbered(pause=1.5), [[0]], workers=1, pin_memory=False))
+        batches = list(make_loader(Numbered(pause=0.8), [[0]], workers=1, pin_memory=False))
     assert len(batches) == 1
-    figure("mutant without a limit: waits 1.5 s and reports nothing")
+    figure("mutant without a limit: waits 0.8 s and reports nothing")
 
 
 @pytest.mark.bar("B8.5", "a worker that is lost or hangs is named")
 def test_a_hanging_worker_is_reported() -> None:
     with pytest.raises(ProcessError, match=r"timed out.*training.timeouts.step"), workers_watched():
-        for _ in make_loader(Numbered(pause=3), [[0]], workers=1, pin_memory=False, timeout=0.5):
+        for _ in make_loader(Numbered(pause=1.5), [[0]], workers=1, pin_memory=False, timeout=0.5):
             pass
 
 
