@@ -62,7 +62,7 @@ def test_only_published_bytes_are_weights(tmp_path: Path, monkeypatch: pytest.Mo
     torch.save(features._inception().state_dict(), tmp_path / name)
     with pytest.raises(
         UserError,
-        match=r"no given file has SHA-256 .*; fetch https://.* and save it as .* give weights=FILE, or give download",
+        match=r"no given file has SHA-256 .*; fetch https://.* and save it as .* give weights=FILE, or download=True",
     ):
         WeightFiles([tmp_path]).find("inception")
     weights.fetched_folder().mkdir(parents=True)
