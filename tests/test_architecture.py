@@ -248,7 +248,7 @@ def _late_imports(tree: ast.Module) -> set[int]:
 
 
 def _runs_late(node: ast.AST) -> bool:
-    """Whether what stands in here runs after the import of its file, or never."""
+    """Return True if the code in here runs after the import of its file, or never."""
     never = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return never or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
@@ -322,7 +322,7 @@ def _of_code(tree: ast.Module, used: list[Import], file: str) -> Iterator[tuple[
 
 
 def _is_message(node: ast.AST) -> bool:
-    """Whether this makes an error or an advice, or the finding of one."""
+    """Return True if this makes an error or an advice, or the finding of one."""
     if isinstance(node, ast.Assign):
         return ast.unparse(node.targets[0]) == "finding"
     return isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in MESSAGES
@@ -430,7 +430,7 @@ def test_file(file: str) -> None:
 
 
 def test_rooms_without_torch_do_not_reach_it() -> None:
-    """What `common`, `config` and `prepare` import at their top leads to no file that imports torch at its top."""
+    """Imports at the top of `common`, `config` and `prepare` lead to no file that imports torch at its top."""
     known = {
         f.removesuffix(".py").removesuffix("/__init__").replace("/", "."): f for f in FILES if f.startswith("hdtrans")
     }

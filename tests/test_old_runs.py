@@ -145,7 +145,7 @@ def leaves(value: Any, key: str = "") -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_an_old_recipe_is_the_same_experiment(file: Path) -> None:
-    """What it says and every default of then are as they were; keys that are newer may stand beside them."""
+    """Its values and every default of then are as they were; keys that are newer may stand beside them."""
     recipe = load_recipe(file)
     assert recipe.name == file.stem
     then = leaves(json.loads((file.parent / "resolved.json").read_text(encoding="utf-8"))[file.stem])

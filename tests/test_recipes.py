@@ -1,4 +1,4 @@
-"""Every recipe in `options/` loads, and what a user can get wrong about one is told, all of it at once."""
+"""Every recipe in `options/` loads; all mistakes in a recipe are reported at once."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_it_loads_by_file_and_by_name(file: Path) -> None:
 
 @every_recipe
 def test_the_resolved_recipe_is_the_same_recipe(file: Path) -> None:
-    """What a checkpoint keeps of it, plain values, describes the same experiment."""
+    """The plain values in a checkpoint describe the same experiment."""
     recipe = load_recipe(file)
     values = json.loads(json.dumps(recipe.model_dump(mode="json")))
     assert check_recipe(values, "the checkpoint") == recipe

@@ -1,6 +1,7 @@
 """Plain words: the worst habits of docstrings and documentation stand nowhere."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ TOLD = re.compile(r"\b(?:is|are|was|were|be|been)\s+told\b", re.IGNORECASE)
 ARGUMENT = re.compile(r"(?P<name>\w[\w, *]*?): (?P<text>\S.*)")
 GENITIVE = re.compile(r"of (?:the|a|an|each|every|all|its|one|such|what)\b")
 SECTIONS = ("Args:", "Attributes:", "Class attributes:")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,11 @@ def habits(docstring: str) -> Iterator[tuple[int, str, str]]:
 
 
 def of_python(file: str, source: str) -> Iterator[Offender]:
-    """Yield the offenders in the docstrings of a Python file."""
+    """Yield the offenders in the docstrings of a Python file, those of constants included."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            given = node.body[0]
-            assert isinstance(given, ast.Expr) and isinstance(given.value, ast.Constant)
-            for line, habit, text in habits(ast.get_docstring(node) or ""):
-                yield Offender(f"{file}:{given.lineno + line}", habit, text)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for line, habit, text in habits(inspect.cleandoc(node.value.value)):
+                yield Offender(f"{file}:{node.lineno + line}", habit, text)
     for number, line in enumerate(source.splitlines(), start=1):
         if "#" in line and TOLD.search(line.partition("#")[2]):
             yield Offender(f"{file}:{number}", "told", line.strip())
@@ -71,10 +69,10 @@ def of_page(file: str, text: str) -> Iterator[Offender]:
 
 
 def offenders() -> list[Offender]:
-    """Return all offenders of the package, the tools, the examples, the benchmarks and the documentation."""
+    """Return all offenders of the package, its tests and tools, the examples, the benchmarks and the documentation."""
     found: list[Offender] = []
-    for folder in ("hdtrans", "tools", "examples", "benchmarks", "docs"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for folder in ("hdtrans", "tools", "examples", "benchmarks", "docs", "tests"):
+        for path in sorted({*(ROOT / folder).rglob("*.py")} - {Path(__file__).resolve()}):  # its examples are offenders
             found += of_python(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
     pages = [
         *ROOT.glob("*.md"),
@@ -117,6 +115,7 @@ class A:
         ("hdtrans/data/x.py:4", "told"),
         ("hdtrans/data/x.py:7", "bare genitive"),
         ("hdtrans/data/x.py:8", "bare genitive"),
+        ("hdtrans/data/x.py:12", "opening"),
         ("hdtrans/data/x.py:11", "told"),
     ]
 

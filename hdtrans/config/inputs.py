@@ -21,7 +21,7 @@ Kind = Literal["ids", "image", "vector", "points", "seed"]
 Values = Literal[
     "classes", "instances", "symmetric", "binary", "lab", "one_hot", "boundaries", "features", "pixels", "normal"
 ]
-"""What the numbers mean.
+"""Meaning of the numbers.
 
 Ids are `classes` or `instances` (opaque). Images lie in [-1, 1]: pictures (`symmetric`), masks (`binary`: -1 or 1),
 colours a and b of CIE Lab (`lab`), a channel for each class (`one_hot`), white on `boundaries`, or learnt `features`.

@@ -1,4 +1,4 @@
-"""How soon a command is at work, in seconds of a core: what it must not import, and how long it takes."""
+"""Start of a command: modules that it must not import, and its time in seconds of a core."""
 
 import resource
 import subprocess

@@ -280,7 +280,7 @@ class TestLoader:
 
     @pytest.mark.unhurried
     def test_a_forgotten_loader_does_not_keep_python_from_ending(self, data):
-        """When the interpreter ends, hence in a program of its own."""
+        """It shows as the interpreter ends, hence in a program of its own."""
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         command = [sys.executable, "-m", "tests.data.loader_programs", str(data.root)]
         start = time.monotonic()

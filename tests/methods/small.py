@@ -52,7 +52,7 @@ class SmallStreets(Dataset[Sample]):
 
     Args:
         count: how many files there seem to be.
-        height, width: of every sample.
+        height, width: size of every sample.
         stage: the number of the stage.
         labels: class ids from 0 to labels-1.
     """

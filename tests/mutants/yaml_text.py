@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Comparing(list[Any]):
-    """What a set does, by looking at one element after the other."""
+    """A set that looks at one element after the other."""
 
     add = list.append
 

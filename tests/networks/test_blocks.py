@@ -205,7 +205,7 @@ def test_padding_to_the_stride_repeats_the_edge(size: tuple[int, int], stride: i
 
 
 def test_exported_statistics_are_exact_enough_row_by_row() -> None:
-    """What an exported graph computes in place of instance norm is instance norm."""
+    """An exported graph computes instance norm in other steps."""
     x = torch.rand(2, 3, 40, 50) * 1e-2 + 3
     norm = Norm(3, "instance", "none")
     program = torch.export.export(norm, (x,))

@@ -18,7 +18,7 @@ DEGENERATE = {
     "of one colour": "all pixels are the same; the input may be empty, or the weights broken",
     "nearly all black and white": "right for drawings and masks; for photos, the input may differ from training data",
 }
-"""What may be suspicious about a result, and its possible causes."""
+"""Signs of a suspicious result, and their possible causes."""
 
 _SATURATED = 0.99  # share of values that are 0 or 255
 

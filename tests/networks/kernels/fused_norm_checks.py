@@ -1,4 +1,4 @@
-"""What holds of the fused instance norm where Triton computes; run by test_fused_norm.py.
+"""Checks of the fused instance norm where Triton computes; run by test_fused_norm.py.
 
 In Triton's interpreter that is the CPU, else a GPU. The interpreter takes milliseconds for each program, so what goes
 in is tiny.
@@ -140,7 +140,7 @@ def test_any_layout_gives_the_same_bits() -> None:
 
 
 def test_every_value_is_written_and_twice_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where torch fills new memory with NaN, nothing of it is left."""
+    """Nothing is left of the NaN with which torch fills new memory here."""
     monkeypatch.setattr(fused_norm_kernels, "PROGRAMS", 2)
     x = pictures((2, 67, 5, 9), torch.float32)
     y = fused_instance_norm(x, "relu")
@@ -170,7 +170,7 @@ def test_a_picture_is_the_same_alone_as_in_a_batch(monkeypatch: pytest.MonkeyPat
 
 
 def test_nan_is_told_and_stays_in_its_channel() -> None:
-    """What finds steps that are not finite relies on it."""
+    """The search for steps that are not finite relies on it."""
     x = torch.randn(2, 3, 4, 5, device=DEVICE)
     x[1, 2, 0, 0] = torch.nan
     for activation in ("none", "relu", "leaky_relu"):
@@ -315,7 +315,7 @@ def test_what_is_compiled_takes_torchs_operators(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("adds", [False, True])
 def test_shapes_alone_come_out_as_the_kernels_make_them(dtype: torch.dtype, adds: bool) -> None:
-    """What is only planned computes nothing; all that is kept for the backward pass is as in the real one."""
+    """A plan computes nothing; it keeps for the backward pass all that the real one keeps."""
 
     def results() -> list[Any]:
         x = torch.zeros(2, 3, 4, 5, dtype=dtype, device=DEVICE, requires_grad=True)

@@ -1,4 +1,4 @@
-"""What holds of the fused padding, and of networks with it, where Triton computes; run by test_fused_norm.py."""
+"""Checks of the fused padding, and of networks with it, where Triton computes; run by test_fused_norm.py."""
 
 from typing import Any
 

@@ -100,7 +100,7 @@ def test_without_a_gpu_triton_is_not_even_imported() -> None:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_where_triton_is_missing_or_fails_torch_computes(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    """One that fails is told once, one that is missing is not."""
+    """A kernel that fails is reported once, a missing one is not."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler\nand more")
