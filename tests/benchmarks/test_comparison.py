@@ -29,6 +29,7 @@ from hdtrans.config.loading import load_recipe
 from hdtrans.config.registry import method_module
 from hdtrans.config.stage import Size
 from hdtrans.toycity.scenes import write_dataset
+from tests.shared_folder import filled_once
 
 pytestmark = pytest.mark.usefixtures("in_fp32", "forked_children")
 CPU, SIZE = torch.device("cpu"), Size(width=128, height=64)
@@ -72,16 +73,16 @@ def make_plan(folder: Path, *what: str, growth: Sequence[Size] = ()) -> Comparis
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> dict[str, Any]:
+def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the figures of all subjects but training, with growth."""
-    growth = (Size(width=64, height=32), SIZE)
-    return compare(make_plan(folder, "inference", "reading", "preparing", growth=growth))
+    plan = make_plan(folder, "inference", "reading", "preparing", growth=(Size(width=64, height=32), SIZE))
+    return filled_once(tmp_path_factory, "compared", lambda _: compare(plan))[1]
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path) -> dict[str, Any]:
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the figures of training."""
-    return compare(make_plan(folder, "training"))
+    return filled_once(tmp_path_factory, "compared_training", lambda _: compare(make_plan(folder, "training")))[1]
 
 
 def test_every_subject_is_measured_against_its_rivals(found: dict[str, Any], trained: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from tests.engine.non_finite_jobs import run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, final_state, fingerprint, make_trainer, section, subject
 from tests.forked import values_of_two
 from tests.mutants.guards import averaging, averaging_buffers, deaf, keeping
+from tests.shared_folder import filled_once
 
 NAN, INF = math.nan, math.inf
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -136,8 +137,7 @@ def test_a_skipped_batch_leaves_no_trace(log_every: int, tmp_path: Path, monkeyp
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """Spoil one process of two, in every way; return the results of both by job."""
-    folder = tmp_path_factory.mktemp("both")
-    ranks = values_of_two(run_jobs, folder, folder=folder)
+    _, ranks = filled_once(tmp_path_factory, "both", lambda folder: values_of_two(run_jobs, folder, folder=folder))
     return {job: [rank[job] for rank in ranks] for job in ranks[0]}
 
 

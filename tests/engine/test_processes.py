@@ -22,6 +22,7 @@ from tests.bars import Figure
 from tests.engine.processes_jobs import run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, hide_batch_norm, make_trainer, section, subject
 from tests.forked import values_of_two
+from tests.shared_folder import filled_once
 from tests.small_runs import small_recipe, toy_data, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +110,11 @@ JOBS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
     """Run all jobs in two processes; return their folder, and the results of each process."""
-    root = tmp_path_factory.mktemp("processes")
+    return filled_once(tmp_path_factory, "processes", run_all_jobs)
+
+
+def run_all_jobs(root: Path) -> dict[str, list[str]]:
+    """Run all jobs below a folder; return the results of each process by job."""
     for name in (*(f"{name} taken up" for name in MOVED), "wrong product"):
         with pytest.raises(Stopped):
             what = subject(name.split()[0] if "taken" in name else "two_routes", 2, EPOCHS[JOBS[name]["subject"]])
@@ -127,7 +132,7 @@ def double_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
         for name, job in JOBS.items()
     ]
     ends = values_of_two(run_jobs, jobs, folder=root)
-    return root, {name: [end[place] for end in ends] for place, name in enumerate(JOBS)}
+    return {name: [end[place] for end in ends] for place, name in enumerate(JOBS)}
 
 
 DoubleRuns = tuple[Path, dict[str, list[str]]]

@@ -22,13 +22,18 @@ from hdtrans.inference.translator import Translator
 from tests.bars import Figure
 from tests.forked import Forked, end_as_command, run_command, two_processes
 from tests.mutants.translating import norms_of_the_whole_batch
+from tests.shared_folder import filled_once
 from tests.small_runs import small_recipe, toy_data, train_values
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `run`, a model of label maps, and `maps`, seven of them, two of another size."""
-    folder = tmp_path_factory.mktemp("throughput")
+    return filled_once(tmp_path_factory, "throughput", train_on_maps)[0]
+
+
+def train_on_maps(folder: Path) -> None:
+    """Train the model and write the maps."""
     values = small_recipe(toy_data(folder / "city"), folder / "run")
     values["method"]["condition"] = {"boundary": "none"}
     train_values(values)
@@ -37,7 +42,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (1, 2, 3, 8, 9, 10, 11):
         size = (16, 24) if number in (2, 9) else (20, 24)
         cv2.imwrite(str(folder / "maps" / f"f{number}.png"), noise.integers(0, 19, size, dtype=np.uint8))
-    return folder
 
 
 def infer(*arguments: object) -> int:

@@ -18,6 +18,7 @@ from hdtrans.inference.publish import export as exporting
 from hdtrans.inference.publish.trial_inputs import Samples
 from hdtrans.inference.translator import Translator
 from tests.inference.test_tiles import LABELS, checkpoint, hd, inputs_for, off
+from tests.shared_folder import filled_once
 from tests.small_runs import made_checkpoint, translated
 
 SIZE = Size(height=64, width=96)
@@ -43,11 +44,13 @@ def _programs_are_read_once() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `model.pt`, which reads label and instance maps, published in each form."""
-    folder = tmp_path_factory.mktemp("export")
-    made_checkpoint(folder / "model.pt", LABELS, hd(enhancers=1, enhancer_blocks=1, blocks=1))
-    for ending in exporting.FORMS:
-        assert exporting.export(folder / "model.pt", folder / f"model{ending}", SIZE)[1]
-    return folder
+
+    def fill(folder: Path) -> None:
+        made_checkpoint(folder / "model.pt", LABELS, hd(enhancers=1, enhancer_blocks=1, blocks=1))
+        for ending in exporting.FORMS:
+            assert exporting.export(folder / "model.pt", folder / f"model{ending}", SIZE)[1]
+
+    return filled_once(tmp_path_factory, "export", fill)[0]
 
 
 def command(*arguments: object) -> int:

@@ -23,6 +23,7 @@ from hdtrans.inference.styles.style import Style, of_instances, read_style
 from hdtrans.inference.translator import Translator
 from hdtrans.toycity.scenes import CLASS_NAMES
 from tests.forked import run_command, two_processes
+from tests.shared_folder import filled_once
 from tests.small_runs import made_checkpoint, small_recipe, toy_data, train_values
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,14 +34,17 @@ ROAD = CLASS_NAMES.index("road")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `city`, and `run`, a model with features whose styles are made, and `bare`, the same without."""
-    folder = tmp_path_factory.mktemp("styles")
+    return filled_once(tmp_path_factory, "styles", train_with_features)[0]
+
+
+def train_with_features(folder: Path) -> None:
+    """Train the model and make its styles."""
     toy_data(folder / "city")
     values = small_recipe(folder / "city", folder / "run")
     values["method"]["features"] = FEATURES
     train_values(values)
     shutil.copytree(folder / "run", folder / "bare")
     assert run_tool("encode_styles", [str(folder / "run"), "--clusters", "3"]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
