@@ -57,9 +57,12 @@ class PerceptualNetwork(nn.Module):
         super().__init__()
         import torchvision
 
-        build = torchvision.models.vgg19 if kind == "vgg19" else torchvision.models.squeezenet1_0
         self.kind = kind
-        self.features = build(weights=None, init_weights=False).features if kind == "vgg19" else build().features
+        if kind == "vgg19":  # without its classifier, whose 120 million weights take half a second
+            vgg = torchvision.models.vgg
+            self.features = vgg.make_layers(vgg.cfgs["E"], batch_norm=False)
+        else:
+            self.features = torchvision.models.squeezenet1_0().features
         places, depths = _places(kind, self.features), _DEPTHS[kind] if depths is None else depths
         if unknown := [name for name in depths if name not in places]:
             raise ValueError(f"{kind} has no layer {unknown[0]!r}.{nearest(unknown[0], list(places))}")

@@ -180,7 +180,8 @@ def test_figures_stay_if_two_processes_take_too_much_memory(folder: Path, monkey
         raise ProcessError("process 2 of 2: its process died")
 
     monkeypatch.setattr(comparison, "grow_processes", die)
-    found = compare(make_plan(folder, "training", growth=(Size(width=64, height=32),)))
+    small = Size(width=64, height=32)
+    found = compare(replace(make_plan(folder, "training", growth=(small,)), size=small))
     assert found["subjects"] and len(found["growth"]) == 3
     assert "training with two processes  process 2 of 2: its process died" in report_text(found)
     assert report_page(found).count('<svg class="chart"') == 2

@@ -23,7 +23,7 @@ from tests.bars import Figure
 from tests.forked import Forked, end_as_command, run_command, two_processes
 from tests.mutants.translating import norms_of_the_whole_batch
 from tests.shared_folder import filled_once
-from tests.small_runs import small_recipe, toy_data, train_values
+from tests.small_runs import made_checkpoint, small_recipe, toy_data, train_values
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,10 @@ def test_an_interrupted_run_keeps_finished_pictures(place: Path, tmp_path: Path)
 def test_a_missing_compiler_is_reported(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from torch._inductor import config
 
-    command = [place / "run", "--input", place / "maps" / "f1.png", "--out", tmp_path / "out", "--device", "cpu"]
+    method = {"kind": "pix2pixhd", "generator": {"width": 2, "downsamples": 1, "blocks": 0}}  # little to compile
+    method["condition"] = {"boundary": "none"}
+    model = made_checkpoint(tmp_path / "m.pt", {"kind": "label_maps", "root": ".", "labels": 19}, method)
+    command = [model, "--input", place / "maps" / "f1.png", "--out", tmp_path / "out", "--device", "cpu"]
     with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         assert infer(*command, "--compile") == 1
     printed = capsys.readouterr()
