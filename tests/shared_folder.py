@@ -16,7 +16,7 @@ def filled_once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path
     Args:
         factory: pytest's own.
         name: name of the folder, one for each use.
-        fill: what writes into the folder; it returns plain values.
+        fill: writes into the folder and returns plain values.
     """
     base = factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
