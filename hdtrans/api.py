@@ -14,9 +14,10 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.loading import load_recipe
 from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.config.stage import read_size
 from hdtrans.engine.checkpoint import Checkpoints, find_checkpoint
 from hdtrans.engine.run import train as train_recipe
-from hdtrans.evaluation.options import folder_places, make_metrics, read_size
+from hdtrans.evaluation.options import folder_places, make_metrics
 from hdtrans.evaluation.pairs import Places
 from hdtrans.evaluation.report.scores import report, write_report
 from hdtrans.evaluation.run_files import run_files
@@ -160,7 +161,7 @@ def evaluate_given(given: Any, say: Callable[[str], None] = lambda text: None) -
         truth=given.truth or places.truth,
         data=None if given.truth else places.data,
         labels=given.labels or places.labels,
-        resize=read_size(given.resize),
+        resize=None if given.resize is None else read_size(given.resize, "resize"),
     )
     places, metrics = make_metrics(given, places, classes)
     if is_run:

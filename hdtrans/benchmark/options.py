@@ -4,6 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from hdtrans.config.stage import Size
 
 
@@ -29,11 +31,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(text: str) -> Size:
-    found = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text.lower())
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if min(width, height) < 32:
+    """Parse a size; raise ArgumentTypeError for another text, or one that networks are not measured at."""
+    try:
+        size = Size.model_validate(text)
+    except ValidationError:
+        size = None
+    if size is None or not 32 <= min(size.height, size.width) <= max(size.height, size.width) < 100_000:
         raise argparse.ArgumentTypeError(f"got {text!r}; give WIDTHxHEIGHT in pixels, 32x32 or more, such as 512x256")
-    return Size(width=width, height=height)
+    return size
 
 
 def _count(text: str) -> int:

@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", default="2048x1024", metavar="WxH", help="size to compare at (default: %(default)s)")
     given = parser.parse_args(arguments)
 
-    from hdtrans.inference.publish.export import export, read_compared_size
+    from hdtrans.config.stage import read_size
+    from hdtrans.inference.publish.export import export
 
     options = given.dtype, not given.no_ema, given.direction, given.input, given.instances
-    lines, written = export(given.model, given.out, read_compared_size(given.size), *options)
+    lines, written = export(given.model, given.out, read_size(given.size, "size"), *options)
     print("\n".join(lines))
     return 0 if written else 1

@@ -5,10 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from hdtrans.common.errors import UserError
-from hdtrans.config.stage import Size
+from hdtrans.config.stage import read_size
 from hdtrans.toycity.scenes import write_dataset
 
 
@@ -37,16 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="data set seed, 0 to 2**40 (default: %(default)s)")
     options = parser.parse_args(arguments)
-    size = _parse_size(options.size)
+    size = read_size(options.size, "size")
     write_dataset(options.out, options.train, options.test, size.height, size.width, options.seed, _show_progress)
     return 0
-
-
-def _parse_size(text: str) -> Size:
-    try:
-        return Size.model_validate(text)
-    except ValidationError:
-        raise UserError(f"--size: got {text!r}; give WIDTHxHEIGHT in pixels, for example 512x256") from None
 
 
 def _show_progress(done: int, total: int) -> None:

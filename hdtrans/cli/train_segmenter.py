@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0 < given.held_back < 1 or given.steps < 1 or not 1 <= (given.labels or 1) <= 65535:
         parser.error("--held-back must be in (0, 1), --steps 1 or more, --labels in [1, 65535]")
 
+    from hdtrans.config.stage import read_size
     from hdtrans.evaluation.judges.train_segmenter import SegmenterTraining, describe, train_segmenter
-    from hdtrans.evaluation.options import read_size
 
     table = ClassTable.read(given.data / "dataset.json") if (given.data / "dataset.json").is_file() else None
     if given.labels is None and table is None:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     labels = given.labels or (len(table) if table else 0)
     ignore = given.ignore if given.ignore is not None else table.ignore if table else 255
     data = LabelMaps(root=given.data, labels=labels, ignore=ignore, train=given.train, validation=given.held_back)
-    size = read_size(given.size, "size")
+    size = None if given.size is None else read_size(given.size, "size")
     training = SegmenterTraining(
         data, given.out, size, given.steps, seed=given.seed, device=given.device, workers=given.workers
     )

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, field_serializer, model_validator
+from pydantic import Field, PositiveInt, ValidationError, field_serializer, model_validator
 
+from hdtrans.common.errors import UserError
 from hdtrans.config.section import Section
 
 _SIZE = r"\s*([0-9]{1,9})\s*[xX]\s*([0-9]{1,9})\s*"
@@ -35,6 +36,14 @@ class Size(Section):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+
+def read_size(text: str, argument: str) -> Size:
+    """Parse the size that an argument has; raise UserError for another text."""
+    try:
+        return Size.model_validate(text)
+    except ValidationError:
+        raise UserError("write WIDTHxHEIGHT in pixels, for instance 512x256", argument=argument, value=text) from None
 
 
 def _size_or_text(size: Size | None) -> str | None:

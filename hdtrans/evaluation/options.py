@@ -9,7 +9,6 @@ from typing import Any
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, UnknownName, UnreadableFile, UserError
 from hdtrans.config.metrics import METRICS, MetricInfo
-from hdtrans.config.stage import Size
 from hdtrans.engine.distributed import choose_device
 from hdtrans.evaluation.judges.segmenters import INPUTS, load_segmenter
 from hdtrans.evaluation.judges.weights import WeightFiles
@@ -52,14 +51,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lpips", choices=("alex", "vgg", "squeeze"), default="alex", help="network of LPIPS (alex)")
     add("--cache", type=Path, metavar="DIR", help=f"cache for features of real pictures ({cache_folder()})")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-
-
-def read_size(text: str | None, argument: str = "resize") -> Size | None:
-    """Parse the size that an argument has; raise UserError for a malformed one."""
-    try:
-        return None if text is None else Size.model_validate(text)
-    except ValueError:
-        raise UserError("write WIDTHxHEIGHT in pixels, for instance 512x256", argument=argument, value=text) from None
 
 
 def make_metrics(given: Any, places: Places, classes: ClassTable | None) -> tuple[Places, list[Metric]]:

@@ -71,7 +71,10 @@ def other_instances(root):
         (cut_photo, "train_img/1.png: cannot be read as a picture"),
         (no_photo, "train_label/1.png: has no photo in"),
         (no_label, "train_img/1.png: has no label map in"),
-        (other_ids, "train_label/1.png: ids without a class: 3 (16 pixels), 4 (16 pixels), first at row 0, column"),
+        (
+            other_ids,
+            "label/1.png: ids without a class: 3 (16 pixels, first at row 0, column 8), 4 (16 pixels, first at",
+        ),
         (colours, "train_label/1.png: a label map (one id a pixel) is expected, but this is a picture of 3 channels"),
         (other_size, "train_img/1.png: is 10x8, but its annotation 12x8"),
         (photo_of_another_split, "test_img/1.png: has no label map in"),

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.fx.experimental._config as shape_config
-from pydantic import ValidationError
 from torch import Tensor
 
 import hdtrans
@@ -190,12 +189,3 @@ def _compare(own: Translator, other: Translator, samples: Samples, size: Size) -
 def _picture(translator: Translator, inputs: Mapping[str, Tensor]) -> Tensor:
     """Return a picture (B, C, H, W) in levels of 255."""
     return (as_floats(translator.module(**inputs), torch.float32) + 1) * 127.5
-
-
-def read_compared_size(text: str) -> Size:
-    """Parse a size as 2048x1024; raise UserError for another text."""
-    try:
-        return Size.model_validate(text)
-    except ValidationError:
-        finding = "is no size; give width x height in pixels, as in 2048x1024"
-        raise UserError(finding, argument="size", value=text) from None

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable, Colour
 from hdtrans.common.errors import UserError
+from hdtrans.data.label_ids import find_ids
 from hdtrans.prepare.sources.source import LARGEST_ID
 
 _MOST_SHOWN = 8
@@ -71,13 +72,12 @@ def translate(raw: npt.NDArray[Any], ids: Mapping[int, int], where: str, noun: s
         indices = np.searchsorted(keys, raw).clip(max=len(keys) - 1)
         found = np.where(keys[indices] == raw, numbers[indices], _NONE)
     if int(found.min()) == _NONE:
-        wrong = np.flatnonzero(found == _NONE)
-        values, first, counts = np.unique(raw.ravel()[wrong], return_index=True, return_counts=True)
-        listed = []
-        for index in np.argsort(-counts, kind="stable")[:_MOST_SHOWN]:
-            row, column = divmod(int(wrong[first[index]]), raw.shape[1])
-            value = unpack_rgb(values[index]).tolist() if noun == "colours" else int(values[index])
-            listed.append(f"{value} ({_pixels(counts[index])}, first at row {row}, column {column})")
+        values = sorted(find_ids(raw, np.flatnonzero(found == _NONE)), key=lambda value: -value.pixels)
+        coloured = noun == "colours"
+        listed = [
+            value.text(unpack_rgb(np.array(value.id)).tolist() if coloured else value.id)
+            for value in values[:_MOST_SHOWN]
+        ]
         more = f" and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else ""
         raise UserError(f"{where}: {noun} without a class: {', '.join(listed)}{more}")
     return found
@@ -123,7 +123,3 @@ def parse_colour(values: object) -> Colour | None:
     if isinstance(values, list | tuple) and len(values) == 3 and all(type(v) is int and 0 <= v <= 255 for v in values):
         return values[0], values[1], values[2]
     return None
-
-
-def _pixels(count: int) -> str:
-    return f"{count} pixel{'s' if count > 1 else ''}"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.data.io.header import shown
+from hdtrans.data.label_ids import ids_without_class
 from hdtrans.prepare.options import Options
 from hdtrans.prepare.sources.remap import Remap
 from hdtrans.prepare.sources.source import Item, Maps, PairSource, Source
@@ -172,23 +173,16 @@ class PairMaker:
 
 def check_ids(label: Array, table: ClassTable, item: Item) -> None:
     """Raise UserError if an (H, W) label map contains an id that is neither a class nor the ignored id."""
-    count = len(table)
-    if int(label.min()) >= 0 and int(label.max()) < count:
+    found = ids_without_class(label, len(table), table.ignore)
+    if not found:
         return
-    wrong = (label >= count) | (label < 0)
-    if table.ignore is not None:
-        wrong &= label != table.ignore
-    if not wrong.any():
-        return
-    ids, counts = np.unique(label[wrong], return_counts=True)
-    row, column = (int(indices[0]) for indices in np.nonzero(wrong))
-    listed = ", ".join(f"{i} ({n} pixels)" for i, n in list(zip(ids.tolist(), counts.tolist(), strict=True))[:8])
-    more = f" and {ids.size - 8} more" if ids.size > 8 else ""
+    listed = ", ".join(map(str, found[:8]))
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     ignored = "no id is ignored" if table.ignore is None else f"{table.ignore} is ignored"
     where = shown(item.annotations[0]) if item.annotations else item.name
     raise UserError(
-        f"{where}: ids without a class: {listed}{more}, first at row {row}, column {column}; classes are 0 to "
-        f"{count - 1}, {ignored}; extend the class list, or ignore the id"
+        f"{where}: ids without a class: {listed}{more}; classes are 0 to {len(table) - 1}, "
+        f"{ignored}; extend the class list, or ignore the id"
     )
 
 

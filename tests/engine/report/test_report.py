@@ -284,8 +284,11 @@ def test_tensorboard_steps_are_images(tmp_path: Path, monkeypatch: pytest.Monkey
     pytest.importorskip("tensorboard")
     pytest.importorskip("torch")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.summary.writer.event_file_writer import AtomicCounter  # type: ignore[import-untyped]
 
     monkeypatch.setattr(report, "find_spec", importlib.util.find_spec)
+    # Files of one second are read in the order of their names, in which the tenth of a process comes before the ninth.
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer._global_uid", AtomicCounter(0))
 
     for start, points in ((0, (100, 200, 300)), (200, (400,))):
         reporter = Reporter(tmp_path, "title", start, 1000)

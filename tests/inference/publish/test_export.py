@@ -194,7 +194,7 @@ def test_real_maps_may_be_given(place: Path, tmp_path: Path, capsys: pytest.Capt
         (["{place}/model.pt", "--out", "{place}/model.onnx"], "exists already"),
         (["{place}/model.pt", "--out", "{out}/x.onnx", "--dtype", "bf16"], "is for .safetensors"),
         (["{place}/model.pt", "--out", "{out}/x.onnx", "--direction", "BtoA"], "in one direction alone"),
-        (["{place}/model.pt", "--out", "{out}/x.onnx", "--size", "12"], "is no size"),
+        (["{place}/model.pt", "--out", "{out}/x.onnx", "--size", "12"], "--size 12: write WIDTHxHEIGHT"),
         (["{place}/nothing.pt", "--out", "{out}/x.onnx"], "no such run folder or checkpoint"),
         (["{place}/model.onnx", "--out", "{out}/x.safetensors"], "is published already"),
     ],
