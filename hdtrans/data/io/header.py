@@ -6,26 +6,31 @@ import os
 import re
 import stat
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.Image import DecompressionBombError
+from PIL.Image import DecompressionBombError, Exif
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.errors import shown as shown
+from hdtrans.data.io.profile import profile_name
 from hdtrans.data.io.shards import open_member
-from hdtrans.data.io.tiff import Tags, tiff_tags
+from hdtrans.data.io.tiff import TiffPicture
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
 """Extensions of pictures and maps, in upper or lower case; the format is inferred from the first bytes."""
 
 LARGEST_PIXELS = 200_000_000
 """Largest number of pixels of a picture; larger ones are refused before they are decoded."""
+
+LARGEST_SAMPLES = 4 * LARGEST_PIXELS
+"""Largest number of pixels times channels."""
 
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error),
@@ -54,6 +59,9 @@ _PNM = re.compile(rb"P([2356])" + rb"(?:\s|#[^\n]*\n)+(\d{1,9})" * 3 + rb"\s")
 _PNM_LONGEST_HEADER = 4096  # bytes, comments included
 _NPY_LONGEST_HEADER = 10_000
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type: channels
+_PNG_ALPHA = (4, 6)  # colour types
+_PNG_LONGEST_CHUNK = 1 << 20
+_ORIENTATION = 0x0112  # tag of EXIF
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -70,6 +78,10 @@ class Header:
         floating: True if samples are floating point numbers.
         format: PNG, JPEG, TIFF, BMP, PNM, WEBP or npy.
         orientation: EXIF orientation, 1 to 8, to be applied to the decoded pixels.
+        lossy: name of a compression that changes values, or ''.
+        transparent: True if pixels have a transparency: a last channel, a colour or palette entry, a mask.
+        profile: name of the colour profile, '' for sRGB or none.
+        nodata: value of pixels without data, as GDAL writes it, or ''.
     """
 
     height: int
@@ -81,6 +93,15 @@ class Header:
     floating: bool = False
     format: str = "PNG"
     orientation: int = 1
+    lossy: str = ""
+    transparent: bool = False
+    profile: str = ""
+    nodata: str = ""
+
+    @property
+    def picture_channels(self) -> int:
+        """Channels of the picture: palettes and inks become RGB."""
+        return 3 if self.palette or self.cmyk else self.channels
 
 
 def probe(path: FilePath) -> Header:
@@ -141,15 +162,15 @@ def read_header(file: BinaryIO, path: FilePath, size: int) -> Header:
         raise damaged(path, size, f"{name}: {error}") from error
     if header.height < 1 or header.width < 1:
         raise damaged(path, size, f"{name}: a picture of {header.width}x{header.height}")
-    if header.height * header.width > LARGEST_PIXELS:
+    if header.height * header.width * max(1, header.channels / 4) > LARGEST_PIXELS:
         raise UserError(
-            f"{header.width}x{header.height} in {size} bytes; a picture may have at most "
-            f"{LARGEST_PIXELS} pixels; cut it into parts",
+            f"{header.width}x{header.height} of {header.channels} channel(s) in {size} bytes; a picture may have at "
+            f"most {LARGEST_PIXELS} pixels, and {LARGEST_SAMPLES} over all channels; cut it into parts",
             path=path,
         )
     if header.orientation in _TURNED:
         header = replace(header, height=header.width, width=header.height)
-    return header if name != "TIFF" else replace(header, orientation=1)  # decoders turn TIFF by themselves
+    return header
 
 
 def _png(file: BinaryIO) -> Header:
@@ -157,42 +178,90 @@ def _png(file: BinaryIO) -> Header:
     length, name, width, height, bits, colour = struct.unpack_from(">I4sIIBB", head, 8)
     if len(head) < 33 or name != b"IHDR" or length != 13 or colour not in _PNG_CHANNELS:
         raise ValueError("its first chunk is no valid IHDR")
-    orientation = _png_orientation(file)
-    return Header(height, width, _PNG_CHANNELS[colour], bits, colour == 3, format="PNG", orientation=orientation)
+    chunks = _png_chunks(file)
+    return Header(
+        height,
+        width,
+        _PNG_CHANNELS[colour],
+        bits,
+        colour == 3,
+        format="PNG",
+        orientation=_exif_orientation(chunks.get(b"eXIf")),
+        transparent=colour in _PNG_ALPHA or b"tRNS" in chunks,
+        profile=profile_name(_png_profile(chunks.get(b"iCCP", b""))),
+    )
 
 
-def _png_orientation(file: BinaryIO) -> int:
-    """Return the orientation in an eXIf chunk before the pixels; 1 without one."""
+def _png_chunks(file: BinaryIO) -> dict[bytes, bytes]:
+    """Return the chunks before the pixels that are read here."""
+    chunks: dict[bytes, bytes] = {}
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         if name in (b"IDAT", b"IEND"):
-            return 1
-        if name == b"eXIf":
-            return _exif_orientation(file.read(min(length, 1 << 16)))
-        file.seek(length + 4, io.SEEK_CUR)
-    return 1
+            break
+        wanted = name in (b"eXIf", b"iCCP", b"tRNS") and length <= _PNG_LONGEST_CHUNK
+        if wanted:
+            chunks[name] = file.read(length)
+        file.seek(4 if wanted else length + 4, io.SEEK_CUR)
+    return chunks
+
+
+def _png_profile(chunk: bytes) -> bytes:
+    """Return the colour profile of an iCCP chunk; b'' for a damaged one, as viewers take it."""
+    compressed = chunk[chunk.find(b"\0") + 2 :]
+    try:
+        return zlib.decompressobj().decompress(compressed, _PNG_LONGEST_CHUNK)
+    except zlib.error:
+        return b""
 
 
 def _jpeg(file: BinaryIO) -> Header:
     picture = JpegImageFile(file)
     channels = {"L": 1, "RGB": 3, "CMYK": 4}[picture.mode]
-    orientation = _exif_orientation(picture.info.get("exif"))
-    cmyk = channels == 4
-    return Header(picture.height, picture.width, channels, 8, False, cmyk, format="JPEG", orientation=orientation)
+    return Header(
+        picture.height,
+        picture.width,
+        channels,
+        8,
+        False,
+        cmyk=channels == 4,
+        format="JPEG",
+        orientation=_exif_orientation(picture.info.get("exif")),
+        lossy="JPEG",
+        profile=profile_name(picture.info.get("icc_profile")),
+    )
 
 
 def _webp(file: BinaryIO) -> Header:
     picture = WebPImageFile(file)
     channels = 4 if picture.mode == "RGBA" else 3
-    orientation = _exif_orientation(picture.info.get("exif"))
-    return Header(picture.height, picture.width, channels, 8, False, format="WEBP", orientation=orientation)
+    return Header(
+        picture.height,
+        picture.width,
+        channels,
+        8,
+        False,
+        format="WEBP",
+        orientation=_exif_orientation(picture.info.get("exif")),
+        lossy="WEBP",
+        transparent=channels == 4,
+        profile=profile_name(picture.info.get("icc_profile")),
+    )
 
 
 def _bmp(file: BinaryIO) -> Header:
     picture = BmpImageFile(file)
     channels = {"1": 1, "L": 1, "P": 1, "RGB": 3, "RGBA": 4}[picture.mode]
     bits = 1 if picture.mode == "1" else 8
-    return Header(picture.height, picture.width, channels, bits, picture.mode == "P", format="BMP")
+    return Header(
+        picture.height,
+        picture.width,
+        channels,
+        bits,
+        picture.mode == "P",
+        format="BMP",
+        transparent=channels == 4,
+    )
 
 
 def _pnm(file: BinaryIO) -> Header:
@@ -238,35 +307,35 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _tiff(file: BinaryIO) -> Header:
-    tags, _ = tiff_tags(file)
-    if 256 not in tags or 257 not in tags:
-        raise ValueError("its first directory has no width and height")
+    picture = TiffPicture(file)
     return Header(
-        height=_first(tags, 257, 0),
-        width=_first(tags, 256, 0),
-        channels=_first(tags, 277, 1),
-        bits=_first(tags, 258, 1),
-        palette=_first(tags, 262, 1) == 3,
-        cmyk=_first(tags, 262, 1) == 5,
-        floating=_first(tags, 339, 1) == 3,
+        height=picture.height,
+        width=picture.width,
+        channels=picture.channels,
+        bits=picture.bits,
+        palette=picture.palette,
+        cmyk=picture.cmyk,
+        floating=picture.floating,
         format="TIFF",
-        orientation=_first(tags, 274, 1),
+        orientation=picture.orientation,
+        lossy=picture.lossy and f"TIFF compressed as {picture.lossy}",
+        transparent=picture.alpha or picture.has_mask,
+        profile=profile_name(picture.profile),
+        nodata=picture.nodata,
     )
 
 
-def _exif_orientation(exif: object) -> int:
+def _exif_orientation(data: object) -> int:
     """Return the EXIF orientation; 1 (upright) if it is missing or invalid."""
-    if not isinstance(exif, bytes):
+    if not isinstance(data, bytes):
         return 1
+    exif = Exif()
     try:
-        orientation = _first(tiff_tags(io.BytesIO(exif.removeprefix(b"Exif\0\0")))[0], 274, 1)
-    except (ValueError, struct.error):
+        exif.load(data)
+        orientation = exif.get(_ORIENTATION, 1)
+    except DECODER_ERRORS:
         return 1
-    return orientation if 1 <= orientation <= 8 else 1
-
-
-def _first(tags: Tags, tag: int, otherwise: int) -> int:
-    return tags.get(tag, (otherwise,))[0]
+    return orientation if orientation in range(1, 9) else 1
 
 
 _READERS: dict[str, Callable[[BinaryIO], Header]] = {

@@ -1,11 +1,10 @@
 """Read label maps, instance maps and pictures: ids exactly as stored, truncated pictures refused.
 
-OpenCV decodes most formats. Pillow decodes palettes (as indices, where OpenCV returns colours) and CMYK; netpbm formats
-and .npy are decoded here. EXIF orientations are applied, so that a file is read as viewers show it.
+OpenCV decodes most formats, tifffile TIFF. Pillow decodes palettes (as indices, where OpenCV returns colours) and CMYK;
+netpbm formats and .npy are decoded here. EXIF orientations are applied, so that a file is read as viewers show it.
 """
 
 import io
-import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -16,10 +15,10 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hdtrans.common.errors import UserError
+from hdtrans.data.io.cut_off import check_jpeg, check_png
 from hdtrans.data.io.header import (
     DECODER_ERRORS,
     EXTENSIONS,
@@ -34,7 +33,7 @@ from hdtrans.data.io.header import (
     shown,
 )
 from hdtrans.data.io.tables import read_row, split_row
-from hdtrans.data.io.tiff import read_tiff
+from hdtrans.data.io.tiff import TiffPicture
 
 __all__ = [
     "EXTENSIONS",
@@ -63,13 +62,10 @@ LARGEST_ID = 2**31 - 1
 _PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "PNG": PngImageFile,
     "JPEG": JpegImageFile,
-    "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
     "WEBP": WebPImageFile,
 }
-_MOST_OF_OPENCV = 4  # channels
 _PICTURE_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64")  # of arrays that a caller gives
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends the coded pixels: no stuffing, fill or restart
 
 
 def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
@@ -96,10 +92,10 @@ def read_label(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[np.u
 def label_problem(header: Header, noun: str = "label map") -> str:
     """Return why a file with this header cannot be a label map (or a map called `noun`), or ''."""
     article = "an" if noun[0] in "aeiou" else "a"
-    if header.format in ("JPEG", "WEBP"):
+    if header.lossy:
         return (
-            f"{article} {noun} is expected, but this is a {header.format}, which changes ids; "
-            f"write {noun}s as PNG, TIFF, PGM or .npy"
+            f"{article} {noun} is expected, but this is a {header.lossy}, which changes ids; "
+            f"write {noun}s as PNG, TIFF (LZW, deflated or plain), PGM or .npy"
         )
     if header.channels > 1:
         return (
@@ -131,7 +127,7 @@ def read_instance(path: FilePath, loaded: Loaded | None = None) -> npt.NDArray[n
 
 def instance_problem(header: Header) -> str:
     """Say why a file with this header cannot be an instance map, or ''."""
-    if header.channels == 3 and header.bits == 8 and header.format not in ("JPEG", "WEBP", "npy"):
+    if header.channels == 3 and header.bits == 8 and not header.lossy and header.format != "npy":
         return ""
     return label_problem(header, "instance map")
 
@@ -180,7 +176,7 @@ def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 
 
 def picture_problem(header: Header, channels: int) -> str:
     """Return the reason why a file with this header cannot be a picture of so many channels, or ''."""
-    return channels_problem(3 if header.palette else header.channels, channels)
+    return channels_problem(header.picture_channels, channels)
 
 
 def channels_problem(found: int, channels: int) -> str:
@@ -216,8 +212,8 @@ def _decode(path: FilePath, data: bytes, header: Header, as_ids: bool) -> Array:
             array = _decode_npy(data)
         elif header.format == "PNM":
             array = _decode_pnm(data, as_ids)
-        elif header.format == "TIFF" and header.channels > _MOST_OF_OPENCV and not header.cmyk:
-            array = read_tiff(data)
+        elif header.format == "TIFF":
+            array = TiffPicture(io.BytesIO(data)).decode(data, as_ids)
         elif (as_ids and (header.palette or header.format == "BMP")) or header.cmyk:
             array = _decode_pillow(data, header, as_ids)
         else:
@@ -227,34 +223,44 @@ def _decode(path: FilePath, data: bytes, header: Header, as_ids: bool) -> Array:
     except (*DECODER_ERRORS, cv2.error) as error:
         raise damaged(path, len(data), f"{header.format}: {error}") from error
     array = _turn(array, header.orientation)
-    if array.shape[:2] != (header.height, header.width):
-        size = f"{array.shape[1]}x{array.shape[0]}"
-        raise damaged(path, len(data), f"its header tells {header.width}x{header.height}, but it decodes to {size}")
-    if as_ids and header.channels == 1 and array.ndim == 3:
-        array = array[..., 0]  # grey with a transparent value, which OpenCV gives as four channels
+    channels = header.channels if as_ids else header.picture_channels
+    if problem := _unlike_header(array, header, channels):
+        raise damaged(path, len(data), f"its header tells {problem}")
     return array
+
+
+def _unlike_header(array: Array, header: Header, channels: int) -> str:
+    """Return how a decoded array differs from the header in size, channels or type, or ''."""
+    if array.shape[:2] != (header.height, header.width):
+        return f"{header.width}x{header.height}, but it decodes to {array.shape[1]}x{array.shape[0]}"
+    found = array.shape[2] if array.ndim == 3 else 1
+    if found != channels:
+        return f"{channels} channel(s), but it decodes to {found}"
+    narrow = array.dtype.kind != "b" and 8 * array.dtype.itemsize < min(header.bits, 32)
+    if narrow or (array.dtype.kind == "f") != header.floating:
+        return f"{header.bits} bits{', floating point' * header.floating}, but it decodes to {array.dtype}"
+    return ""
 
 
 def _decode_opencv(data: bytes, header: Header) -> Array:
     if header.format == "PNG":
-        _check_png(data)
+        check_png(data)
     elif header.format == "JPEG":
-        _check_jpeg(data)
+        check_jpeg(data)
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
-        if header.format != "TIFF":  # of which Pillow only warns
-            # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
-            _PILLOW[header.format](io.BytesIO(data)).load()
-        elif header.bits == 32 and not header.floating:
-            return read_tiff(data)  # OpenCV 4 reads no uint32
+        # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
+        _PILLOW[header.format](io.BytesIO(data)).load()
         raise ValueError("is cut off, damaged or of an unusual kind; write it again, for instance as PNG")
-    if array.dtype == np.float64:
-        array = array.astype(np.float32)
+    if array.ndim == 3 and array.shape[2] == 4 and header.picture_channels < 4:
+        # grey and alpha come as four channels, and so do files with a transparent value, which is no channel
+        array = array[..., [2, 3]] if header.channels == 2 else array[..., : 3 if header.picture_channels == 3 else 1]
     if array.ndim == 3 and array.shape[2] == 3:
-        array = array[..., ::-1] if array.dtype.kind == "i" else cv2.cvtColor(array, cv2.COLOR_BGR2RGB, array)
+        array = np.ascontiguousarray(array)
+        cv2.cvtColor(array, cv2.COLOR_BGR2RGB, array)
     elif array.ndim == 3 and array.shape[2] == 4:
         array = array[..., [2, 1, 0, 3]]
-    return np.asarray(array)
+    return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else np.asarray(array)
 
 
 def _decode_pillow(data: bytes, header: Header, as_ids: bool) -> Array:
@@ -294,29 +300,6 @@ def _decode_pnm(data: bytes, as_ids: bool) -> Array:
     if not as_ids and largest != white:
         array = (array * white + largest // 2) // largest
     return array.astype(dtype).reshape(shape)
-
-
-def _check_png(data: bytes) -> None:
-    """Raise ValueError unless every chunk up to IEND is complete."""
-    place = 8
-    while place + 12 <= len(data):
-        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        place += length + 12
-        if name == b"IEND" and place <= len(data):
-            return
-    raise ValueError("is cut off: its last chunk is missing")
-
-
-def _check_jpeg(data: bytes) -> None:
-    """Raise ValueError unless there are coded pixels and an end marker after them."""
-    place, scans = 2, 0
-    while marker := _JPEG_MARKER.search(data, place):
-        code, place = data[marker.start() + 1], marker.end()
-        if code == 0xD9 and scans:
-            return
-        scans += code == 0xDA
-        place += int.from_bytes(data[place : place + 2], "big")
-    raise ValueError("is cut off: its end marker is missing")
 
 
 def _turn(array: Array, orientation: int) -> Array:

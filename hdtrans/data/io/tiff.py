@@ -1,115 +1,275 @@
-"""Decode TIFF pictures that OpenCV does not: many channels (satellites, microscopes), and uint32 in its version 4.
+"""Read TIFF and BigTIFF files with tifffile and imagecodecs.
 
-Supported of TIFF 6.0 and BigTIFF: strips and tiles, channels together or in planes, uncompressed or deflated, with or
-without the horizontal predictor; 8, 16 and 32 bits, integers and floating point numbers.
+Here is decided which pages are the picture, and what their numbers mean. Every strip or tile is held against its size,
+for tifffile fills what is missing with zeros.
 """
 
-import io
+import contextlib
+import logging
+import math
 import struct
-import zlib
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
+from hdtrans.data.io.cut_off import check_jpeg
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 Array = npt.NDArray[Any]
-Tags = dict[int, tuple[int, ...]]
 
-_READ = {256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 322, 323, 324, 325, 339}  # tags
-_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # field type: struct letter
-_KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat
-_NO_COMPRESSION, _DEFLATE = 1, (8, 32946)
+LARGEST_BLOCK = 1 << 30
+"""Largest number of bytes of a decoded strip or tile."""
 
+_MOST_PAGES = 4096
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType: an overview or thumbnail, a mask of transparency
+_WHITE_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 2, 3, 5, 6  # PhotometricInterpretation
+_OTHER_COLOURS: Mapping[int, str] = MappingProxyType(
+    {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a colour filter array", 32844: "LogL", 32845: "LogLuv"}
+)
+_JPEG = (6, 7, 34892, 33007)  # Compression
+_LERC = 34887
+_LOSSLESS = (1, 2, 3, 4, 5, 8, 32773, 32909, 32946, 34925, 34926, 34933, 50000, 50013)
+_ALPHA = (1, 2)  # ExtraSamples: associated and unassociated
+_SMALLEST_OFFSET = 8  # bytes of the file's header
 
-def read_tiff(data: bytes) -> Array:
-    """Decode the first picture of a TIFF file to (H, W, C); raise ValueError with the feature not supported."""
-    tags, order = tiff_tags(io.BytesIO(data))
-    width, height, channels = tags[256][0], tags[257][0], tags.get(277, (1,))[0]
-    planes = channels if tags.get(284, (1,))[0] == 2 else 1
-    dtype = _dtype(tags, order)
-    _check(tags, dtype)
-    tiled = 322 in tags
-    block_width = tags[322][0] if tiled else width
-    block_height = tags[323][0] if tiled else min(tags.get(278, (height,))[0], height)
-    offsets, lengths = (tags[324], tags[325]) if tiled else (tags[273], tags[279])
-    across, down = -(-width // block_width), -(-height // block_height)
-    if len(offsets) < planes * across * down or len(lengths) < len(offsets):
-        raise ValueError(f"has {len(offsets)} strips or tiles of {planes * across * down}")
-    picture = np.empty((height, width, channels), dtype.newbyteorder("="))
-    for place in range(planes * across * down):
-        plane, inside = divmod(place, across * down)
-        top, left = inside // across * block_height, inside % across * block_width
-        rows = block_height if tiled else min(block_height, height - top)
-        shape = (rows, block_width, channels // planes)
-        start = offsets[place]
-        block = _block(data[start : start + lengths[place]], tags, dtype, shape)
-        part = picture[top : top + rows, left : left + block_width]
-        part = part[..., plane : plane + 1] if planes > 1 else part
-        part[:] = block[: part.shape[0], : part.shape[1]]
-    return picture
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it would print is raised here
 
 
-def _block(stored: bytes, tags: Tags, dtype: np.dtype[Any], shape: Sequence[int]) -> Array:
-    """Return one strip or tile."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    if tags.get(259, (1,))[0] in _DEFLATE:
-        try:
-            stored = zlib.decompressobj().decompress(stored, size)
-        except zlib.error as error:
-            raise ValueError(f"is damaged: {error}") from error
-    if len(stored) < size:
-        raise ValueError(f"is cut off or damaged: {len(stored)} of {size} bytes in one strip or tile")
-    block = np.frombuffer(stored[:size], dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    if tags.get(317, (1,))[0] == 2:
-        block = np.cumsum(block, axis=1, dtype=block.dtype)  # differences, which wrap around
-    return block
+class TiffPicture:
+    """The picture of a TIFF file: its one page, or its grey pages as channels.
+
+    Overviews and thumbnails are passed over.
+
+    Args:
+        file: the open file.
+
+    Raises:
+        ValueError: damaged, or pages, samples or colours that are not read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        with _value_errors():
+            self._pages, self.has_mask = _pages(file)
+            page = self._page = self._pages[0]
+            _check(page)
+        self.height, self.width = page.imagelength, page.imagewidth
+        self.channels = page.samplesperpixel * len(self._pages)
+        self.bits = int(page.bitspersample)
+        self.photometric = int(page.photometric)
+        self.palette = self.photometric == _PALETTE
+        self.cmyk = self.photometric == _SEPARATED and self.channels >= 4 and page.tags.valueof(332, 1) == 1
+        self.floating = page.dtype is not None and page.dtype.kind == "f"
+        self.orientation = orientation if 1 <= (orientation := int(page.tags.valueof(274, 1))) <= 8 else 1
+        self.alpha = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA
+        self.profile: bytes | None = page.iccprofile
+
+    @cached_property
+    def nodata(self) -> str:
+        """Value of pixels without data, as GDAL writes it; '' without one."""
+        text = self._page.tags.valueof(42113, "")
+        return text.strip() if isinstance(text, str) else ""
+
+    @cached_property
+    def lossy(self) -> str:
+        """Name of the compression if it changes values, else ''; LERC's strips are read for it."""
+        with _value_errors():
+            for page in self._pages:
+                compression = int(page.compression)
+                if compression == _LERC and _lerc_error(page) <= (0 if self.floating else 0.5):
+                    continue
+                if compression not in _LOSSLESS:
+                    return str(getattr(page.compression, "name", compression))
+        return ""
+
+    def decode(self, data: bytes, as_ids: bool) -> Array:
+        """Decode to (H, W, C), or (H, W) for ids of one channel.
+
+        Args:
+            data: bytes of the file.
+            as_ids: return the numbers as they are stored; else palettes and CMYK become RGB, white is the largest
+                value, and fewer than 8 or 16 bits are scaled to them.
+
+        Raises:
+            ValueError: damaged or cut off.
+        """
+        with _value_errors():
+            array = np.concatenate([_pixels(page, data) for page in self._pages], axis=2)
+            if not as_ids:
+                return self._as_picture(array)
+            return array[..., 0] if self.channels == 1 else array
+
+    def _as_picture(self, array: Array) -> Array:
+        if self.palette:
+            return _coloured(array[..., 0], self._page.colormap)
+        if self.cmyk:
+            return _rgb_of_inks(array[..., :4])
+        if array.dtype.kind != "u":
+            return array
+        white, largest = 2**self.bits - 1, 255 if self.bits <= 8 else 65535 if self.bits <= 16 else 2**self.bits - 1
+        if self.photometric == _WHITE_IS_ZERO:
+            array = array.dtype.type(white) - array
+        if white != largest:
+            array = ((array.astype(np.uint64) * largest + white // 2) // white).astype(array.dtype)
+        return array
 
 
-def _dtype(tags: Tags, order: str) -> np.dtype[Any]:
-    bits, kinds = set(tags.get(258, (1,))), set(tags.get(339, (1,)))
-    if len(bits) > 1 or len(kinds) > 1 or not kinds <= _KINDS.keys():
-        raise ValueError(f"has channels of different types ({sorted(bits)} bits)")
-    kind, size = _KINDS[kinds.pop()], bits.pop()
-    if size not in ((16, 32, 64) if kind == "f" else (8, 16, 32)):
-        raise ValueError(f"has {size} bits a channel; read are 8, 16 and 32")
-    return np.dtype(f"{order}{kind}{size // 8}")
+@contextlib.contextmanager
+def _value_errors() -> Iterator[None]:
+    """Raise every error of the decoders as ValueError: they have many, of several libraries."""
+    try:
+        yield
+    except (ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"is damaged: {error or type(error).__name__}") from error
 
 
-def _check(tags: Tags, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError for unsupported features."""
-    compression, predictor = tags.get(259, (1,))[0], tags.get(317, (1,))[0]
-    if compression not in (_NO_COMPRESSION, *_DEFLATE):
-        raise ValueError(f"is compressed (TIFF's number {compression}); write it plain or deflated")
-    if predictor not in (1, 2) or (predictor == 2 and dtype.kind == "f"):
-        raise ValueError(f"has the predictor {predictor}, which is not read here; write it plain")
-    if tags.get(274, (1,))[0] != 1:
-        raise ValueError("is stored turned, which is not read here; write it upright")
-    if tags.get(266, (1,))[0] != 1:
-        raise ValueError("has its bits in reverse order")
+def _pages(file: BinaryIO) -> "tuple[list[TiffPage], bool]":
+    """Return the pages of the picture, and True if a page is a mask of it."""
+    from tifffile import TiffFile, TiffPage
+
+    tiff = TiffFile(file, name="picture.tif", _multifile=False, is_lsm=False, is_ndpi=False, is_scanimage=False)
+    count = len(tiff.pages)
+    if count > _MOST_PAGES:
+        raise ValueError(f"has {count} pages; at most {_MOST_PAGES} are read, as channels")
+    found = [page for page in tiff.pages if isinstance(page, TiffPage)]
+    pages = [page for page in found if not int(page.subfiletype) & (_REDUCED | _MASK)]
+    if not pages:
+        raise ValueError("has no picture, or nothing but thumbnails and masks")
+    first = pages[0]
+    stacked = int((tiff.imagej_metadata or {}).get("images", 1)) if first.is_imagej else 1
+    if first.is_stk:
+        stacked = int(first.tags[33629].count) if 33629 in first.tags else 1
+    if stacked > len(pages) or first.imagedepth > 1:
+        raise ValueError(
+            f"is a stack of {max(stacked, first.imagedepth)} pictures behind one directory; "
+            "write each as a page or a file of its own"
+        )
+    if len(pages) > 1:
+        kinds = {(p.imagelength, p.imagewidth, p.samplesperpixel, p.dtype, int(p.photometric)) for p in pages}
+        if len(kinds) > 1 or first.samplesperpixel > 1 or first.photometric == _PALETTE:
+            raise ValueError(
+                f"has {len(pages)} pages ({_described(pages)}); pages are read as channels if all are grey "
+                "and of one size and type. Write each picture into a file of its own"
+            )
+    return pages, len(found) > len(pages) and any(int(page.subfiletype) & _MASK for page in found)
 
 
-def tiff_tags(file: BinaryIO) -> tuple[Tags, str]:
-    """Return the supported tags of the first directory of a TIFF or BigTIFF, and its byte order, < or >."""
-    start = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None:
-        raise ValueError("has no byte order")
-    big = struct.unpack_from(order + "H", start, 2)[0] == 43
-    file.seek(struct.unpack_from(order + ("Q" if big else "I"), start, 8 if big else 4)[0])
-    counter, head, inline = (order + "Q", order + "HHQ", 8) if big else (order + "H", order + "HHI", 4)
-    count = struct.unpack(counter, file.read(struct.calcsize(counter)))[0]
-    entry = struct.calcsize(head) + inline
-    entries = file.read(entry * min(count, 4096))
-    tags: Tags = {}
-    for place in range(0, len(entries) - entry + 1, entry):
-        tag, kind, amount = struct.unpack_from(head, entries, place)
-        if tag not in _READ or kind not in _NUMBERS or not 0 < amount <= 1 << 24:
+def _described(pages: "list[TiffPage]") -> str:
+    words = list(dict.fromkeys(f"{p.imagewidth}x{p.imagelength} of {p.samplesperpixel} channel(s)" for p in pages))
+    return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
+
+
+def _check(page: "TiffPage") -> None:
+    """Raise ValueError for samples and colours that are not read."""
+    if page.imagelength < 1 or page.imagewidth < 1:
+        return  # the reader of headers reports it
+    bits: Any = page.bitspersample
+    if isinstance(bits, tuple):
+        raise ValueError(f"has channels of different types ({sorted(set(bits))} bits)")
+    if page.dtype is None or page.dtype.kind not in "buif" or page.shaped[-3:-1] != (page.imagelength, page.imagewidth):
+        raise ValueError(
+            f"holds samples of {page.bitspersample} bits and format {int(page.sampleformat)}; read are integers and "
+            "floating point numbers of 1 to 64 bits"
+        )
+    photometric = int(page.photometric)
+    if photometric in _OTHER_COLOURS or (photometric == _YCBCR and int(page.compression) not in _JPEG):
+        name = _OTHER_COLOURS.get(photometric, "YCbCr without JPEG")
+        raise ValueError(f"stores its colours as {name}; write it as RGB or grey")
+    if photometric == _SEPARATED and page.samplesperpixel >= 4 and page.dtype.kind != "u":
+        raise ValueError(f"stores inks as {page.dtype}; write it as RGB")
+
+
+def _pixels(page: "TiffPage", data: bytes) -> Array:
+    """Return the numbers of a page, (H, W, C), as they are stored."""
+    assert page.dtype is not None
+    shape = page.shaped  # (planes, depth, H, W, channels of a plane)
+    plain = page.is_contiguous and page.predictor == 1 and page.fillorder == 1 and page.dataoffsets[0] > 0
+    if plain:
+        stored = page.dtype.newbyteorder(page.parent.byteorder)
+        size, there = math.prod(shape) * stored.itemsize, len(data) - page.dataoffsets[0]
+        if there < size:
+            raise ValueError(f"is cut off: {max(there, 0)} of {size} bytes of pixels")
+        planes = np.frombuffer(data, stored, math.prod(shape), page.dataoffsets[0]).reshape(shape)
+    else:
+        planes = _blocks(page, data)
+    together = planes[0, 0] if shape[0] == 1 else np.moveaxis(planes[:, 0, :, :, 0], 0, -1)
+    dtype = np.dtype(np.uint8) if page.dtype.kind == "b" else page.dtype.newbyteorder("=")  # of 1 bit
+    return together.astype(dtype, order="C", copy=plain)
+
+
+def _blocks(page: "TiffPage", data: bytes) -> Array:
+    """Decode the strips or tiles of a page to (planes, 1, H, W, channels of a plane)."""
+    assert page.dtype is not None
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    height, width = page.imagelength, page.imagewidth
+    if rows < 1 or columns < 1 or rows * columns * page.shaped[-1] * page.dtype.itemsize > LARGEST_BLOCK:
+        raise ValueError(f"has strips or tiles of {columns}x{rows}")
+    count = page.shaped[0] * -(-height // rows) * -(-width // columns)
+    offsets, sizes = page.dataoffsets, page.databytecounts
+    if len(offsets) < count or len(sizes) < count:
+        raise ValueError(f"has {min(len(offsets), len(sizes))} strips or tiles of {count}")
+    planes = np.zeros(page.shaped, page.dtype.newbyteorder("="))
+    if page.nodata and 0 in sizes[:count]:
+        planes[:] = page.nodata  # of blocks that are not stored, as GDAL reads them
+    for index, (offset, size) in enumerate(zip(offsets[:count], sizes[:count], strict=True)):
+        if not offset and not size:
             continue
-        numbers = f"{order}{amount}{_NUMBERS[kind]}"
-        value = entries[place + entry - inline : place + entry]
-        if struct.calcsize(numbers) > inline:  # the numbers lie elsewhere
-            file.seek(struct.unpack(order + ("Q" if big else "I"), value)[0])
-            value = file.read(struct.calcsize(numbers))
-        tags[tag] = struct.unpack_from(numbers, value)
-    return tags, order
+        stored = data[offset : offset + size]
+        if offset < _SMALLEST_OFFSET or len(stored) < size or not size:
+            raise ValueError(f"is cut off: {len(stored)} of {size} bytes in one strip or tile")
+        if int(page.compression) in _JPEG:
+            check_jpeg(stored)
+        block, (plane, _, top, left, _), _ = page.decode(stored, index, jpegtables=page.jpegtables)
+        high, wide = min(rows, height - top), min(columns, width - left)
+        if block is None or block.shape[1] < high or block.shape[2] < wide or block.dtype != planes.dtype:
+            raise ValueError("is damaged: a strip or tile is not what the tags tell")
+        planes[plane, 0, top : top + high, left : left + wide] = block[0, :high, :wide]
+    return planes
+
+
+def _coloured(indices: Array, colours: Array | None) -> Array:
+    """Return the colours of a palette, (H, W, 3) uint8."""
+    if colours is None or colours.ndim != 2 or len(colours) != 3 or indices.max(initial=0) >= colours.shape[1]:
+        raise ValueError("has a palette that is missing or too small")
+    table = (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)  # some writers store 8 bits
+    return np.ascontiguousarray(table.T)[indices]
+
+
+def _rgb_of_inks(inks: Array) -> Array:
+    """Convert CMYK, (H, W, 4) uint8 or uint16, to RGB as Pillow does, without a profile."""
+    if inks.dtype == np.uint8:
+        return np.array(Image.fromarray(np.ascontiguousarray(inks), "CMYK").convert("RGB"))
+    white = np.iinfo(inks.dtype).max
+    light = (white - inks).astype(np.float64)
+    return np.rint(light[..., :3] * light[..., 3:] / white).astype(inks.dtype)
+
+
+def _lerc_error(page: "TiffPage") -> float:
+    """Return the largest error that LERC was allowed in any strip or tile; infinite if it cannot be found."""
+    import imagecodecs
+
+    more = page.tags.valueof(50674, (0, 0))[1]  # what compresses LERC's bytes again
+    codecs: dict[int, Any] = {0: bytes, 1: imagecodecs.zlib_decode, 2: imagecodecs.zstd_decode}
+    unpack = codecs.get(int(more))
+    errors = [0.0]
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if not size:
+            continue
+        page.parent.filehandle.seek(offset)
+        blob = unpack(page.parent.filehandle.read(size)) if unpack else b""
+        version = int.from_bytes(blob[6:10], "little")
+        # after name and version: checksum (from 3), rows, columns, depth (from 4), valid, block, size, type, error
+        place = 10 + 4 * (version >= 3) + 8 + 4 * (version >= 4) + 16
+        if blob[:6] != b"Lerc2 " or not 2 <= version <= 6 or len(blob) < place + 8 + 8:
+            return math.inf
+        place += 8 * (version >= 6)
+        errors.append(struct.unpack_from("<d", blob, place)[0])
+    return max(errors)

@@ -7,9 +7,10 @@ import zlib
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.io.read import probe, read_instance, read_label, read_picture
@@ -212,6 +213,62 @@ class TestPictures:
         grey = written(tmp_path / "b.png", encoded(Image.fromarray(IDS).convert("LA"), "PNG"))
         np.testing.assert_array_equal(read_picture(grey), np.stack([IDS] * 3, axis=2))
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_grey_with_alpha_has_two_channels(self, tmp_path, dtype):
+        """OpenCV gives four."""
+        grey, alpha = COLOURS[..., 0].astype(dtype) * (257 if dtype == np.uint16 else 1), IDS.astype(dtype)
+        path = tmp_path / "a.png"
+        if dtype == np.uint8:
+            written(path, encoded(Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)]), "PNG"))
+        else:
+            written(path, imagecodecs.png_encode(np.stack([grey, alpha], axis=2)))
+        assert probe(path).channels == 2 and probe(path).transparent
+        np.testing.assert_array_equal(read_picture(path, 2), np.stack([grey, alpha], axis=2))
+        np.testing.assert_array_equal(read_picture(path), np.stack([grey] * 3, axis=2))
+        np.testing.assert_array_equal(read_picture(path, 1)[..., 0], grey)
+        with pytest.raises(UserError, match=r"has 2 channel\(s\), but 4 are wanted"):
+            read_picture(path, 4)
+
+    @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+    def test_a_transparent_value_is_no_channel(self, tmp_path, mode):
+        picture = palette(IDS) if mode == "P" else Image.fromarray(COLOURS).convert(mode)
+        value = (1, 2, 3) if mode == "RGB" else 3
+        path = written(tmp_path / "a.png", encoded(picture, "PNG", transparency=value))
+        assert probe(path).transparent and not probe(written(tmp_path / "b.png", encoded(picture, "PNG"))).transparent
+        np.testing.assert_array_equal(read_picture(path), np.asarray(picture.convert("RGB")))
+
+    def test_inks_are_three_channels(self, tmp_path):
+        inks = Image.fromarray(COLOURS).convert("CMYK")
+        path = written(tmp_path / "a.jpg", encoded(inks, "JPEG"))
+        with pytest.raises(UserError, match=r"has 3 channel\(s\), but 4 are wanted"):
+            read_picture(path, 4)
+        assert read_picture(path, 1).shape == (6, 10, 1)
+
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+    def test_colour_profiles_are_named(self, tmp_path, kind):
+        xyz = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        for profile, name in ((xyz, "XYZ identity built-in"), (srgb, ""), (b"damaged", ""), (None, "")):
+            path = written(tmp_path / "a.png", encoded(Image.fromarray(COLOURS), kind, icc_profile=profile))
+            assert probe(path).profile == name
+            if kind in ("PNG", "TIFF"):
+                np.testing.assert_array_equal(read_picture(path), COLOURS)
+
+    def test_decoded_files_are_held_against_their_headers(self, tmp_path, monkeypatch):
+        path = written(tmp_path / "a.png", encoded(COLOURS, "PNG"))
+        for wrong, words in (
+            (COLOURS[:5], "10x6, but it decodes to 10x5"),
+            (COLOURS[..., 0], r"3 channel\(s\), but it decodes to 1"),
+            (COLOURS.astype(np.float32), "8 bits, but it decodes to float32"),
+        ):
+            monkeypatch.setattr(cv2, "imdecode", lambda *_, wrong=wrong: wrong.copy())
+            with pytest.raises(UserError, match=rf"a\.png.*its header tells {words}"):
+                read_picture(path)
+        wide = written(tmp_path / "b.png", encoded(IDS.astype(np.uint16), "PNG"))
+        monkeypatch.setattr(cv2, "imdecode", lambda *_: IDS.copy())
+        with pytest.raises(UserError, match="its header tells 16 bits, but it decodes to uint8"):
+            read_label(wide)
+
     def test_palette_gives_colours(self, tmp_path):
         picture = palette(IDS)
         path = written(tmp_path / "a.png", encoded(picture, "PNG"))
@@ -331,7 +388,7 @@ class TestDamage:
     def test_a_bomb_is_refused_by_its_header(self, tmp_path):
         head = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
         data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 13, b"IHDR") + head + b"\0" * 4
-        with pytest.raises(UserError, match=r"20000x20000 in 33 bytes.*200000000"):
+        with pytest.raises(UserError, match=r"20000x20000 of 3 channel.s. in 33 bytes.*200000000"):
             read_picture(written(tmp_path / "a.png", data))
 
     def test_a_pickle_in_npy_is_not_loaded(self, tmp_path):
