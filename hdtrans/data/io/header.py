@@ -21,7 +21,10 @@ from hdtrans.common.errors import shown as shown
 from hdtrans.data.io.shards import open_member
 from hdtrans.data.io.tiff import Tags, tiff_tags
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".ppm", ".pgm", ".pnm", ".webp"),
+    ".npy",
+)
 """Extensions of pictures and maps, in upper or lower case; the format is inferred from the first bytes."""
 
 LARGEST_PIXELS = 200_000_000
