@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.data.index import remark_left_out, sorted_out, walk
 from hdtrans.data.io.header import EXTENSIONS
 from hdtrans.data.pairing import natural
 from hdtrans.prepare.sources.source import Item
@@ -28,13 +29,22 @@ def split_of(*names: str) -> str | None:
     return None
 
 
-def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
-    """Return the files below a folder with these endings, in natural order, without hidden ones."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, n) for n in names if not n.startswith(".") and n.lower().endswith(tuple(endings))]
-    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+def files_under(folder: Path, endings: Sequence[str] = PHOTOS, deep: bool = True) -> list[Path]:
+    """Return the files below a folder with these endings, in natural order; none if there is no such folder.
+
+    Folders are searched as those of a training are: see `hdtrans.data.index.walk`. Where pictures are searched, a
+    warning counts the files that are none of these, unless they serve other purposes (texts, tables, archives).
+
+    Args:
+        folder: folder.
+        endings: endings of names, in lower case.
+        deep: search sub-folders too.
+    """
+    wanted = tuple(endings)
+    found = sorted_out(folder, walk(folder, deep) if folder.is_dir() else (), wanted)
+    if set(wanted) & set(EXTENSIONS):
+        remark_left_out([found], wanted)
+    return [folder / name for name in sorted(found.files, key=natural)]
 
 
 def option_path(root: Path, name: str) -> Path:
