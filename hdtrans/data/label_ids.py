@@ -14,7 +14,7 @@ from hdtrans.common.errors import WrongIds
 _LEAST_STEP = 20  # between grey values of a mask; classes lie closer
 _EVEN = 3  # most by which the steps differ: 0, 127, 254
 _WHITE = (127, 128, 254, 255, 65535)  # the grey values of masks of two classes
-_MOST_IGNORED = 1 / 3
+_MOST_IGNORED = 1 / 4  # of the pixels of maps with few classes: void borders are far less
 _FEW_CLASSES = 2
 
 

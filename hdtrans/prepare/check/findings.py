@@ -87,7 +87,7 @@ def _of_pairs(facts: Facts) -> Iterator[Finding]:
                     level = ERROR if name in facts.wanted[split] else WARNING
                     yield Finding("unpaired", level, words, tuple(_with_nearest(lacking, spare)))
     if facts.left:
-        words = "files beside another of the same name in the same folder; keep one of each"
+        words = "files beside another of the same name (in any Unicode form) in the same folder; keep one of each"
         yield Finding("same name", ERROR, words, tuple((path, "") for path in facts.left))
 
 
@@ -248,7 +248,8 @@ def _of_alpha(facts: Facts) -> Iterator[Finding]:
         if files:
             words = (
                 f"{name}: transparent pixels in {_many(files)}: alpha is dropped, and the colours stored under them "
-                "are used. Lay the pictures on a background, or keep alpha as a fourth channel (data.photo_channels=4)"
+                "are used. Lay the pictures on a background, or keep alpha as a channel (data.photo_channels=4 for "
+                "pictures that come out, data.source_channels=4 for those that go in)"
             )
             yield Finding("alpha", NOTE, words, tuple((f.path, f"{f.transparent:.1%} of the pixels") for f in files))
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, UserError
-from hdtrans.data.io.header import shown
-from hdtrans.data.io.read import read_instance, read_label
+from hdtrans.data.io.header import probe, shown
+from hdtrans.data.io.read import read_instance, read_label, read_picture
 from hdtrans.data.label_ids import count_ids, grey_values
 from hdtrans.prepare.sources.class_list import read_classes
 from hdtrans.prepare.sources.paired import DEFAULTS, paired_items
@@ -82,7 +82,7 @@ class FolderSource:
     def read(self, item: Item) -> Maps:
         """Read label and instance map; instance ids are kept as they are."""
         path = item.detail.check()
-        label: npt.NDArray[Any] = read_label(path)
+        label: npt.NDArray[Any] = read_label(path) if self.values is None else _read_grey(path)
         if self.values is not None:
             label = translate(label, self.values, shown(path), "values")
         elif int(label.max()) >= len(self.classes) and (grey := grey_values(count_ids(label))):
@@ -98,6 +98,16 @@ class FolderSource:
             finding = f"has the values {listed}, as masks have them, but classes are 0 to {len(self.classes) - 1}"
             way = Advice("values", ",".join(map(str, grey)), "if each is a class")
             raise UserError(finding, path=path, advice=[way])
+
+
+def _read_grey(path: Path) -> npt.NDArray[Any]:
+    """Read a label map, (H, W), or a mask that was saved in colour, all of whose channels are equal."""
+    header = probe(path)
+    if header.channels in (3, 4) and not header.cmyk and header.format not in ("JPEG", "WEBP"):
+        picture = read_picture(path)
+        if picture.dtype.kind in "iu" and (picture == picture[..., :1]).all():
+            return picture[..., 0]
+    return read_label(path)
 
 
 def open_source(root: Path, options: argparse.Namespace) -> FolderSource:

@@ -66,6 +66,9 @@ def test_values_of_masks_become_ids(tmp_path, capsys):
     where, more = ("--in", source, "--classes", names_file(tmp_path, "sky\nroad\n")), tmp_path / "more"
     assert prepare("folder", *where, "--out", more, "--values", "0:road,255:ignore") == 0
     assert np.unique(label(more, "train_label/1.png")).tolist() == [1, 255]
+    put(source / "train_label" / "0.png", np.stack([label_map(8, 12, 2) * np.uint8(255)] * 3, 2))
+    assert prepare("folder", "--in", source, "--out", tmp_path / "rgb", "--values", "0,255") == 0
+    assert np.array_equal(label(tmp_path / "rgb", "train_label/0.png"), label_map(8, 12, 2))
     put(source / "train_label" / "1.png", np.uint8(label_map(8, 12, 2) * 250))
     assert prepare("folder", "--in", source, "--out", tmp_path / "wrong", "--values", "0,255") == 1
     assert "train_label/1.png: values without a class: 250 (48 pixels" in capsys.readouterr().out
