@@ -156,8 +156,7 @@ def _is_sound(names: Names, endings: Mapping[str, str], kept: int) -> bool:
     The characters up to `kept` are common to all endings, so that it does not matter for the pairs where the cut lies
     among them: one place between words is enough.
     """
-    cut = [ending[kept:] for ending in endings.values()]
-    words_of_kinds = all(_KIND_WORD.fullmatch(ending.strip(_SEPARATORS)) for ending in cut if ending)
+    kinds = {field for field, ending in endings.items() if _KIND_WORD.fullmatch(ending[kept:].strip(_SEPARATORS))}
     for place in range(kept, -1, -1):
         left = {field: ending[place:] for field, ending in endings.items()}
         numbers = [found for ending in left.values() if (found := _LONE_NUMBER.findall(ending))]
@@ -165,7 +164,7 @@ def _is_sound(names: Names, endings: Mapping[str, str], kept: int) -> bool:
             continue  # one figure may be that of a side or view: a_1 and a_2
         one_is_whole = not all(left.values())
         if all(
-            _fits(names[field], ending, place, _parts_or_word if one_is_whole or words_of_kinds else _parts)
+            _fits(names[field], ending, place, _parts_or_word if one_is_whole or field in kinds else _parts)
             for field, ending in left.items()
             if ending
         ):

@@ -200,7 +200,7 @@ def _remark_alpha(paths: Sequence[str]) -> None:
 
 
 def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:
-    pixels = _all_pixels(read)
+    pixels = _all_pixels([one for one in read if one.error is None])
     if finding := mask_finding(pixels, data.ignore):
         remark(f"{shown(dirname(read[0].path))}: label maps: {finding}")
 
@@ -241,6 +241,8 @@ def _has_content_to_check(data: DataKind, role: str) -> bool:
 def _read(data: DataKind, role: str, path: str) -> _Content:
     try:
         array = data.read(role, path)
+    except WrongIds as error:
+        return _Content(path, error, count_ids(kind_of(data.files[role]).read(data.files[role], path)))
     except UserError as error:
         return _Content(path, error, {})
     return _Content(path, None, count_ids(array) if data.files[role].values == "classes" else {})
@@ -254,6 +256,6 @@ def _content_problems(checked: Sequence[_Content]) -> list[Problem]:
         ids = sorted({number for _, error in wrong for number in error.ids})
         listed = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")
         words = f"{len(wrong)} of {len(checked)} checked maps hold ids that are no class: {listed}. "
-        words += advice(ids, [0, *ids])
+        words += advice(ids, _all_pixels([one for one in checked if isinstance(one.error, WrongIds)]))
         problems.append(("label maps", words))
     return problems + [_split(error, path) for path, error in wrong[:_MOST_LABEL_FILES]]

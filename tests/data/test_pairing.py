@@ -48,6 +48,7 @@ def test_no_pairs(labels: list[str], photos: list[str]) -> None:
         (["frame_0000_mask", "frame_0010_mask"], ["frame_0000", "frame_0010"], ["frame_0000", "frame_0010"]),
         (["img12_seg", "img13_seg"], ["img12", "img13"], ["img12", "img13"]),
         (["catmask", "ratmask"], ["catphoto", "ratphoto"], ["cat", "rat"]),
+        (["catmask", "dogmask"], ["cat_real", "dog_real"], ["cat", "dog"]),
         (["catMask", "dogMask"], ["catView", "dogView"], ["cat", "dog"]),
         (["cats", "dogs"], ["cat", "dog"], ["cat", "dog"]),
         (["a_cam1", "b_cam1"], ["a_cam2", "b_cam2"], ["a_cam", "b_cam"]),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hdtrans.common.errors import UserError
 from hdtrans.common.remarks import DataWarning
 from hdtrans.prepare.sources.dataset_files import PhotoIndex, files_under
 
@@ -25,6 +26,15 @@ def test_links_are_followed(root: Path) -> None:
     assert files_under(root, deep=False) == [root / "9.jfif", root / "10.JPG"]
     assert files_under(root / "nothing") == []
     assert PhotoIndex(root).find("images/night/1") == root / "images/night/1.png"
+
+
+def test_photos_of_one_name(root: Path) -> None:
+    (root / "e\u0301.png").touch()
+    index = PhotoIndex(root)
+    assert index.find("\u00e9") == root / "e\u0301.png" and index.find("11") == root / "11.jfif"
+    (root / "9.png").touch()
+    with pytest.raises(UserError, match=r"9\.png: is a photo of the same name as .*9\.jfif; keep one"):
+        PhotoIndex(root).find("9")
 
 
 def test_pictures_that_are_not_read_are_counted(root: Path) -> None:
