@@ -112,15 +112,15 @@ class TestRemarks:
             assert "write 0 to 2: hdtrans prepare folder with values=0,127,254" in problems(own, fields=fields)
 
     def test_many_maps_of_grey_values_or_of_more_classes(self, data):
-        for values, words in (
-            ([0, 127, 254], "with values=0,127,254"),
-            ([1, 20, 40], "Set data.labels=41 if they are"),
+        for values, end in (
+            ([0, 127, 254], "values=0,127,254 does it"),
+            ([1, 20, 40], "labels=41 if they are classes"),
         ):
             for number in range(5):
                 label = np.tile(np.uint8([*values, values[0]]), (16, 5))
                 cv2.imwrite(str(data.root / "train_label" / f"{number}.png"), label)
-            message = problems(data)
-            assert "5 of 30 checked maps hold ids that are no class" in message and words in message
+            first = problems(data).splitlines()[1]
+            assert "5 of 30 checked maps hold ids that are no class" in first and first.endswith(end)
 
 
 class TestClassTable:
