@@ -21,7 +21,7 @@ _OTHER_PURPOSES = frozenset(
     (
         *(".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".html", ".htm", ".css", ".js"),
         *(".json", ".jsonl", ".geojson", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".csv", ".tsv", ".lst"),
-        *(".list", ".names", ".data", ".db", ".py", ".ipynb", ".sh", ".bat", ".url", ".lnk", ".bak", ".tmp", ".lock"),
+        *(".list", ".names", ".db", ".py", ".ipynb", ".sh", ".bat", ".url", ".lnk", ".bak", ".tmp", ".lock"),
         *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".md5", ".sha256", ".xmp", ".thm", ".pts"),
         *(".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".onnx", ".tfw", ".pgw", ".jgw", ".bpw", ".wld", ".prj"),
     )
