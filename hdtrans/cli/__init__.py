@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hdtrans.cli.flags import flags
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.remarks import printed_remarks
 
 COMMANDS = {
     "demo": "train a small model on toy street scenes and translate some, in ten minutes without a GPU",
@@ -40,7 +41,8 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         check_versions()
         module = importlib.import_module(f"hdtrans.cli.{name}")
         spelling = getattr(module, "SPELLING", spelling)
-        return int(module.main(arguments))
+        with printed_remarks():
+            return int(module.main(arguments))
     except BrokenPipeError:  # the reader of the output has seen enough: `hdtrans train --keys | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

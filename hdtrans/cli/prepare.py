@@ -15,7 +15,7 @@ SPELLING = flags({"root": "--in"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and prepare the folder; return 1 if items failed, else 0."""
+    """Parse the command line and prepare the folder; return 1 if items or all photos failed, else 0."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = _parser(words).parse_args(words)
     if given.format == "shards":
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     elif size:
         _pack(given.out, packed, size)
-    return 1 if report.failures else 0
+    return 1 if report.failed else 0
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -1,22 +1,24 @@
 """Find the files of a training folder and pair them by name, never by luck of sorting."""
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hdtrans.common.errors import MissingPartner, SizeMismatch, UserError, nearest
-from hdtrans.data.index import Folder, Index, nothing_found, scan, slashed
+from hdtrans.common.remarks import DataNote, remark
+from hdtrans.data.index import Folder, Index, nothing_found, remark_left_out, scan, slashed
 from hdtrans.data.io.header import FilePath, shown
 from hdtrans.data.io.shards import is_folder
 from hdtrans.data.io.tables import is_table
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.pairing import natural, pair
+from hdtrans.data.pairing import closest, composed, natural, pair
 
 _MOST_SHOWN = 10
 _MOST_COMPARED = 1000  # names, when looking for the nearest one
+_LIKENESS = 0.6  # least similarity of the nearest name
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,28 @@ class SampleFiles:
     paths: Mapping[str, str]
 
 
+class Everything(NamedTuple):
+    """All samples of a split, incomplete ones too.
+
+    Attributes:
+        samples: samples, in natural order.
+        left: files left over because another of their folder has the same name.
+        rule: sentence on the rule of pairing, with an example; '' where names are equal.
+    """
+
+    samples: list[SampleFiles]
+    left: list[str]
+    rule: str = ""
+
+
 def find_samples(
     data: DataKind, split: str, fields: Iterable[str], optional: Iterable[str] = (), index: Index | None = None
 ) -> list[SampleFiles]:
     """Find the samples of a split, in natural order of their names (`a2` before `a10`).
 
     Each role of file has its folder (`train_label/`, `train_img/`, ...), searched with its sub-folders, or its table.
-    Files belong together if their sub-folder and stem are the same; or are the same without the endings that Cityscapes
-    and pix2pixHD give them (`_gtFine_labelIds`, `_leftImg8bit`, `_A`, ...); or without one ending that all files of a
-    folder share.
+    Files belong together if their sub-folder and stem are the same, or by another rule of `pairing.pair`, which is
+    remarked. Files that are not read are counted in a warning.
     Unpaired data have as many samples as the longer folder has files; the shorter one starts again at its end.
 
     Args:
@@ -58,6 +73,7 @@ def find_samples(
     if loose := data.loose_files(split, index):
         folder = index.scan("")
         if folder.files:
+            remark_left_out([folder])
             return _samples({loose: folder}, {loose: [os.path.splitext(file)[0] for file in folder.files]})
     names = data.folders(split, index)
     _check_folders(data, split, {role: names[role] for role in wanted}, index)
@@ -68,15 +84,14 @@ def find_samples(
     for role in more:
         if index.has(names[role]) and (folder := index.scan(names[role])).files:
             folders[role] = folder
+    remark_left_out(folders.values())
     if not data.paired:
         return side_samples([_alone(role, folder) for role, folder in folders.items()])
     return _samples(folders, _pair(folders))
 
 
-def find_everything(
-    data: DataKind, split: str, fields: Iterable[str], index: Index | None = None
-) -> tuple[list[SampleFiles], list[str]]:
-    """Find all samples, incomplete ones too, which `find_samples` refuses.
+def find_everything(data: DataKind, split: str, fields: Iterable[str], index: Index | None = None) -> Everything:
+    """Find all samples, incomplete ones too, which `find_samples` refuses, without a remark.
 
     Args:
         data: section of the recipe.
@@ -85,8 +100,7 @@ def find_everything(
         index: index of `data.root`, if it was scanned before.
 
     Returns:
-        The samples, paired as in `find_samples`, in natural order, and the files left over because another of their
-        folder has the same name. Unpaired samples have one file each.
+        The samples, paired as in `find_samples`. Unpaired samples have one file each.
 
     Raises:
         UserError: the root does not exist, or a folder in it cannot be searched.
@@ -98,19 +112,38 @@ def find_everything(
         found = {loose: index.scan("")}
     found = {role: folder for role, folder in found.items() if folder.files}
     if not data.paired or not found:
-        return [sample for role, folder in found.items() for sample in _alone(role, folder)], []
+        return Everything([sample for role, folder in found.items() for sample in _alone(role, folder)], [])
     samples: dict[str, dict[str, str]] = {}
     left = []
-    for role, keys in _pair(found).items():
-        for key, file in sorted(zip(keys, found[role].files, strict=True)):
+    by_role, rule = _paired(found)
+    forms: dict[str, str] = {}
+    for role, keys in by_role.items():
+        for given, file in sorted(zip(keys, found[role].files, strict=True)):
+            key = forms.setdefault(composed(given), given)
             if samples.setdefault(key, {}).setdefault(role, place := found[role].place(file)) != place:
                 left.append(place)
-    return [SampleFiles(key, samples[key]) for key in sorted(samples, key=natural)], left
+    return Everything([SampleFiles(key, samples[key]) for key in sorted(samples, key=natural)], left, rule)
 
 
 def _pair(folders: Mapping[str, Folder]) -> dict[str, list[str]]:
-    """Return the name of the sample of each file, by field."""
-    return pair({field: folder.files for field, folder in folders.items()})
+    """Return the name of the sample of each file, by field, with a remark on any rule but equal names."""
+    names, rule = _paired(folders)
+    if rule:
+        remark(rule, DataNote)
+    return names
+
+
+def _paired(folders: Mapping[str, Folder]) -> tuple[dict[str, list[str]], str]:
+    """Return the name of the sample of each file, by field, and the rule: see `Everything`."""
+    found = pair({field: folder.files for field, folder in folders.items()})
+    by_name = [dict(zip(found.names[field], folder.files, strict=True)) for field, folder in folders.items()]
+    complete = set.intersection(*map(set, by_name)) if by_name else set()
+    if not found.rule or not complete:
+        return found.names, ""
+    first = min(complete, key=natural)
+    example = " with ".join(dict.fromkeys(shown(files[first]) for files in by_name))
+    places = ", ".join(dict.fromkeys(shown(folder.path) for folder in folders.values()))
+    return found.names, f"{places}: files are paired by {found.rule}; {example}"
 
 
 def _samples(folders: Mapping[str, Folder], keys: Mapping[str, list[str]]) -> list[SampleFiles]:
@@ -153,6 +186,7 @@ def grouped_files(places: Mapping[str, Path]) -> list[tuple[str, list[tuple[str,
         places: folder of each field, searched with its sub-folders; it may have no pictures.
     """
     folders = {field: folder for field, place in places.items() if (folder := scan(place)).files}
+    remark_left_out(folders.values())
     found: dict[str, list[tuple[str, str]]] = {}
     for field, keys in (_pair(folders) if folders else {}).items():
         for key, file in zip(keys, folders[field].files, strict=True):
@@ -182,6 +216,7 @@ def partners_of(lead: str, places: Mapping[str, Path | Sequence[Path]]) -> list[
     folders = {field: _folder_of(place) for field, place in places.items()}
     if not folders[lead].files:
         raise UserError(nothing_found(folders[lead]))
+    remark_left_out(folders.values())
     stems = [os.path.splitext(file)[0] for file in folders[lead].files]
     _check_twins(folders[lead], stems)
     keys = _pair(folders)
@@ -212,6 +247,7 @@ def gather(places: Mapping[str, Path]) -> list[SampleFiles]:
     folders = {field: scan(place) for field, place in places.items()}
     if empty := [folder for folder in folders.values() if not folder.files]:
         raise UserError(nothing_found(empty[0]))
+    remark_left_out(folders.values())
     keys = _pair(folders)
     found: dict[str, dict[str, str]] = {}
     for field, folder in folders.items():
@@ -228,7 +264,7 @@ def _folder_of(place: Path | Sequence[Path]) -> Folder:
     files = [place] if isinstance(place, Path) else place
     parents = {file.parent for file in files}
     parent = parents.pop() if len(parents) == 1 else Path(os.path.commonpath([os.path.abspath(p) for p in parents]))
-    return Folder(parent, tuple(os.path.relpath(file, parent) for file in files), Counter())
+    return Folder(parent, tuple(os.path.relpath(file, parent) for file in files), Counter(), Counter())
 
 
 def _check_folders(data: DataKind, split: str, names: Mapping[str, str], index: Index) -> None:
@@ -246,14 +282,16 @@ def _check_folders(data: DataKind, split: str, names: Mapping[str, str], index: 
 
 
 def _check_twins(folder: Folder, keys: Sequence[str]) -> None:
-    """Raise UserError if two files of a folder belong to one sample."""
-    twins = [key for key, count in Counter(keys).items() if count > 1]
+    """Raise UserError if two files of a folder belong to one sample, by the same name in any Unicode form."""
+    forms = [composed(key) for key in keys]
+    twins = [key for key, count in Counter(forms).items() if count > 1]
     if not twins:
         return
     lines = []
     for twin in sorted(twins, key=natural)[:_MOST_SHOWN]:
-        files = sorted(file for file, key in zip(folder.files, keys, strict=True) if key == twin)
-        lines.append(f"\n  {shown(twin)}: " + " and ".join(shown(folder.place(file)) for file in files))
+        own = [(file, key) for file, key, form in zip(folder.files, keys, forms, strict=True) if form == twin]
+        alike = " (in two Unicode forms)" if len({key for _, key in own}) > 1 else ""
+        lines.append(f"\n  {shown(twin)}{alike}: " + " and ".join(shown(folder.place(file)) for file, _ in sorted(own)))
     more = f"\n  and {len(twins) - _MOST_SHOWN} more" if len(twins) > _MOST_SHOWN else ""
     raise UserError(
         f"{len(twins)} sample(s) have more than one file; keep one of each:{''.join(lines)}{more}", path=folder.path
@@ -281,8 +319,8 @@ def _check_partners(root: Path, folders: Mapping[str, Folder], keys: Mapping[str
         alone = sorted(files[field].keys() - complete)[:_MOST_COMPARED]
         for key in lacking[:_MOST_SHOWN]:
             owner = next(other for other in folders if key in files[other])
-            close = difflib.get_close_matches(key, alone, n=1, cutoff=0.6)
-            there = f"; nearest: {shown(files[field][close[0]])}" if close else ""
+            close = closest(key, alone, _LIKENESS)
+            there = f"; nearest: {shown(files[field][close])}" if close else ""
             lines.append(f"    {folders[owner].path.name}/{shown(files[owner][key])}{there}")
         if len(lacking) > _MOST_SHOWN:
             lines.append(f"    and {len(lacking) - _MOST_SHOWN} more")

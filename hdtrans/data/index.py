@@ -2,17 +2,31 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.common.remarks import remark
 from hdtrans.data.io.header import EXTENSIONS
 from hdtrans.data.io.shards import shard_files, shard_folders
 from hdtrans.data.io.tables import ENDING, is_table, read_table
 
 _MOST_SHOWN = 20
+_MOST_ENDINGS = 8
+_NO_ENDING = "no extension"
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_OTHER_PURPOSES = frozenset(
+    (
+        *(".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".html", ".htm", ".css", ".js"),
+        *(".json", ".jsonl", ".geojson", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".csv", ".tsv", ".lst"),
+        *(".list", ".names", ".db", ".py", ".ipynb", ".sh", ".bat", ".url", ".lnk", ".bak", ".tmp", ".lock"),
+        *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".md5", ".sha256", ".xmp", ".thm", ".pts"),
+        *(".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".onnx", ".tfw", ".pgw", ".jgw", ".bpw", ".wld", ".prj"),
+    )
+)
+_DOCUMENTS = ("readme", "license", "licence", "copying", "notice", "changelog", "version", "makefile", "authors")
 
 
 @dataclass(frozen=True)
@@ -22,13 +36,15 @@ class Folder:
     Attributes:
         path: folder or table.
         files: names relative to the folder, or names of the rows of a table.
-        others: number of files that are no pictures, by ending.
+        others: number of files beside the pictures, by ending, that serve other purposes: texts, tables, archives.
+        left_out: number of all further files by ending: pictures of formats that are not read, and unknown files.
         elsewhere: paths of files in shards, by name.
     """
 
     path: Path
     files: tuple[str, ...]
     others: Counter[str]
+    left_out: Counter[str]
     elsewhere: Mapping[str, str] | None = None
 
     def place(self, file: str) -> str:
@@ -70,6 +86,11 @@ class Index:
     def _shard_folders(self) -> set[str]:
         return shard_folders(self.root)
 
+    @property
+    def scanned(self) -> Mapping[str, Folder]:
+        """The folders and tables that were scanned, by name; '' is the root itself."""
+        return self._scanned
+
     def scan(self, name: str) -> Folder:
         """Return the files of a folder or table; '' is the root itself, without sub-folders."""
         if name not in self._scanned:
@@ -88,56 +109,119 @@ def folders_in(root: Path) -> list[str]:
 
 
 def scan(root: Path, deep: bool = True) -> Folder:
-    """Return the pictures of a folder and, if `deep`, its sub-folders (hidden ones are skipped), or a table's rows.
+    """Return the pictures of a folder and, if `deep`, its sub-folders, or a table's rows.
 
     Raises:
         UserError: the folder cannot be searched, or exists both on the disk and in shards; the table cannot be read.
     """
-    files: list[str] = []
-    others: Counter[str] = Counter()
     if is_table(root):
-        return Folder(root, tuple(read_table(root).rows), others)
-    if deep and (in_shards := shard_files(root.parent, root.name)):
-        return _in_shards(root, in_shards)
-    pending = [("", os.path.realpath(root))]
+        return Folder(root, tuple(read_table(root).rows), Counter(), Counter())
+    if not (deep and (in_shards := shard_files(root.parent, root.name))):
+        return sorted_out(root, walk(root, deep))
+    if root.is_dir():
+        raise UserError("is a folder, and shards beside it hold one of that name; keep one of them", path=root)
+    return sorted_out(root, in_shards, elsewhere=in_shards)
+
+
+def walk(root: Path, deep: bool = True) -> Iterator[str]:
+    """Yield the names of all files below a folder, relative to it.
+
+    Links to files and folders are followed, except to a folder that the link lies in. Hidden files and folders and
+    those of file managers are skipped.
+
+    Args:
+        root: folder.
+        deep: search sub-folders too.
+
+    Raises:
+        UserError: a folder cannot be searched.
+    """
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while pending:
-        inside, real = pending.pop()
+        inside, above = pending.pop()
         try:
             with os.scandir(root / inside) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.name == "Thumbs.db":
+                    if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
                         continue
                     relative = f"{inside}/{entry.name}" if inside else entry.name
-                    if entry.is_dir():
-                        below = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
-                        if deep and not f"{real}/".startswith(f"{below}/"):  # a link upwards would be followed for ever
-                            pending.append((relative, below))
-                        continue
-                    ending = os.path.splitext(entry.name)[1].lower()
-                    if ending in EXTENSIONS:
-                        files.append(relative)
-                    else:
-                        others[ending or "no extension"] += 1
+                    if not entry.is_dir():
+                        yield relative
+                    elif deep:
+                        linked = entry.is_symlink()
+                        real = os.path.realpath(entry.path) if linked else os.path.join(above[-1], entry.name)
+                        # A link to a folder around it would be followed for ever.
+                        if not (linked and any(f"{folder}/".startswith(f"{real}/") for folder in above)):
+                            pending.append((relative, (*above, real)))
         except OSError as error:
             raise UserError(f"cannot be searched: {error.strerror or error}", path=root / inside) from error
-    return Folder(root, tuple(files), others)
 
 
-def _in_shards(root: Path, places: Mapping[str, str]) -> Folder:
-    """Return the pictures of a folder that lies in shards."""
-    if root.is_dir():
-        raise UserError("is a folder, and shards beside it hold one of that name; keep one of them", path=root)
-    endings = {file: os.path.splitext(file)[1].lower() for file in places}
-    others = Counter(ending or "no extension" for ending in endings.values() if ending not in EXTENSIONS)
-    return Folder(root, tuple(file for file, ending in endings.items() if ending in EXTENSIONS), others, places)
+def sorted_out(
+    root: Path,
+    names: Iterable[str],
+    wanted: tuple[str, ...] = EXTENSIONS,
+    elsewhere: Mapping[str, str] | None = None,
+) -> Folder:
+    """Return files sorted by their endings, upper or lower case: those wanted, other purposes, left out.
+
+    Args:
+        root: their folder.
+        names: names relative to it.
+        wanted: endings of the files to read, in lower case.
+        elsewhere: paths of files in shards, by name.
+    """
+    files: list[str] = []
+    others: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    for name in names:
+        if name.lower().endswith(wanted):
+            files.append(name)
+            continue
+        stem, ending = os.path.splitext(os.path.basename(name).lower())
+        plain = ending in _OTHER_PURPOSES if ending else stem in _DOCUMENTS
+        (others if plain else left_out)[ending or _NO_ENDING] += 1
+    return Folder(root, tuple(files), others, left_out, elsewhere)
+
+
+def counted(endings: Counter[str]) -> str:
+    """Return the numbers of files by ending: `2 .gif, 1 .tga`."""
+    listed = [f"{count} {ending}" for ending, count in sorted(endings.items(), key=lambda one: (-one[1], one[0]))]
+    more = f" and {len(listed) - _MOST_ENDINGS} more endings" if len(listed) > _MOST_ENDINGS else ""
+    return ", ".join(listed[:_MOST_ENDINGS]) + more
+
+
+def left_out(folders: Iterable[Folder], wanted: tuple[str, ...] = EXTENSIONS) -> str:
+    """Return the sentences on the files of some folders that are not read, by ending; '' if there are none.
+
+    Args:
+        folders: folders as found.
+        wanted: endings of the files that are read.
+    """
+    affected = [folder for folder in folders if folder.left_out]
+    if not affected:
+        return ""
+    total = sum((folder.left_out for folder in affected), Counter[str]())
+    places = ", ".join(dict.fromkeys(shown(folder.path) for folder in affected))
+    files = "1 file is" if total.total() == 1 else f"{total.total()} files are"
+    return (
+        f"{places}: {files} not read: {counted(total)}. Files are read that end in {' '.join(wanted)}; "
+        "convert the others, or move them away"
+    )
+
+
+def remark_left_out(folders: Iterable[Folder], wanted: tuple[str, ...] = EXTENSIONS) -> None:
+    """Warn of the files of some folders that are not read."""
+    if words := left_out(folders, wanted):
+        remark(words)
 
 
 def nothing_found(folder: Folder) -> str:
     """Return the message about a folder without pictures, with its other files, or about a table without rows."""
     if is_table(folder.path):
         return f"{shown(folder.path)}: has no rows"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in folder.others.most_common(5))
-    other = f"{folder.others.total()} other files ({kinds})" if folder.others else "no other files"
+    beside = folder.others + folder.left_out
+    other = f"{beside.total()} other files ({counted(beside)})" if beside else "no other files"
     there = folders_in(folder.path.parent)
     return (
         f"{shown(folder.path)}: has no pictures; searched with its sub-folders for {' '.join(EXTENSIONS)}, "

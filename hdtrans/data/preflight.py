@@ -1,14 +1,18 @@
 """Check every file of a training folder before the first step, and report all problems at once."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
+from os.path import dirname
+from typing import NamedTuple
 
 import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, WrongIds
+from hdtrans.common.remarks import DataNote, remark
 from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
 from hdtrans.data.fields import kind_of
@@ -16,7 +20,7 @@ from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import Header, probe, shown
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.label_ids import advice
+from hdtrans.data.label_ids import advice, count_ids, mask_finding
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
@@ -39,6 +43,8 @@ def preflight(
 ) -> None:
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
 
+    Pictures whose alpha is dropped are counted in a remark, and label maps that look like masks of grey values named.
+
     Args:
         files: samples, as `find_samples` returns them.
         fields: fields that will be loaded.
@@ -56,15 +62,20 @@ def preflight(
     problems = of_classes = [*class_problems(data), *point_problems(data, fields)]
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
-        checked = threads.map(lambda part: [_header_problems(sample, wanted, data, stages) for sample in part], parts)
+        checked = threads.map(lambda part: [_headers(sample, wanted, data, stages) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
-        problems = [*problems, *chain.from_iterable(by_sample)]
+        problems = [*problems, *chain.from_iterable(sample.problems for sample in by_sample)]
+        _remark_alpha([path for sample in by_sample for path in sample.with_alpha])
         for role in (role for role in data.files if role in wanted and _has_content_to_check(data, role)):
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
             sound = [
-                path for place in places if not by_sample[place] and (path := files[place].paths.get(role)) is not None
+                path
+                for place in places
+                if not by_sample[place].problems and (path := files[place].paths.get(role)) is not None
             ]
-            problems += _label_problems(list(threads.map(lambda path, role=role: _read_error(data, role, path), sound)))
+            read = list(threads.map(lambda path, role=role: _read(data, role, path), sound))
+            problems += _content_problems(read)
+            _remark_masks(read, data)
     if problems:
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -127,11 +138,25 @@ def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
     return found
 
 
-def _header_problems(
-    sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]
-) -> list[Problem]:
-    """Return the problems of one sample that its headers show."""
+class _Headers(NamedTuple):
+    """Facts of a sample from its headers: problems, and pictures whose alpha is dropped."""
+
+    problems: list[Problem]
+    with_alpha: list[str]
+
+
+class _Content(NamedTuple):
+    """Result of reading a file: an error, or the number of pixels by id of a label map."""
+
+    path: str
+    error: UserError | None
+    pixels: dict[int, int]
+
+
+def _headers(sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]) -> _Headers:
+    """Return what the headers of one sample show."""
     problems = []
+    with_alpha = []
     sizes = {}
     paths = {field: path for field, path in sample.paths.items() if field in fields}
     for role, path in paths.items():
@@ -144,16 +169,47 @@ def _header_problems(
             continue
         if problem := kind_problem(role, header, data):
             problems.append((shown(path), problem))
+        elif drops_alpha(role, header, data):
+            with_alpha.append(path)
         sizes[role] = (header.height, data.width_of(role, header.width))
     if problems:
-        return problems
+        return _Headers(problems, with_alpha)
     try:
         check_sizes({role: paths[role] for role in sizes}, sizes)
     except UserError as error:
-        return [_split(error, next(iter(paths.values())))]
+        return _Headers([_split(error, next(iter(paths.values())))], with_alpha)
     first = next(iter(sizes))
     place = shown(paths[first])
-    return [(place, f"{stage}: {finding}") for stage, finding in geometry_problems(stages, *sizes[first])]
+    found = [(place, f"{stage}: {finding}") for stage, finding in geometry_problems(stages, *sizes[first])]
+    return _Headers(found, with_alpha)
+
+
+def drops_alpha(role: str, header: Header, data: DataKind) -> bool:
+    """Return True if a file of this role, without `kind_problem`, is read without the alpha channel that it has."""
+    return header.channels in (2, 4) and not header.cmyk and data.files[role].size in (1, 3)
+
+
+def _remark_alpha(paths: Sequence[str]) -> None:
+    if paths:
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        words = (
+            f"{shown(paths[0])}{others}: {len(paths)} picture(s) have an alpha channel, which is dropped: the colours "
+            "stored under transparent pixels are used. hdtrans check_data counts those that hide some"
+        )
+        remark(words, DataNote)
+
+
+def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:
+    pixels = _all_pixels([one for one in read if one.error is None])
+    if finding := mask_finding(pixels, data.ignore):
+        remark(f"{shown(dirname(read[0].path))}: label maps: {finding}")
+
+
+def _all_pixels(read: Sequence[_Content]) -> Counter[int]:
+    pixels: Counter[int] = Counter()
+    for one in read:
+        pixels.update(one.pixels)
+    return pixels
 
 
 def _split(error: UserError, path: str) -> Problem:
@@ -182,21 +238,24 @@ def _has_content_to_check(data: DataKind, role: str) -> bool:
     return (spec.values == "classes" and spec.size is not None) or not kind_of(spec).has_file
 
 
-def _read_error(data: DataKind, role: str, path: str) -> tuple[str, UserError | None]:
+def _read(data: DataKind, role: str, path: str) -> _Content:
     try:
-        data.read(role, path)
+        array = data.read(role, path)
+    except WrongIds as error:
+        return _Content(path, error, count_ids(kind_of(data.files[role]).read(data.files[role], path)))
     except UserError as error:
-        return path, error
-    return path, None
+        return _Content(path, error, {})
+    return _Content(path, None, count_ids(array) if data.files[role].values == "classes" else {})
 
 
-def _label_problems(checked: Sequence[tuple[str, UserError | None]]) -> list[Problem]:
-    """Return the problems of label maps; ids that are no class are pooled if many maps have them."""
-    wrong = [(path, error) for path, error in checked if isinstance(error, WrongIds)]
-    problems = [_split(error, path) for path, error in checked if error and not isinstance(error, WrongIds)]
+def _content_problems(checked: Sequence[_Content]) -> list[Problem]:
+    """Return the problems of label maps and tables; ids that are no class are pooled if many maps have them."""
+    wrong = [(path, error) for path, error, _ in checked if isinstance(error, WrongIds)]
+    problems = [_split(error, path) for path, error, _ in checked if error and not isinstance(error, WrongIds)]
     if len(wrong) > _MOST_LABEL_FILES:
         ids = sorted({number for _, error in wrong for number in error.ids})
         listed = ", ".join(map(str, ids[:_MOST_SHOWN])) + (f", ... {ids[-1]}" if len(ids) > _MOST_SHOWN else "")
-        words = f"{len(wrong)} of {len(checked)} checked maps hold ids that are no class: {listed}. {advice(ids)}"
+        words = f"{len(wrong)} of {len(checked)} checked maps hold ids that are no class: {listed}. "
+        words += advice(ids, _all_pixels([one for one in checked if isinstance(one.error, WrongIds)]))
         problems.append(("label maps", words))
     return problems + [_split(error, path) for path, error in wrong[:_MOST_LABEL_FILES]]

@@ -7,7 +7,7 @@ import argparse
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +57,8 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     if given.out.resolve().is_relative_to(root):
         finding = f"is inside the data set; give a folder outside of {given.root}"
         raise UserError(finding, argument="out", path=given.out)
-    source = load_format(name).open_source(root, given)
+    module = load_format(name)
+    source = module.open_source(root, given)
     maker, classes = _maker(source, root, options)
     own = to_json_values(format_options(given))
     settings = {"format": name, "from": str(root), "format_options": own, "format_files": _digests(root, own)}
@@ -67,7 +68,8 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
         check_names(items)
         target.check()
         return _dry_run_text(target, limit_per_split(items, given.limit), len(items))
-    return write_items(target, maker, items, given.workers, given.limit)
+    report = write_items(target, maker, items, given.workers, given.limit)
+    return replace(report, needs_photos=getattr(module, "NEEDS_PHOTOS", False))
 
 
 def _maker(source: Source | PairSource, root: Path, options: Options) -> tuple[Maker, ClassTable | None]:

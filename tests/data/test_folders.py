@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hdtrans.common.errors import MissingPartner, UserError
-from hdtrans.data.folders import find_samples
+from hdtrans.common.remarks import DataNote, DataWarning
+from hdtrans.data.folders import find_everything, find_samples, gather, partners_of
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 
@@ -111,6 +112,42 @@ class TestPairing:
         assert all(os.path.exists(path) for sample in samples for path in sample.paths.values())
 
 
+class TestRemarks:
+    def test_files_that_are_not_read(self, tmp_path):
+        make(tmp_path, train_label=["a.png", "b.tga"], train_img=["a.jpg", "b.heic", "notes.txt"])
+        places = f"{tmp_path}/train_label, {tmp_path}/train_img"
+        with pytest.warns(DataWarning, match=f"^{places}: 2 files are not read: 1 .heic, 1 .tga"):
+            find_samples(maps(tmp_path), "train", FIELDS)
+        with pytest.warns(DataWarning, match=r"train_img: 1 file is not read: 1 \.heic"):
+            gather({"photo": tmp_path / "train_img"})
+        with pytest.warns(DataWarning, match=r"train_label: 1 file is not read: 1 \.tga"):
+            partners_of("label", {"label": tmp_path / "train_label"})
+
+    def test_any_rule_but_equal_names(self, tmp_path, recwarn):
+        make(tmp_path, train_label=["000_mask.png"], train_img=["000.jpg"], val_label=["0.png"], val_img=["0.png"])
+        words = r"train_label, .*train_img: files are paired by names without a common ending: '_mask' \(label\); "
+        with pytest.warns(DataNote, match=rf"{words}000_mask\.png with 000\.jpg"):
+            assert names(find_samples(maps(tmp_path), "train", FIELDS)) == ["000"]
+        find_samples(maps(tmp_path), "val", FIELDS)
+        assert "'_mask' (label)" in find_everything(maps(tmp_path), "train", FIELDS).rule
+        assert not recwarn.list, "equal names, and a search that reports its rule"
+
+
+class TestUnicodeForms:
+    def test_are_one_name(self, tmp_path):
+        make(tmp_path, train_label=["e\u0301.png", "a.png"], train_img=["\u00e9.jpg", "a.jpg"])
+        samples = find_samples(maps(tmp_path), "train", FIELDS)
+        assert names(samples) == ["a", "\u00e9"] and samples[1].paths["label"].endswith("e\u0301.png")
+
+    def test_twins_are_refused(self, tmp_path):
+        both = ["e\u0301.png", "\u00e9.png"]
+        make(tmp_path, train_label=both, train_img=both)
+        with pytest.raises(UserError, match=r"1 sample\(s\) have more than one file.*\n.*in two Unicode forms"):
+            find_samples(maps(tmp_path), "train", FIELDS)
+        found = find_everything(maps(tmp_path), "train", FIELDS)
+        assert len(found.samples) == 1 and len(found.left) == 2
+
+
 class TestOptional:
     def test_left_out_where_missing_or_empty(self, tmp_path):
         make(tmp_path, test_label=["a.png"])
@@ -138,6 +175,11 @@ class TestErrors:
         assert "train_label/oak.png\n" in message
         assert "train_label/ (label) lacks the partner of 1 file(s)" in message
         assert "a.png" not in message
+
+    def test_upper_and_lower_case_is_the_nearest_name(self, tmp_path):
+        make(tmp_path, train_label=["IMG_0.png"], train_img=["img_0.jpg"])
+        with pytest.raises(MissingPartner, match=r"train_label/IMG_0\.png; nearest: img_0\.jpg"):
+            find_samples(maps(tmp_path), "train", FIELDS)
 
     def test_ten_orphans_are_listed(self, tmp_path):
         make(tmp_path, train_label=[f"{number}.png" for number in range(14)], train_img=["0.jpg"])

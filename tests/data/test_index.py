@@ -13,7 +13,7 @@ from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import find_everything, find_samples
 from hdtrans.data.holdout import hold_back
-from hdtrans.data.index import Index, two_sides
+from hdtrans.data.index import Folder, Index, left_out, scan, two_sides, walk
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.data.kinds.photos import Section as Photos
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
@@ -131,6 +131,26 @@ class TestIndex:
     def test_a_sub_folder_and_a_link_upwards(self, city: Path) -> None:
         (city / "train_img" / "night" / "up").symlink_to(city / "train_img")
         assert sorted(Index(city).scan("train_img").files) == ["1.png", "night/2.png"]
+
+    def test_links_of_folders_to_each_other_end(self, tmp_path: Path) -> None:
+        for name, other in (("a", "b"), ("b", "a")):
+            paint(tmp_path / name / "1.png")
+            (tmp_path / name / "other").symlink_to(tmp_path / other)
+        (tmp_path / "a" / "all").symlink_to(tmp_path)
+        assert sorted(walk(tmp_path / "a")) == ["1.png", "other/1.png"]
+
+    def test_files_that_are_not_read_are_counted(self, tmp_path: Path) -> None:
+        for name in ("a.JFIF", "b.jpe", "c.dib", "d.pnm", "e.gif", "f.TGA", "g.tga", "h", "i.mat"):
+            (tmp_path / name).touch()
+        for name in ("dataset.json", "README", "notes.TXT", "Thumbs.db", "desktop.ini", ".DS_Store"):
+            (tmp_path / name).touch()
+        folder = scan(tmp_path)
+        assert sorted(folder.files) == ["a.JFIF", "b.jpe", "c.dib", "d.pnm"]
+        assert folder.left_out == {".gif": 1, ".tga": 2, "no extension": 1, ".mat": 1}
+        assert folder.others == {".json": 1, "no extension": 1, ".txt": 1}
+        words = left_out([folder, scan(tmp_path)])
+        assert f"{tmp_path}: 10 files are not read: 4 .tga, 2 .gif, 2 .mat, 2 no extension. Files are read" in words
+        assert left_out([Folder(tmp_path, (), folder.others, Counter())]) == ""
 
     def test_folders_in_shards(self, city: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         out = tmp_path_factory.mktemp("shards")

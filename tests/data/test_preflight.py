@@ -6,9 +6,11 @@ import pytest
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
+from hdtrans.common.remarks import DataNote, DataWarning
 from hdtrans.config.stage import Stage
 from hdtrans.data.folders import find_samples
 from hdtrans.data.kinds.label_maps import Section as LabelMaps
+from hdtrans.data.kinds.photos_to_maps import Section as PhotosToMaps
 from hdtrans.data.kinds.picture_pairs import Section as PicturePairs
 from hdtrans.data.preflight import class_table, preflight
 
@@ -83,6 +85,42 @@ def test_pictures_of_a_wrong_number_of_channels(tmp_path):
     assert problems(data, fields=fields) == ""
     message = problems(data.model_copy(update={"source_channels": 5}), fields=fields)
     assert "train_A/1.png: has 3 channel(s), but 5 are wanted (data.source_channels" in message
+
+
+class TestRemarks:
+    def test_alpha_that_is_dropped(self, data, recwarn):
+        for name in ("3.png", "7.png"):
+            cv2.imwrite(str(data.root / "train_img" / name), np.full((16, 20, 4), 9, np.uint8))
+        with pytest.warns(DataNote, match=r"train_img/3\.png and 1 more: 2 picture\(s\) have an alpha channel"):
+            assert problems(data) == ""
+        for name in range(30):
+            cv2.imwrite(str(data.root / "train_img" / f"{name}.png"), np.full((16, 20, 4), 9, np.uint8))
+        assert problems(data.model_copy(update={"photo_channels": 4})) == "" and not recwarn.list
+
+    @pytest.mark.parametrize("kind", ["label_maps", "photos_to_maps"])
+    def test_masks_of_grey_values(self, data, kind):
+        for number in range(30):
+            label = np.zeros((16, 20), np.uint8)
+            label[:, :10] = 255
+            cv2.imwrite(str(data.root / "train_label" / f"{number}.png"), label)
+        fields = FIELDS if kind == "label_maps" else ("source", "photo")
+        own = data if kind == "label_maps" else PhotosToMaps(kind=kind, root=data.root, target="labels", labels=2)
+        with pytest.warns(DataWarning, match=r"train_label: label maps: the values 0, 255 are .* 50\.0% of the pixels"):
+            assert problems(own, fields=fields) == ""
+        cv2.imwrite(str(data.root / "train_label" / "1.png"), np.tile(np.uint8([0, 127, 254, 254]), (16, 5)))
+        with pytest.warns(DataWarning):
+            assert "write 0 to 2: hdtrans prepare folder with values=0,127,254" in problems(own, fields=fields)
+
+    def test_many_maps_of_grey_values_or_of_more_classes(self, data):
+        for values, end in (
+            ([0, 127, 254], "values=0,127,254 does it"),
+            ([1, 20, 40], "labels=41 if they are classes"),
+        ):
+            for number in range(5):
+                label = np.tile(np.uint8([*values, values[0]]), (16, 5))
+                cv2.imwrite(str(data.root / "train_label" / f"{number}.png"), label)
+            first = problems(data).splitlines()[1]
+            assert "5 of 30 checked maps hold ids that are no class" in first and first.endswith(end)
 
 
 class TestClassTable:

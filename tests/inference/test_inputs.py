@@ -169,7 +169,7 @@ def test_given_masks_that_fit_no_input_are_refused(tmp_path: Path) -> None:
     labels, masks = (tmp_path / name for name in ("labels", "masks"))
     for number in (0, 1):
         write(labels / f"{number}.png")
-        write(masks / f"mask_{number}.png")
+        write(masks / f"view_{number}.png")
     data, given = LabelMaps(kind="label_maps", root=tmp_path, labels=4), {"label": TABLE[0], "mask": TABLE[3]}
     folders = Folders(labels, {"mask": masks}, None, tmp_path / "out")
     with pytest.raises(UserError, match=r"extra=mask=.*masks: no file there has the name of an input, as 0"):

@@ -23,7 +23,10 @@ from hdtrans.data.io.profile import profile_name
 from hdtrans.data.io.shards import open_member
 from hdtrans.data.io.tiff import TiffPicture
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".webp", ".npy")
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".ppm", ".pgm", ".pnm", ".webp"),
+    ".npy",
+)
 """Extensions of pictures and maps, in upper or lower case; the format is inferred from the first bytes."""
 
 LARGEST_PIXELS = 200_000_000

@@ -182,4 +182,4 @@ class Section(PictureKind):
         from hdtrans.data.folders import find_everything
 
         guessed = cls(kind="photos", root=root, input=Grey(kind="grey"))
-        return guessed if find_everything(guessed, "train", [PHOTO], index)[0] else None
+        return guessed if find_everything(guessed, "train", [PHOTO], index).samples else None

@@ -49,6 +49,6 @@ class Section(PictureKind):
         if not (index.has("train_A") and index.has("train_B")) and not (index.has("trainA") and index.has("trainB")):
             return None
         section = cls(kind="picture_pairs", root=root)
-        samples, _ = find_everything(section, "train", ["source", PHOTO], index)
+        samples = find_everything(section, "train", ["source", PHOTO], index).samples
         complete = sum(len(sample.paths) == 2 for sample in samples)
         return section if 2 * complete >= len(samples) else None

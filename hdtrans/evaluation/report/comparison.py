@@ -118,7 +118,7 @@ def _shown(evaluation: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str
             files = [file for file in files if Path(file).suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")]
             found[side] = {Path(file).stem: file for file in files}
     if found["truth"] and found["pictures"]:
-        keys = pair({side: list(files) for side, files in found.items()})
+        keys = pair({side: list(files) for side, files in found.items()}).names
         by_key = dict(zip(keys["truth"], found["truth"].values(), strict=True))
         names = dict(zip(keys["pictures"], found["pictures"], strict=True))
         found["truth"] = {names[key]: file for key, file in by_key.items() if key in names}

@@ -15,7 +15,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_bytes, write_text
 from hdtrans.data import derived
 from hdtrans.data.fields import kind_of
-from hdtrans.prepare.check.findings import Facts
+from hdtrans.prepare.check.facts import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
 SAMPLES = 16

@@ -1,27 +1,21 @@
 """Findings of the data check: errors that training would refuse, likely mistakes, and notes."""
 
-import difflib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
 
-from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import shown
-from hdtrans.config.recipe import Recipe
 from hdtrans.config.stage import Stage
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.index import Index
-from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.label_ids import advice
+from hdtrans.data.index import counted, left_out
+from hdtrans.data.label_ids import advice, mask_finding
+from hdtrans.data.pairing import closest
 from hdtrans.data.preflight import class_problems, geometry_problems
-from hdtrans.prepare.check.samples import FileFacts, SampleFacts
-
-ERROR, WARNING, NOTE = "error", "warning", "note"
-"""Levels: refused by training, likely a mistake, good to know. A folder with notes alone is clean."""
+from hdtrans.prepare.check.facts import ERROR, NOTE, WARNING, Facts, Finding
+from hdtrans.prepare.check.samples import SampleFacts
 
 _BITS_OF_PICTURES = 8
 _MOST_CLASSES = 1000  # more are reported as unusual
@@ -31,64 +25,11 @@ _MOST_COMPARED = 500  # names, when looking for the nearest one
 _CHANGE_OF_ASPECT = 1.05
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One finding.
-
-    Attributes:
-        kind: short name, such as `unpaired`.
-        level: `ERROR`, `WARNING` or `NOTE`.
-        words: description and advice.
-        places: files (or samples, or stages) concerned, each with a detail or ''.
-    """
-
-    kind: str
-    level: str
-    words: str
-    places: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Facts of all files.
-
-    Attributes:
-        data: section `data` of the recipe, with the number of classes.
-        index: index of its root.
-        recipe: recipe; None for a bare folder.
-        classes: classes of the label maps, or None.
-        wanted: roles of the files that every sample must have, by split.
-        samples: samples of all splits.
-        left: files beside others of the same name, in all splits.
-    """
-
-    data: DataKind
-    index: Index
-    recipe: Recipe | None
-    classes: ClassTable | None
-    wanted: Mapping[str, Sequence[str]]
-    samples: Sequence[SampleFacts]
-    left: Sequence[str]
-
-    def of(self, split: str) -> list[SampleFacts]:
-        """Return the samples of a split."""
-        return [sample for sample in self.samples if sample.split == split]
-
-    def role(self, values: str) -> str:
-        """Return the role of the files with such values (`classes`, `instances`); '' if there are none."""
-        return next((role for role, spec in self.data.files.items() if spec.values == values), "")
-
-    def files(self) -> Iterator[tuple[SampleFacts, str, FileFacts]]:
-        """Yield sample, role and facts of all files."""
-        for sample in self.samples:
-            for name, file in sample.files.items():
-                yield sample, name, file
-
-
 def find_all(facts: Facts) -> list[Finding]:
     """Return all findings, errors first."""
     looks: Iterable[Callable[[Facts], Iterable[Finding]]] = (
         _of_folders,
+        _of_left_out,
         _of_pairs,
         _of_files,
         _of_sizes,
@@ -97,6 +38,7 @@ def find_all(facts: Facts) -> list[Finding]:
         _of_instances,
         _of_constants,
         _of_bits,
+        _of_alpha,
         _of_copies,
         _of_stages,
     )
@@ -119,7 +61,19 @@ def _of_folders(facts: Facts) -> Iterator[Finding]:
             yield Finding("class table", ERROR, f"{place}: {words}")
 
 
+def _of_left_out(facts: Facts) -> Iterator[Finding]:
+    """Find files that are not read: pictures of other formats, and unknown ones; and files of other purposes."""
+    if words := left_out(facts.index.scanned.values()):
+        yield Finding("left out", WARNING, words)
+    for name, folder in facts.index.scanned.items():
+        if name and folder.others:  # beside the folders lie dataset.json and the like
+            words = f"{shown(folder.path)}: files beside the pictures, which are not read: {counted(folder.others)}"
+            yield Finding("other files", NOTE, words)
+
+
 def _of_pairs(facts: Facts) -> Iterator[Finding]:
+    """Find samples without all their files, files of one name, and rules of pairing other than equal names."""
+    yield from (Finding("pairing", NOTE, rule) for rule in facts.rules)
     for split in facts.wanted:
         samples = facts.of(split)
         if facts.data.paired and samples:
@@ -133,14 +87,14 @@ def _of_pairs(facts: Facts) -> Iterator[Finding]:
                     level = ERROR if name in facts.wanted[split] else WARNING
                     yield Finding("unpaired", level, words, tuple(_with_nearest(lacking, spare)))
     if facts.left:
-        words = "files beside another of the same name in the same folder; keep one of each"
+        words = "files beside another of the same name (in any Unicode form) in the same folder; keep one of each"
         yield Finding("same name", ERROR, words, tuple((path, "") for path in facts.left))
 
 
 def _with_nearest(lacking: Sequence[SampleFacts], spare: Sequence[str]) -> Iterator[tuple[str, str]]:
     for place, sample in enumerate(lacking):
-        close = difflib.get_close_matches(sample.name, spare, n=1, cutoff=_LIKE) if place < _MOST_IDS else []
-        yield next(iter(sample.files.values())).path, f"nearest: {shown(close[0])}" if close else ""
+        close = closest(sample.name, spare, _LIKE) if place < _MOST_IDS else ""
+        yield next(iter(sample.files.values())).path, f"nearest: {shown(close)}" if close else ""
 
 
 def _of_files(facts: Facts) -> Iterator[Finding]:
@@ -161,13 +115,15 @@ def _of_sizes(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_ids(facts: Facts) -> Iterator[Finding]:
-    """Find ids that are no class, and label maps that are masks of 0 and 255."""
+    """Find ids that are no class, and label maps that are masks of grey values."""
     if facts.classes is None:
         return
     wrong: Counter[int] = Counter()
     images: Counter[int] = Counter()
+    pixels: Counter[int] = Counter()
     places = []
     for sample in facts.samples:
+        pixels.update(sample.pixels)
         ids = {n: c for n, c in sample.pixels.items() if n >= len(facts.classes) and n != facts.data.ignore}
         if ids:
             wrong.update(ids)
@@ -183,14 +139,12 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
         table = [f"{n} ({wrong[n]} pixels in {images[n]} maps)" for n in sorted(wrong)[:_MOST_IDS]]
         more = f" and {len(wrong) - _MOST_IDS} more, up to {max(wrong)}" if len(wrong) > _MOST_IDS else ""
         words = f"ids that are no class: {', '.join(table)}{more}; classes are 0 to {len(facts.classes) - 1}. "
-        yield Finding("ids", ERROR, words + advice(sorted(wrong)), tuple(places))
+        yield Finding("ids", ERROR, words + advice(sorted(wrong), pixels), tuple(places))
     if facts.recipe is None and len(facts.classes) > _MOST_CLASSES:
         words = f"ids of label maps go up to {len(facts.classes) - 1}; are they instance maps (class*1000 + number)?"
         yield Finding("ids", WARNING, words)
-    used = {number for sample in facts.samples for number in sample.pixels}
-    if used == {0, 255} and facts.data.ignore == 255:
-        words = "label maps hold 0 and 255 alone, and 255 is ignored; if they are masks of two classes, write 0 and 1"
-        yield Finding("ids", WARNING, words)
+    elif mask := mask_finding(pixels, facts.data.ignore):
+        yield Finding("ids", WARNING, f"label maps: {mask}")
 
 
 def _of_classes(facts: Facts) -> Iterator[Finding]:
@@ -285,6 +239,19 @@ def _of_bits(facts: Facts) -> Iterator[Finding]:
             )
             places = tuple((f.path, "") for f in files if f.highest is not None)
             yield Finding("bit depth", WARNING, words, places)
+
+
+def _of_alpha(facts: Facts) -> Iterator[Finding]:
+    """Find pictures whose alpha, which is dropped, hides pixels."""
+    for name in facts.data.files:
+        files = [f for _, n, f in facts.files() if n == name and f.transparent]
+        if files:
+            words = (
+                f"{name}: transparent pixels in {_many(files)}: alpha is dropped, and the colours stored under them "
+                "are used. Lay the pictures on a background, or keep alpha as a channel (data.photo_channels=4 for "
+                "pictures that come out, data.source_channels=4 for those that go in)"
+            )
+            yield Finding("alpha", NOTE, words, tuple((f.path, f"{f.transparent:.1%} of the pixels") for f in files))
 
 
 def _of_copies(facts: Facts) -> Iterator[Finding]:

@@ -23,10 +23,10 @@ def guess(index: Index) -> DataKind:
         UserError: the folder does not look like training data.
     """
     data = _kind(index.root, index)
-    if find_everything(data, data.test, data.fields, index)[0]:
+    if find_everything(data, data.test, data.fields, index).samples:
         return data
     validating = data.model_copy(update={"test": "val"})
-    return validating if find_everything(validating, "val", data.fields, index)[0] else data
+    return validating if find_everything(validating, "val", data.fields, index).samples else data
 
 
 def _kind(root: Path, index: Index) -> DataKind:

@@ -13,7 +13,7 @@ from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
 from hdtrans.data.kinds.base import PAPER_STAGE
 from hdtrans.data.preflight import geometry_problems
-from hdtrans.prepare.check.findings import Facts
+from hdtrans.prepare.check.facts import Facts
 from hdtrans.prepare.check.samples import SampleFacts
 
 LARGEST_WIDTH = 1024  # of pictures in a first training on label maps

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hdtrans.common.errors import shown
-from hdtrans.prepare.check.findings import ERROR, NOTE, WARNING, Facts, Finding
+from hdtrans.prepare.check.facts import ERROR, NOTE, WARNING, Facts, Finding
 from hdtrans.prepare.check.samples import SampleFacts
 
 _MOST_PLACES = 5

@@ -14,7 +14,8 @@ from hdtrans.data.folders import SampleFiles, find_everything
 from hdtrans.data.index import Index, slashed
 from hdtrans.data.kinds.base import PHOTO, DataKind, data_of
 from hdtrans.data.preflight import class_table
-from hdtrans.prepare.check.findings import Facts, find_all
+from hdtrans.prepare.check.facts import Facts
+from hdtrans.prepare.check.findings import find_all
 from hdtrans.prepare.check.guess import guess
 from hdtrans.prepare.check.recipe_lines import class_file, fitting_recipe
 from hdtrans.prepare.check.report import Report
@@ -42,9 +43,9 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
     data = data_of(recipe) if recipe else guess(index)
     fields = recipe.method.reads(data, optional=False) if recipe else frozenset(_guessed_fields(data))
     optional = recipe.method.reads(data) - fields if recipe else frozenset()
-    wanted, jobs, left = {}, [], []
+    wanted, jobs, left, rules = {}, [], [], []
     for split in _splits(data):
-        samples, more = find_everything(data, split, data.fields, index)
+        samples, more, rule = find_everything(data, split, data.fields, index)
         if split == data.train and not samples:
             raise UserError(_nothing(data, index))
         if samples:
@@ -53,10 +54,11 @@ def check_data(given: Recipe | Path, workers: int = 4) -> Report:
             wanted[split] = data.files_for((fields if split == data.train else fields - {PHOTO}) | found)
             jobs += [(sample, split) for sample in samples]
             left += more
+            rules += [rule] if rule else []
     facts = _read(jobs, data, workers)
     if recipe is None and data.classes is not None:
         data = _with_labels(data, facts)
-    everything = Facts(data, index, recipe, _classes(data), wanted, facts, left)
+    everything = Facts(data, index, recipe, _classes(data), wanted, facts, left, rules)
     return Report(everything, tuple(find_all(everything)), fitting_recipe(everything))
 
 

@@ -1,12 +1,14 @@
 """Read the files of one sample, each once, and collect the facts for the data check."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from hdtrans.common.errors import UserError
 from hdtrans.data.fields import kind_of
@@ -14,7 +16,7 @@ from hdtrans.data.folders import SampleFiles, check_sizes
 from hdtrans.data.io.header import Header
 from hdtrans.data.io.read import Loaded, load, read_picture
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.preflight import kind_problem
+from hdtrans.data.preflight import drops_alpha, kind_problem
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +33,7 @@ class FileFacts:
         wrong_kind: True for a valid file that is no label map, or no picture of the required channels.
         constant: True if all pixels are equal.
         highest: largest value of a picture of integers with more than 8 bits.
+        transparent: share of pixels in [0, 1] that an alpha hides, in part or wholly, and that is dropped.
     """
 
     path: str
@@ -40,6 +43,7 @@ class FileFacts:
     wrong_kind: bool = False
     constant: bool = False
     highest: int | None = None
+    transparent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,27 @@ def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array |
         return FileFacts(path, digest, header, error.without_place()), None
     constant = any(_is_constant(side) for side in data.sides(name, array))
     highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
-    return FileFacts(path, digest, header, constant=constant, highest=highest), array
+    transparent = 0.0 if spec.kind == "ids" else _transparent(path, loaded, drops_alpha(name, header, data))
+    return FileFacts(path, digest, header, constant=constant, highest=highest, transparent=transparent), array
+
+
+def _transparent(path: str, loaded: Loaded, drops: bool) -> float:
+    """Return the share of pixels that a dropped alpha channel, or the transparent colour of a PNG, hides.
+
+    Args:
+        path: file of a picture.
+        loaded: its bytes and header.
+        drops: the file has an alpha channel, which is dropped.
+    """
+    data, header = loaded
+    if drops:
+        alpha = read_picture(path, header.channels, loaded)[..., -1]
+        opaque = 1.0 if alpha.dtype == np.float32 else 255 if alpha.dtype == np.uint8 else 65535
+        return float((alpha != opaque).mean())
+    if header.format == "PNG" and header.channels in (1, 3) and b"tRNS" in data[: data.find(b"IDAT")]:
+        with Image.open(io.BytesIO(data)) as picture:
+            return float((np.asarray(picture.convert("RGBA").getchannel("A")) != 255).mean())
+    return 0.0
 
 
 def _is_constant(array: Array) -> bool:

@@ -20,6 +20,7 @@ from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import check_same_size, class_table, translate
 
 HELP = "ADE20K in its 150 classes: challenge label maps, or the full data set (_seg.png, json)"
+NEEDS_PHOTOS = True
 
 _LARGEST_RAW = 26 * 256
 _VISIBLE = 255  # value of visible pixels in an object's mask; hidden ones are 128

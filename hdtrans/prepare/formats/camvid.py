@@ -25,6 +25,7 @@ from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import class_table, parse_colour, translate, translate_colours
 
 HELP = "CamVid and other colour-coded label maps with a label_colors.txt or class_dict.csv"
+NEEDS_PHOTOS = True
 
 _TABLES = ("label_colors.txt", "class_dict.csv")
 _LABELS = re.compile(r"(.*?)(?:annot|_labels|_label)$|LabeledApproved_full$|labels$|GT$")

@@ -12,12 +12,13 @@ from hdtrans.common.errors import Advice, UserError, nearest
 from hdtrans.data.io.header import EXTENSIONS, probe, shown
 from hdtrans.data.io.read import read_picture
 from hdtrans.data.pairing import natural
-from hdtrans.prepare.sources.dataset_files import check_folder
+from hdtrans.prepare.sources.dataset_files import check_folder, files_under
 from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import size_text
 from hdtrans.prepare.writing.pictures import make_frame
 
 HELP = "CelebAMask-HQ: per-part face masks (00000_skin.png, ...), merged into label maps"
+NEEDS_PHOTOS = True
 
 ORDER = (
     *("skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip"),
@@ -83,10 +84,10 @@ class CelebaMaskSource:
     def items(self) -> list[Item]:
         """Return one item per photo, and per number that has masks only."""
         parts: dict[int, list[tuple[str, Path]]] = {}
-        for path in self.masks.rglob("*.png"):
+        for path in files_under(self.masks, (".png",)):
             if found := _MASK.fullmatch(path.stem):
                 parts.setdefault(int(found[1]), []).append((found[2], path))
-        photos = {path.stem: path for path in self.photos.iterdir() if path.suffix.lower() in EXTENSIONS}
+        photos = {path.stem: path for path in files_under(self.photos, EXTENSIONS, deep=False)}
         numbers = {int(stem): path for stem, path in photos.items() if stem.isdecimal()}
         items = []
         for number in sorted(numbers.keys() | parts.keys()):

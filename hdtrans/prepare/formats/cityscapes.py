@@ -1,6 +1,7 @@
 """Cityscapes: leftImg8bit/ and gtFine/, with label and instance id maps or with polygons only."""
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from hdtrans.data.io.header import LARGEST_PIXELS, shown
 from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.data.pairing import natural
 from hdtrans.prepare.options import SPLITS
-from hdtrans.prepare.sources.dataset_files import check_folder
+from hdtrans.prepare.sources.dataset_files import check_folder, files_under
 from hdtrans.prepare.sources.documents import read_json
 from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 
 HELP = "Cityscapes: leftImg8bit/ and gtFine/ (label and instance id maps, or polygons only)"
+NEEDS_PHOTOS = True
 
 IGNORED = 255
 COUNTED = range(24, 34)
@@ -122,9 +124,9 @@ def _class_ids(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 def _files_by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, dict[str, Path]]:
     """Return {city/name: {ending: path}} for the files below a folder."""
     found: dict[str, dict[str, Path]] = {}
-    for path in folder.rglob("*") if folder.is_dir() else ():
+    for path in files_under(folder, [os.path.splitext(ending)[1] for ending in endings]):
         for ending in endings:
-            if path.name.endswith(ending) and not path.name.startswith("."):
+            if path.name.endswith(ending):
                 found.setdefault(path.relative_to(folder).as_posix().removesuffix(ending), {})[ending] = path
     return found
 

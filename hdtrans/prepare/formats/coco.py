@@ -39,6 +39,7 @@ from hdtrans.prepare.sources.tables import (
 )
 
 HELP = "COCO: panoptic, instance and stuff annotations (annotations/*.json and photos)"
+NEEDS_PHOTOS = True
 
 TASKS = ("panoptic", "instances", "stuff")
 

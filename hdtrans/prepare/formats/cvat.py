@@ -21,6 +21,7 @@ from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import add_background, background_id, class_table, parse_colour
 
 HELP = "CVAT for images 1.1: annotations.xml and images/"
+NEEDS_PHOTOS = True
 
 _DRAWN = ("polygon", "box", "ellipse", "mask")
 _NOT_SHAPES = ("tag",)

@@ -34,6 +34,7 @@ from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import add_background, background_id, class_table, with_background
 
 HELP = "LabelMe: JSON (or old XML) files beside the photos, all shape types"
+NEEDS_PHOTOS = True
 
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"
 _POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1, "points": 1, "mask": 2}

@@ -27,6 +27,7 @@ from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import check_same_size, class_table, parse_colour, translate
 
 HELP = "Mapillary Vistas v1.2 and v2.0 (config*.json, training/, validation/)"
+NEEDS_PHOTOS = True
 
 KINDS = ("labels", "panoptic", "polygons")
 

@@ -103,7 +103,7 @@ def match_colours(picture: npt.NDArray[Any], table: ClassTable, match: str, path
     share = counts[~known].sum() / codes.size
     if match == "exact":
         listed = ", ".join(f"{tuple(unknown[i].tolist())} near {table.names[nearest[i]]!r}" for i in most)
-        lossy = path.suffix.lower() in (".jpg", ".jpeg", ".webp")
+        lossy = probe(path).format in ("JPEG", "WEBP")
         near = Advice("match", "nearest", "since JPEG changes colours" if lossy else "")
         raise UserError(
             f"{unknown.shape[0]} colour(s) ({100 * share:.1f} % of the pixels) are not in the table, most frequent "

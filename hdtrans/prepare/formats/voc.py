@@ -24,6 +24,7 @@ from hdtrans.prepare.sources.tables import (
 )
 
 HELP = "Pascal VOC (SegmentationClass/, SegmentationObject/, ImageSets/, JPEGImages/)"
+NEEDS_PHOTOS = True
 
 _NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus"),

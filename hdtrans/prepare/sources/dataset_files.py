@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.errors import UserError, nearest, shown
+from hdtrans.data.index import remark_left_out, sorted_out, walk
 from hdtrans.data.io.header import EXTENSIONS
-from hdtrans.data.pairing import natural
+from hdtrans.data.pairing import composed, natural
 from hdtrans.prepare.sources.source import Item
 
 PHOTOS = tuple(ending for ending in EXTENSIONS if ending != ".npy")
@@ -28,13 +29,22 @@ def split_of(*names: str) -> str | None:
     return None
 
 
-def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
-    """Return the files below a folder with these endings, in natural order, without hidden ones."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, n) for n in names if not n.startswith(".") and n.lower().endswith(tuple(endings))]
-    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+def files_under(folder: Path, endings: Sequence[str] = PHOTOS, deep: bool = True) -> list[Path]:
+    """Return the files below a folder with these endings, in natural order; none if there is no such folder.
+
+    Folders are searched as those of a training are: see `hdtrans.data.index.walk`. Where pictures are searched, a
+    warning counts the files that are none of these, unless they serve other purposes (texts, tables, archives).
+
+    Args:
+        folder: folder.
+        endings: endings of names, in lower case.
+        deep: search sub-folders too.
+    """
+    wanted = tuple(endings)
+    found = sorted_out(folder, walk(folder, deep) if folder.is_dir() else (), wanted)
+    if set(wanted) & set(EXTENSIONS):
+        remark_left_out([found], wanted)
+    return [folder / name for name in sorted(found.files, key=natural)]
 
 
 def option_path(root: Path, name: str) -> Path:
@@ -86,15 +96,26 @@ class PhotoIndex:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files_under(folder)}
+        self.paths: dict[str, Path] = {}
+        self._by_form: dict[str, list[Path]] = defaultdict(list)
+        for path in files_under(folder):
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            self.paths[stem] = path
+            self._by_form[composed(stem)].append(path)
 
     def find(self, stem: str) -> Path | None:
-        """Return the photo with this stem, or None if the folder has no photo at all.
+        """Return the photo with this stem, in any Unicode form, or None if the folder has no photo at all.
 
         If only this one is missing, the result is its expected path, so that reading it reports the missing file.
+
+        Raises:
+            UserError: two photos have this stem.
         """
+        found = self._by_form.get(composed(stem), [])
+        if len(found) > 1:
+            raise UserError(f"is a photo of the same name as {shown(found[0])}; keep one of them", path=found[1])
         suffix = next((path.suffix for path in self.paths.values()), None)
-        return self.paths.get(stem) or (self.folder / f"{stem}{suffix}" if suffix else None)
+        return found[0] if found else self.folder / f"{stem}{suffix}" if suffix else None
 
 
 class ListedSource:

@@ -16,7 +16,8 @@ from hdtrans.prepare.sources.source import LARGEST_ID
 from hdtrans.prepare.sources.tables import default_ignore
 
 _REST = "*"
-_IGNORE = "ignore"
+IGNORE = "ignore"
+"""Word for the ignored id in place of a class."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _target(value: Any, key: Any, place: Mapping[str, Any]) -> int | str:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_ID:
         return value
-    raise UserError(f"{key}: expected a class name, an id from 0, or {_IGNORE}; got {value!r}", **place)
+    raise UserError(f"{key}: expected a class name, an id from 0, or {IGNORE}; got {value!r}", **place)
 
 
 def _remap(wanted: list[int | str], old: ClassTable, place: Mapping[str, Any]) -> Remap:
@@ -110,14 +111,14 @@ def _remap(wanted: list[int | str], old: ClassTable, place: Mapping[str, Any]) -
         if isinstance(target, int):
             names.setdefault(target, old.names[index])
     for target in wanted:
-        if isinstance(target, str) and target != _IGNORE and target not in names.values():
+        if isinstance(target, str) and target != IGNORE and target not in names.values():
             names[next(free for free in range(len(old) + 1) if free not in names)] = target
     if not names:
         raise UserError("every class would be ignored; keep at least one", **place)
     if missing := sorted(set(range(max(names))) - names.keys()):
         raise UserError(f"new ids must be 0, 1, 2, ... without gaps, but {missing[0]} is missing", **place)
     by_name = {name: index for index, name in names.items()}
-    new = [None if t == _IGNORE else t if isinstance(t, int) else by_name[t] for t in wanted]
+    new = [None if t == IGNORE else t if isinstance(t, int) else by_name[t] for t in wanted]
     kept = old.ignore is not None and old.ignore < len(old) and new[old.ignore] is not None
     if kept:
         assert old.ignore is not None

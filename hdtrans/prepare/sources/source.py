@@ -3,6 +3,7 @@
 A format is one module in `hdtrans/prepare/formats/`, found by its name, with
 
 * `HELP`: one line for `hdtrans prepare --help`;
+* `NEEDS_PHOTOS = True` if its annotations belong to photos, so that label maps without any photo are a failure;
 * `add_options(parser)`: adds the format's own options;
 * `open_source(root, options)`: indexes the data set by file names and small files, and raises UserError for missing
   ones.

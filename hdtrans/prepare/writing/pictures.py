@@ -25,6 +25,7 @@ _JPEG = [
 ]
 _PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as the others at the same size
 _FORMATS = {"png": "PNG", "jpg": "JPEG"}
+_TRANSPARENT = "the photo has transparent pixels: alpha is kept, but a training drops it unless data.photo_channels=4"
 _PNG_CHANNELS = {1: 1, 2: 1, 3: 3, 4: 4}  # written channels, by channels of the source file
 
 
@@ -105,7 +106,7 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
         kind: output file type: `png`, `jpg` or `npy`.
 
     Returns:
-        The photo, (H, W, C) uint8 or int32 in [0, 65535], its header, and notes about dropped channels.
+        The photo, (H, W, C) uint8 or int32 in [0, 65535], its header, and notes about alpha.
 
     Raises:
         UserError: the photo cannot be read, or the file type cannot store it.
@@ -119,8 +120,13 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
     if kind == "jpg" and header.bits > 8:
         finding = f"has {header.bits} bits per channel, but JPEG has 8"
         raise UserError(finding, path=path, advice=[Advice("photos", "png")])
-    dropped = header.channels in (2, 4) and channels < header.channels and not header.cmyk
-    return read_picture(path, channels), header, ("the photo's alpha channel was dropped",) if dropped else ()
+    photo = read_picture(path, channels)
+    if header.cmyk or header.channels not in (2, 4):
+        return photo, header, ()
+    if channels < header.channels:
+        return photo, header, ("the photo's alpha channel was dropped",)
+    opaque = 255 if photo.dtype == np.uint8 else 65535
+    return photo, header, (_TRANSPARENT,) if (photo[..., -1] != opaque).any() else ()
 
 
 def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Frame) -> bytes:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import Spelling, UserError, as_argument
+from hdtrans.common.errors import Advice, Spelling, UserError, as_argument
+from hdtrans.data.label_ids import mask_finding
 from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.writing.making import STRETCHED, Record
 from hdtrans.prepare.writing.manifest import MANIFEST, TABLE, PreparedFolder
@@ -26,6 +27,7 @@ class Report:
         failures: error, or a sentence, per failed item key (`split/name`).
         new: number of items prepared by this run.
         extra: number of finished items in the folder that were not requested.
+        needs_photos: label maps without any photo are a failure.
     """
 
     folder: PreparedFolder
@@ -33,6 +35,17 @@ class Report:
     failures: Mapping[str, UserError | str]
     new: int
     extra: int
+    needs_photos: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """True if items failed, or none has its photo."""
+        return bool(self.failures) or (self.needs_photos and self._without_photos)
+
+    @property
+    def _without_photos(self) -> bool:
+        """True if there are label maps, and no photo of any."""
+        return self.folder.classes is not None and bool(self.done) and not any(map(_has_photo, self.done))
 
     def text(self, spelling: Spelling = as_argument) -> str:
         """Return the summary for the terminal, with findings and failures in the words of an interface."""
@@ -74,11 +87,39 @@ class Report:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
-        if self.folder.classes is not None and self.done and not any(_has_photo(record) for record in self.done):
-            lines.append("  no item has a photo: the folder can be translated, but not used for training")
+        lines += self._photo_lines(spelling)
+        lines += self._mask_lines(spelling)
         if self.extra:
             lines.append(f"  {self.extra} finished item(s) in the folder were not requested by this run")
         return "\n".join(["findings:", *lines]) if lines else ""
+
+    def _photo_lines(self, spelling: Spelling) -> list[str]:
+        """Return the finding that photos are missing, in all splits or in some."""
+        if self.folder.classes is None:
+            return []
+        has = {split: any(_has_photo(r) for r in self.done if r.split == split) for split in SPLITS}
+        lacking = [split for split in SPLITS if not has[split] and any(r.split == split for r in self.done)]
+        if not self._without_photos:
+            return [f"  no item of {split} has a photo" for split in lacking]
+        words = "no item has a photo: the folder can be translated, but not used for training"
+        if not self.needs_photos:
+            return [f"  {words}"]
+        given = "photo_dir" in self.folder.settings.get("format_options", {})
+        way = Advice("photo_dir", "DIR").text(spelling) if given else ""
+        return [f"  FAILED: {words}; {f'{way}, or ' if way else ''}put the photos where the format has them"]
+
+    def _mask_lines(self, spelling: Spelling) -> list[str]:
+        """Return the finding that the label maps are likely masks of grey values, where they are read as ids."""
+        options = self.folder.settings.get("format_options", {})
+        if self.folder.classes is None or options.get("values", "") is not None:
+            return []
+        pixels: Counter[int] = Counter()
+        for record in self.done:
+            pixels.update({int(number): count for number, count in record.pixels.items()})
+        if (found := mask_finding(pixels, self.folder.classes.ignore)) is None:
+            return []
+        way = Advice("values", ",".join(map(str, found.values)), "and a new folder, if each value is a class")
+        return [f"  WARNING: label maps: {found.words}; {way.text(spelling)}"]
 
     def _failures(self, spelling: Spelling) -> str:
         if not self.failures:

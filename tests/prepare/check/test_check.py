@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import CITYSCAPES, ClassTable
@@ -204,7 +205,50 @@ def test_masks_of_0_and_255(root):
         write(root / "train_label" / f"{seed}.png", maps(seed)[0] // 2 * np.uint8(255))
     shutil.rmtree(root / "train_inst")
     shutil.rmtree(root / "test_label")
-    assert "if they are masks of two classes, write 0 and 1" in findings(root)["ids", WARNING][0]
+    words = findings(root)["ids", WARNING][0]
+    assert "if they are masks of two classes, write 0 and 1: hdtrans prepare folder with values=0,255" in words
+
+
+def test_masks_of_three_grey_values(root):
+    for seed in range(6):
+        write(root / "train_label" / f"{seed}.png", (maps(seed)[0] % 3) * np.uint8(127))
+    shutil.rmtree(root / "train_inst")
+    shutil.rmtree(root / "test_label")
+    assert "the values 0, 127, 254 are those of a mask" in findings(root)["ids", WARNING][0]
+
+
+def test_alpha_that_hides_pixels_is_a_note(root):
+    for name, alpha in (("1.png", 255), ("2.png", 254)):
+        write(
+            root / "train_img" / name,
+            np.dstack([photo(9, (HEIGHT, WIDTH)) + np.uint8(alpha), np.full((HEIGHT, WIDTH), alpha, np.uint8)]),
+        )
+    grey = Image.fromarray(photo(3)[..., 0]).convert("LA")
+    grey.putalpha(Image.fromarray(np.tile(np.uint8([0, 255, 255]), (HEIGHT, WIDTH // 3))))
+    grey.save(root / "train_img" / "3.png")
+    Image.fromarray(photo(4) // 255).save(root / "train_img" / "4.png", transparency=(0, 0, 0))
+    words, places = findings(root)["alpha", NOTE]
+    assert "transparent pixels in 3 files" in words and "data.photo_channels=4" in words
+    details = {Path(place).name: detail for place, detail in places}
+    assert details["2.png"] == "100.0% of the pixels" and details["3.png"] == "33.3% of the pixels"
+    assert details.keys() == {"2.png", "3.png", "4.png"}
+
+
+def test_files_that_are_not_read(root):
+    for name in ("a.tga", "b.gif", "c"):
+        (root / "train_img" / name).touch()
+    (root / "train_label" / "notes.txt").touch()
+    found = findings(root)
+    words = f"{root / 'train_img'}: 3 files are not read: 1 .gif, 1 .tga, 1 no extension"
+    assert words in found["left out", WARNING][0]
+    assert f"{root / 'train_label'}: files beside the pictures" in found["other files", NOTE][0]
+
+
+def test_a_rule_of_pairing_is_a_note(root):
+    for file in (root / "train_label").iterdir():
+        file.rename(file.with_name(f"{file.stem}_mask.png"))
+    words, _ = findings(root)["pairing", NOTE]
+    assert "paired by names without a common ending: '_mask' (label); 0_mask.png with 0.png" in words
 
 
 def test_instance_maps_in_the_place_of_label_maps(root):
@@ -393,9 +437,9 @@ class TestCommand:
 def test_real_folders():
     summer = findings(SHARED / "data" / "summer2winter")
     assert ("duplicates", WARNING) in summer and ("overlap", WARNING) in summer
-    assert findings(SHARED / "data" / "facades") == {}
+    assert findings(SHARED / "data" / "facades").keys() == {("pairing", NOTE)}
     city = check_data(SHARED / "data" / "cityscapes", 2)
-    assert {f.kind for f in city.findings} == {"untrained classes", "absent classes"}
+    assert {f.kind for f in city.findings} == {"untrained classes", "absent classes", "pairing"}
     assert len(city.facts.classes) == 35 and "boundary: instance" in city.recipe
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from hdtrans.prepare.formats import coco
 from tests.golden_files import shared
+from tests.prepare.made import prepare
 from tests.prepare.small_sets import cut_off, names, only, opened, parts, png, refused, write
 
 THINGS = [{"id": 1, "name": "cat", "color": [9, 8, 7]}, {"id": 3, "name": "dog"}]
@@ -50,6 +51,18 @@ def test_panoptic(tmp_path):
     assert source.classes.colours[0] == (9, 8, 7)
     (item,) = source.items()
     assert (item.name, item.split, item.photo) == ("a", "train", tmp_path / "train" / "a.jpg")
+
+
+def test_no_photo_at_all_is_a_failure_and_a_link_is_followed(tmp_path, capsys):
+    source = tmp_path / "set"
+    instances(source, annotation(1, 1, rectangle(0, 0, 2, 2)))
+    png(tmp_path / "store" / "a.jpg", np.zeros((4, 6, 3)))
+    assert prepare("coco", "--in", source, "--out", tmp_path / "none") == 1
+    message = capsys.readouterr().out
+    assert "FAILED: no item has a photo" in message and "give --photo-dir DIR, or put the photos" in message
+    (source / "images").symlink_to("../store")
+    assert prepare("coco", "--in", source, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "train_img" / "a.png").is_file()
 
 
 def test_small_objects_cover_large_ones_and_things_cover_stuff(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -47,6 +48,65 @@ def test_prepared_folder_trains(source, tmp_path, capsys):
     assert made["prepared"]["resized"] is None
     message = capsys.readouterr().out
     assert "4 of 4 items" in message and "33.33 %" in message
+
+
+def masks(root, values, count=2):
+    """Write masks whose left half has the first value, and so on, with photos."""
+    for number in range(count):
+        put(root / "train_label" / f"{number}.png", np.uint8(values)[label_map(8, 12, len(values))])
+        put(root / "train_img" / f"{number}.png", photo(8, 12, number))
+    return root
+
+
+def test_values_of_masks_become_ids(tmp_path, capsys):
+    source, out = masks(tmp_path / "in", [0, 255]), tmp_path / "out"
+    assert prepare("folder", "--in", source, "--out", out, "--values", "0,255") == 0
+    assert np.array_equal(label(out, "train_label/1.png"), label_map(8, 12, 2))
+    assert dataset(out)["labels"] == 2 and "WARNING" not in capsys.readouterr().out
+    where, more = ("--in", source, "--classes", names_file(tmp_path, "sky\nroad\n")), tmp_path / "more"
+    assert prepare("folder", *where, "--out", more, "--values", "0:road,255:ignore") == 0
+    assert np.unique(label(more, "train_label/1.png")).tolist() == [1, 255]
+    put(source / "train_label" / "0.png", np.stack([label_map(8, 12, 2) * np.uint8(255)] * 3, 2))
+    assert prepare("folder", "--in", source, "--out", tmp_path / "rgb", "--values", "0,255") == 0
+    assert np.array_equal(label(tmp_path / "rgb", "train_label/0.png"), label_map(8, 12, 2))
+    put(source / "train_label" / "1.png", np.uint8(label_map(8, 12, 2) * 250))
+    assert prepare("folder", "--in", source, "--out", tmp_path / "wrong", "--values", "0,255") == 1
+    assert "train_label/1.png: values without a class: 250 (48 pixels" in capsys.readouterr().out
+
+
+def test_masks_are_recognised(tmp_path, capsys):
+    source = masks(tmp_path / "in", [0, 255])
+    assert prepare("folder", "--in", source, "--out", tmp_path / "two", "--classes", 2) == 0
+    message = capsys.readouterr().out
+    assert "WARNING: label maps: the values 0, 255 are those of a mask" in message
+    assert "50.0% of the pixels are ignored (id 255); give --values 0,255 and a new folder" in message
+    source = masks(tmp_path / "grey", [0, 127, 254])
+    assert prepare("folder", "--in", source, "--out", tmp_path / "three", "--classes", 3) == 1
+    assert "has the values 0, 127, 254, as masks have them, but classes are 0 to 2; give --values 0,127,254" in (
+        capsys.readouterr().out
+    )
+
+
+def test_transparent_photos_are_reported(tmp_path, capsys):
+    source = grey_folder(tmp_path / "in", count=3)
+    for name, alpha in (("0", 255), ("1", 9)):
+        four = np.dstack([photo(8, 12), np.full((8, 12), alpha, np.uint8)])
+        (source / "train_img" / f"{name}.png").write_bytes(cv2.imencode(".png", four)[1].tobytes())
+    assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 0
+    assert "  train/1: the photo has transparent pixels: alpha is kept" in capsys.readouterr().out
+
+
+def test_label_maps_without_photos_are_a_result(tmp_path, capsys):
+    source = grey_folder(tmp_path / "in", count=2)
+    put(source / "val_label" / "0.png", label_map(8, 12))
+    assert prepare("folder", "--in", source, "--out", tmp_path / "some", "--classes", 3) == 0
+    assert "  no item of val has a photo" in capsys.readouterr().out
+    assert prepare("folder", "--in", source, "--out", tmp_path / "none", "--classes", 3, "--photo-dir", "x") == 2
+    for file in (source / "train_img").iterdir():
+        file.unlink()
+    (source / "train_img").rmdir()
+    assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 0
+    assert "  no item has a photo" in capsys.readouterr().out
 
 
 def test_classes_with_colours(source, tmp_path):
