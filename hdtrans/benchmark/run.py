@@ -19,6 +19,7 @@ from hdtrans.benchmark.files import FileCalls, check_encoded, preparing, reading
 from hdtrans.benchmark.plan import LABELS, OURS, SUBJECTS, Plan
 from hdtrans.benchmark.subjects import Inference, Training
 from hdtrans.benchmark.timing import LocalCall, Timings, add_memory, ratios, spread, time_in_turns
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import ProcessError, UserError, nearest
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.stage import Size
@@ -164,7 +165,7 @@ def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
     return {
         "device": name,
         "bf16_in_hardware": computes_bf16(device),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": plan.threads,
         "torch": torch.__version__,
         "hdtrans": hdtrans.__version__,
