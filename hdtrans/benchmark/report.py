@@ -42,6 +42,9 @@ def text_rows(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _rows(found: dict[str, Any]) -> list[list[str]]:
     rows = [["", "seconds", "per second", "memory", "share of the ceiling"]]
+    busy = found["machine"]["busy"]
+    if busy:
+        rows[0] += [f"seconds beside {busy} busy processes", "share of the fair share"]
     for subject in found["subjects"]:
         share = subject["share_of_ceiling"]
         ceiling = f"a {subject['dtype']} convolution" if subject["flops"] else "the codecs alone"
@@ -51,7 +54,14 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
                 f"{subject['seconds']:.3f}",
                 f"{subject['per_second']:.2f} {subject['unit']}",
                 f"{subject['memory'] / 2**30:.2f} GiB",
-                f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%}) of {ceiling}",
+                f"{_spread(share)} of {ceiling}",
             ]
         )
+        if busy:
+            kept = subject.get("busy")
+            rows[-1] += [f"{kept['seconds']:.3f}", _spread(kept["share_of_fair_share"])] if kept else ["", ""]
     return rows
+
+
+def _spread(share: dict[str, float]) -> str:
+    return f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})"

@@ -16,9 +16,19 @@ import torch
 import hdtrans
 from hdtrans.benchmark.ceiling import COPY, Ceilings
 from hdtrans.benchmark.files import FileCalls, check_encoded, preparing, reading
-from hdtrans.benchmark.plan import LABELS, OURS, SUBJECTS, Plan
+from hdtrans.benchmark.plan import BUSY, LABELS, OURS, SUBJECTS, Plan
 from hdtrans.benchmark.subjects import Inference, Training
-from hdtrans.benchmark.timing import LocalCall, Timings, add_memory, ratios, spread, time_in_turns
+from hdtrans.benchmark.timing import (
+    BusyCall,
+    LocalCall,
+    Timed,
+    Timings,
+    add_memory,
+    fair_share,
+    ratios,
+    spread,
+    time_in_turns,
+)
 from hdtrans.common.cores import cores
 from hdtrans.common.errors import ProcessError, UserError, nearest
 from hdtrans.common.freed_memory import keep_freed_memory
@@ -74,9 +84,10 @@ def _measure_network(
 ) -> dict[str, Any]:
     try:
         subject = Inference(plan, device) if name == "inference" else Training(plan, Processes(device=device))
-        calls = {OURS: LocalCall(subject.make(scene, 1), device)}
+        call = LocalCall(subject.make(scene, 1), device)
+        calls: dict[str, Timed] = {OURS: call} | ({BUSY: BusyCall(call, plan.busy)} if plan.busy else {})
         timings = time_in_turns(calls, plan.rounds, lambda: ceilings.probe(dtype))
-        add_memory(calls, timings)
+        add_memory({OURS: call}, timings)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -86,6 +97,10 @@ def _measure_network(
     result = _result(name, "pictures" if name == "inference" else "steps", took, 1)
     result |= {"dtype": DTYPE_NAMES[dtype], "flops": flops}
     result["share_of_ceiling"] = spread([a / b for a, b in zip(speeds, took.ceiling, strict=True)])
+    if plan.busy:
+        fair = fair_share(cores(), plan.threads, plan.busy)
+        kept = [ratio / fair for ratio in ratios(took, timings[BUSY])]
+        result["busy"] = {"seconds": timings[BUSY].median, "share_of_fair_share": spread(kept)}
     return result
 
 
@@ -167,6 +182,7 @@ def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
         "bf16_in_hardware": computes_bf16(device),
         "cores": cores(),
         "threads": plan.threads,
+        "busy": plan.busy,
         "torch": torch.__version__,
         "hdtrans": hdtrans.__version__,
         "size": str(plan.size),

@@ -113,7 +113,9 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, given: dict[st
 
 def test_commands_choose_before_they_load_torch() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
-    program = "import os, sys; from hdtrans.cli import run_tool; run_tool('colorize_labels', ['nowhere', '--out', 'x']); "
-    program += "print(os.environ['OMP_WAIT_POLICY'])"
+    program = """import os
+from hdtrans.cli import run_tool
+run_tool("colorize_labels", ["--in", "nowhere", "--out", "x"])
+print(os.environ["OMP_WAIT_POLICY"])"""
     found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip().endswith(WAITING["OMP_WAIT_POLICY"])
