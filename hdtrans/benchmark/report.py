@@ -20,9 +20,11 @@ def report_page(found: dict[str, Any]) -> str:
 def machine_lines(machine: dict[str, Any]) -> list[str]:
     """Return lines about the machine, its ceilings and the settings."""
     ceilings = ", ".join(f"{name} {speed / 1e9:,.0f} GFLOP/s" for name, speed in machine["convolution"].items())
+    before, after = machine["load_before"], machine["load_after"]
+    load = "" if before is None else f", load {before:.1f} before and {after:.1f} after"
     return [
-        f"{machine['device']}, {machine['threads']} thread(s) of {machine['cores']} cores, torch {machine['torch']}, "
-        f"load {machine['load_before']:.1f} before and {machine['load_after']:.1f} after",
+        f"{machine['device']}, {machine['threads']} thread(s) of {machine['cores']} cores, "
+        f"torch {machine['torch']}{load}",
         f"ceiling: {ceilings} (3x3 convolution), {machine['copy'] / 1e9:.1f} GB/s (copy)",
         "operations are counted as the networks are written: hdtrans may need fewer, so a share can exceed 100%",
         f"pictures of {machine['size']}, {machine['enhancers']} enhancer(s), {machine['rounds']} round(s)",

@@ -173,6 +173,11 @@ def limited_threads(count: int) -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
+def _load() -> float | None:
+    """Return the mean number of waiting processes in the last minute; None on Windows, which counts none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
     """Return processor, versions and settings, with the current load."""
     known = dict(torch.cpu.get_capabilities()) if device.type == "cpu" else {}
@@ -188,7 +193,7 @@ def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
         "size": str(plan.size),
         "enhancers": plan.enhancers,
         "rounds": plan.rounds,
-        "load_before": os.getloadavg()[0],
+        "load_before": _load(),
     }
 
 
@@ -198,5 +203,5 @@ def measured_ceilings(ceilings: Ceilings, dtype: torch.dtype) -> dict[str, Any]:
     return {
         "convolution": {DTYPE_NAMES[each]: ceilings.fastest(each) for each in dtypes},
         "copy": ceilings.fastest(COPY),
-        "load_after": os.getloadavg()[0],
+        "load_after": _load(),
     }
