@@ -16,7 +16,7 @@ WORKERS ?= 2
 REPEATS ?= 10
 ARGS ?=
 
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Runs and checkpoints wait for the disk ten thousand times: where there is room, what tests write lies in memory.
 IN_MEMORY := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 4000000 2>/dev/null && \

@@ -9,7 +9,7 @@ from hdtrans.config.recipe import Recipe
 from hdtrans.config.stage import Size
 
 SUBJECTS = ("inference", "training", "reading", "preparing")
-OURS, ALONE = "hdtrans", "decoding alone"
+OURS, ALONE, BUSY = "hdtrans", "decoding alone", "beside busy processes"
 LABELS = 35
 # Recipe and index of the measured stage, by the number of enhancers.
 _RECIPES = (("pix2pixhd_cityscapes_512p", 0), ("pix2pixhd_cityscapes_1024p", 2))
@@ -25,6 +25,7 @@ class Plan:
         enhancers: local enhancers: 0 (global generator alone) or 1.
         rounds: timed calls of each subject, >= 1.
         threads: CPU threads of torch and OpenCV, >= 1.
+        busy: spinning processes beside a second measurement of the networks, >= 0; 0 leaves it out.
         dtype: compute type: `auto` (as in training and inference), `fp32`, `bf16` or `fp16`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         data: training folder with label maps, instance maps and photos; None renders toy scenes.
@@ -36,6 +37,7 @@ class Plan:
     enhancers: int = 0
     rounds: int = 3
     threads: int = 1
+    busy: int = 0
     dtype: str = "auto"
     device: str = "auto"
     data: Path | None = None

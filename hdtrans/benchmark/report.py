@@ -20,9 +20,11 @@ def report_page(found: dict[str, Any]) -> str:
 def machine_lines(machine: dict[str, Any]) -> list[str]:
     """Return lines about the machine, its ceilings and the settings."""
     ceilings = ", ".join(f"{name} {speed / 1e9:,.0f} GFLOP/s" for name, speed in machine["convolution"].items())
+    before, after = machine["load_before"], machine["load_after"]
+    load = "" if before is None else f", load {before:.1f} before and {after:.1f} after"
     return [
-        f"{machine['device']}, {machine['threads']} thread(s) of {machine['cores']} cores, torch {machine['torch']}, "
-        f"load {machine['load_before']:.1f} before and {machine['load_after']:.1f} after",
+        f"{machine['device']}, {machine['threads']} thread(s) of {machine['cores']} cores, "
+        f"torch {machine['torch']}{load}",
         f"ceiling: {ceilings} (3x3 convolution), {machine['copy'] / 1e9:.1f} GB/s (copy)",
         "operations are counted as the networks are written: hdtrans may need fewer, so a share can exceed 100%",
         f"pictures of {machine['size']}, {machine['enhancers']} enhancer(s), {machine['rounds']} round(s)",
@@ -42,6 +44,9 @@ def text_rows(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _rows(found: dict[str, Any]) -> list[list[str]]:
     rows = [["", "seconds", "per second", "memory", "share of the ceiling"]]
+    busy = found["machine"]["busy"]
+    if busy:
+        rows[0] += [f"seconds beside {busy} busy processes", "share of the fair share"]
     for subject in found["subjects"]:
         share = subject["share_of_ceiling"]
         ceiling = f"a {subject['dtype']} convolution" if subject["flops"] else "the codecs alone"
@@ -51,7 +56,14 @@ def _rows(found: dict[str, Any]) -> list[list[str]]:
                 f"{subject['seconds']:.3f}",
                 f"{subject['per_second']:.2f} {subject['unit']}",
                 f"{subject['memory'] / 2**30:.2f} GiB",
-                f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%}) of {ceiling}",
+                f"{_spread(share)} of {ceiling}",
             ]
         )
+        if busy:
+            kept = subject.get("busy")
+            rows[-1] += [f"{kept['seconds']:.3f}", _spread(kept["share_of_fair_share"])] if kept else ["", ""]
     return rows
+
+
+def _spread(share: dict[str, float]) -> str:
+    return f"{share['median']:.0%} ({share['least']:.0%} to {share['most']:.0%})"

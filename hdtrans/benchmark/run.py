@@ -16,9 +16,20 @@ import torch
 import hdtrans
 from hdtrans.benchmark.ceiling import COPY, Ceilings
 from hdtrans.benchmark.files import FileCalls, check_encoded, preparing, reading
-from hdtrans.benchmark.plan import LABELS, OURS, SUBJECTS, Plan
+from hdtrans.benchmark.plan import BUSY, LABELS, OURS, SUBJECTS, Plan
 from hdtrans.benchmark.subjects import Inference, Training
-from hdtrans.benchmark.timing import LocalCall, Timings, add_memory, ratios, spread, time_in_turns
+from hdtrans.benchmark.timing import (
+    BusyCall,
+    LocalCall,
+    Timed,
+    Timings,
+    add_memory,
+    fair_share,
+    ratios,
+    spread,
+    time_in_turns,
+)
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import ProcessError, UserError, nearest
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.stage import Size
@@ -73,9 +84,10 @@ def _measure_network(
 ) -> dict[str, Any]:
     try:
         subject = Inference(plan, device) if name == "inference" else Training(plan, Processes(device=device))
-        calls = {OURS: LocalCall(subject.make(scene, 1), device)}
+        call = LocalCall(subject.make(scene, 1), device)
+        calls: dict[str, Timed] = {OURS: call} | ({BUSY: BusyCall(call, plan.busy)} if plan.busy else {})
         timings = time_in_turns(calls, plan.rounds, lambda: ceilings.probe(dtype))
-        add_memory(calls, timings)
+        add_memory({OURS: call}, timings)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -85,6 +97,10 @@ def _measure_network(
     result = _result(name, "pictures" if name == "inference" else "steps", took, 1)
     result |= {"dtype": DTYPE_NAMES[dtype], "flops": flops}
     result["share_of_ceiling"] = spread([a / b for a, b in zip(speeds, took.ceiling, strict=True)])
+    if plan.busy:
+        fair = fair_share(cores(), plan.threads, plan.busy)
+        kept = [ratio / fair for ratio in ratios(took, timings[BUSY])]
+        result["busy"] = {"seconds": timings[BUSY].median, "share_of_fair_share": spread(kept)}
     return result
 
 
@@ -157,6 +173,11 @@ def limited_threads(count: int) -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
+def _load() -> float | None:
+    """Return the mean number of waiting processes in the last minute; None on Windows, which counts none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
     """Return processor, versions and settings, with the current load."""
     known = dict(torch.cpu.get_capabilities()) if device.type == "cpu" else {}
@@ -164,14 +185,15 @@ def describe_machine(plan: Plan, device: torch.device) -> dict[str, Any]:
     return {
         "device": name,
         "bf16_in_hardware": computes_bf16(device),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": plan.threads,
+        "busy": plan.busy,
         "torch": torch.__version__,
         "hdtrans": hdtrans.__version__,
         "size": str(plan.size),
         "enhancers": plan.enhancers,
         "rounds": plan.rounds,
-        "load_before": os.getloadavg()[0],
+        "load_before": _load(),
     }
 
 
@@ -181,5 +203,5 @@ def measured_ceilings(ceilings: Ceilings, dtype: torch.dtype) -> dict[str, Any]:
     return {
         "convolution": {DTYPE_NAMES[each]: ceilings.fastest(each) for each in dtypes},
         "copy": ceilings.fastest(COPY),
-        "load_after": os.getloadavg()[0],
+        "load_after": _load(),
     }

@@ -2,8 +2,11 @@
 
 import itertools
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,6 +76,42 @@ class LocalCall:
         changes = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
         sizes = [event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]
         return max(0, *itertools.accumulate(sizes)) if sizes else 0
+
+
+@dataclass(frozen=True)
+class BusyCall:
+    """A call beside processes that spin."""
+
+    call: Timed
+    processes: int
+
+    def timed(self) -> tuple[float, float]:
+        """Make one call; return its wall-clock seconds and its own processor seconds."""
+        with spinning(self.processes):
+            return self.call.timed()
+
+    def peak(self) -> int:
+        """Make one call; return its peak bytes of tensors."""
+        return self.call.peak()
+
+
+@contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """Keep `count` processes busy, each on one core if there are as many."""
+    program = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(program, stdout=subprocess.PIPE)) for _ in range(count)]
+        for process in processes:
+            stack.callback(process.kill)
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        yield
+
+
+def fair_share(cores: int, threads: int, busy: int) -> float:
+    """Return the speed that a fair scheduler leaves to `threads` beside `busy` others, relative to an idle machine."""
+    return min(1.0, cores / (threads + busy))
 
 
 def time_in_turns(

@@ -34,8 +34,10 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. One process
     prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any.
     """
+    from hdtrans.common.cores import choose_threads
     from hdtrans.common.versions import check_versions
 
+    choose_threads()
     spelling = flags()
     try:
         check_versions()

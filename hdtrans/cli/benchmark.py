@@ -28,17 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from hdtrans.benchmark.plan import SUBJECTS, Plan
     from hdtrans.benchmark.report import report_page, report_text
     from hdtrans.benchmark.run import benchmark
+    from hdtrans.common.cores import cores
     from hdtrans.common.files import write_text
 
     plan = Plan(
-        given.what or SUBJECTS,
-        given.size,
-        given.enhancers,
-        given.rounds,
-        given.threads,
-        given.dtype,
-        given.device,
-        given.data,
+        what=given.what or SUBJECTS,
+        size=given.size,
+        enhancers=given.enhancers,
+        rounds=given.rounds,
+        threads=given.threads or (cores() if given.busy else 1),
+        busy=given.busy,
+        dtype=given.dtype,
+        device=given.device,
+        data=given.data,
+        width=given.width,
     )
     found = benchmark(plan, lambda line: print(line, file=sys.stderr))
     print(json.dumps(found, indent=1) if given.json else report_text(found))

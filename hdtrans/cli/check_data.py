@@ -1,10 +1,10 @@
 """`hdtrans check_data RECIPE_OR_FOLDER`: read all data of a training and report their problems."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
 from hdtrans.config.loading import load_recipe, packaged_recipes
@@ -26,9 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json-to", type=Path, metavar="FILE", help="also write that JSON to a file")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet of 16 samples: .html or .png")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sheet's samples (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="number of reading threads (default: %(default)s)"
-    )
+    parser.add_argument("--workers", type=int, default=cores(), help="number of reading threads (default: %(default)s)")
     given = parser.parse_intermixed_args(arguments)
     if given.workers < 1 or given.seed < 0:
         raise UserError("--workers is 1 or more, --seed 0 or more")

@@ -3,7 +3,6 @@
 import atexit
 import gc
 import os
-import signal
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from hdtrans.common.errors import ProcessError, UserError
+from hdtrans.common.stop_signals import held_back, leave_to_parent
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
@@ -245,12 +245,8 @@ class _SampleLoader(DataLoader[Any]):
         """Start the workers and yield the batches."""
         if not self.num_workers:
             return _raising(super().__iter__())
-        # Workers inherit the mask and unblock these signals once they ignore them (`_start_worker`).
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _parent_signals())
-        try:
+        with held_back():  # until the workers ignore them (`_start_worker`)
             batches = super().__iter__()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _LIVING.add(batches)
         atexit.unregister(_stop_all)
         atexit.register(_stop_all)  # again, to run before what torch registered for these workers
@@ -356,14 +352,8 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _parent_signals() -> tuple[signal.Signals, ...]:
-    return signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
-
-
 def _start_worker(worker: int) -> None:
     """Ignore the parent's signals, pending ones too, and compute on one thread."""
-    for number in _parent_signals():
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _parent_signals())
+    leave_to_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

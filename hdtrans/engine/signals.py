@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hdtrans.common.stop_signals import STOP_SIGNALS
+
 
 class Signals:
     """SIGTERM, SIGUSR1 and the first SIGINT of this process; a second SIGINT ends it at once.
@@ -34,8 +36,7 @@ class Signals:
             self.number = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-        numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-        before = {number: signal.signal(number, remember) for number in numbers}
+        before = {number: signal.signal(number, remember) for number in STOP_SIGNALS}
         try:
             yield
         finally:

@@ -1,6 +1,5 @@
 """Score a folder: read and measure pictures in threads, run networks on batches."""
 
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import cv2
 import torch
 from tqdm import tqdm
 
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import UserError
 from hdtrans.data.folders import SampleFiles
 from hdtrans.evaluation.metrics.base import Metric, Summary
@@ -177,7 +177,7 @@ def _shared_cores(beside: bool) -> Iterator[None]:
     before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
     if beside:  # more threads than cores make those of torch wait for each other
-        torch.set_num_threads(max(1, min(before[1], (os.cpu_count() or 1) - 1)))
+        torch.set_num_threads(max(1, min(before[1], cores() - 1)))
     try:
         yield
     finally:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import resource
-import sys
 import tempfile
 import weakref
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Advice, UserError
 from hdtrans.common.freed_memory import keep_freed_memory
+from hdtrans.common.resident import most_resident, resident
 
 MIB = 2**20
 LARGEST_TILE = 64 * MIB  # larger ones are no faster on a CPU
@@ -92,7 +90,7 @@ class Store:
         return x
 
     def _let_go(self) -> None:
-        if self.mapping is not None:
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapping.madvise(mmap.MADV_DONTNEED)  # the mapping is shared: the file keeps the data
 
 
@@ -105,7 +103,10 @@ def _in_file(shape: tuple[int, ...], dtype: torch.dtype, size: int, enough: int)
     """
     try:
         with tempfile.TemporaryFile() as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would kill the process
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would kill the process
+            else:
+                os.ftruncate(file.fileno(), size)
             mapping = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise UserError(
@@ -119,21 +120,9 @@ def _in_file(shape: tuple[int, ...], dtype: torch.dtype, size: int, enough: int)
     return torch.frombuffer(mapping, dtype=dtype).view(shape), mapping
 
 
-def resident() -> int:
-    """Return the resident memory of this process in bytes."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # no /proc; its peak in its place
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
-
-
 def peak_memory(device: torch.device) -> int:
     """Return the peak memory in bytes: allocated on the GPU if `device` is one, else resident of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else most_resident()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

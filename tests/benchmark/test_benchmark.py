@@ -1,6 +1,7 @@
 """`hdtrans benchmark` on small networks: subjects, time, memory, ceilings, text and page."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hdtrans.benchmark.ceiling import COPY, Ceilings
 from hdtrans.benchmark.plan import Plan
 from hdtrans.benchmark.report import report_page, report_text
 from hdtrans.benchmark.run import benchmark
-from hdtrans.benchmark.timing import LocalCall, add_memory, ratios, time_in_turns
+from hdtrans.benchmark.timing import LocalCall, add_memory, fair_share, ratios, spinning, time_in_turns
 from hdtrans.cli import run_tool
 from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config.stage import Size
@@ -140,3 +141,29 @@ def test_too_little_memory_is_one_message(folder: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("hdtrans.benchmark.run.Inference", refuse)
     with pytest.raises(ProcessError, match=r"^inference: memory is too small for 128x64 on cpu; give a smaller size"):
         benchmark(replace(make_plan(folder, "inference"), device="cpu"))
+
+
+def test_beside_busy_processes(folder: Path) -> None:
+    found = benchmark(replace(make_plan(folder, "inference", "reading"), busy=2))
+    kept = found["subjects"][0]["busy"]
+    assert kept["seconds"] > 0 and 0 < kept["share_of_fair_share"]["least"] <= kept["share_of_fair_share"]["most"]
+    text = report_text(found)
+    assert "seconds beside 2 busy processes" in text and "share of the fair share" in text
+    assert "busy" not in found["subjects"][1]  # files are read without waiting threads
+
+
+def test_busy_processes_spin_and_end() -> None:
+    def children() -> float:
+        return sum(os.times()[2:4])
+
+    before = children()
+    with spinning(2):
+        time.sleep(0.2)
+    assert children() - before > 0.1  # processor time of processes that have ended
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "busy", "share"), [(2, 2, 4, 1 / 3), (2, 1, 0, 1), (2, 1, 1, 1), (2, 2, 8, 0.2), (64, 8, 4, 1)]
+)
+def test_fair_share(cores: int, threads: int, busy: int, share: float) -> None:
+    assert fair_share(cores, threads, busy) == pytest.approx(share)

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from hdtrans.common import pages
-from hdtrans.common.cores import own_cores
+from hdtrans.common.cores import cores
 from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
 from hdtrans.config.recipe import Recipe
@@ -363,7 +363,7 @@ def _threads(device: torch.device) -> tuple[int, int]:
     """Return the numbers of threads that read and that write, for a model on this device."""
     if device.type == "cpu":
         return _READERS, _WRITERS
-    writers = min(_MOST_WRITERS, max(_WRITERS, own_cores()))
+    writers = min(_MOST_WRITERS, max(_WRITERS, cores()))
     return max(_READERS, writers // _WRITERS_A_READER), writers
 
 
