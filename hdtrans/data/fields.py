@@ -48,11 +48,13 @@ class FieldKind:
         spatial: True for a value at every pixel: cut into tiles and padded with the picture.
         has_file: True for a file in each sample, False for a row of a table.
         mirrored: True if the order of its values changes when the picture is mirrored.
+        has_colours: True if its values are colours or brightness.
     """
 
     spatial = False
     has_file = False
     mirrored = False
+    has_colours = False
 
     def read(self, spec: Spec, path: str) -> Array:
         """Read the array of one sample from its file or table row; raise UserError with its path."""
@@ -141,7 +143,7 @@ class Ids(FieldKind):
 class Image(FieldKind):
     """An image of `size` channels: (H, W, C) uint8 in [0, 255], int32 in [0, 65535], or float32 in [-1, 1]."""
 
-    spatial = has_file = True
+    spatial = has_file = has_colours = True
 
     def read_loaded(self, spec: Spec, path: str, loaded: Loaded | None) -> Array:
         assert spec.size is not None

@@ -12,18 +12,20 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, WrongIds
-from hdtrans.common.remarks import DataNote, remark
+from hdtrans.common.remarks import remark
 from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
+from hdtrans.data.header_notes import HeaderNote, float_finding, header_notes, remark_headers
 from hdtrans.data.io.header import Header, probe, shown
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.label_ids import advice, count_ids, mask_finding
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
+_MOST_FLOATS = 16  # pictures read
 _MOST_LABEL_FILES = 3  # listed, where many have ids that are no class
 _THREADS = 8  # mostly waiting for the disk
 _CLASS_FILE = "dataset.json"
@@ -43,7 +45,8 @@ def preflight(
 ) -> None:
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
 
-    Pictures whose alpha is dropped are counted in a remark, and label maps that look like masks of grey values named.
+    What headers tell of usable files is remarked (alpha that is dropped, colour profiles), and so are floating point
+    pictures in [0, 1], and label maps that look like masks of grey values.
 
     Args:
         files: samples, as `find_samples` returns them.
@@ -65,7 +68,7 @@ def preflight(
         checked = threads.map(lambda part: [_headers(sample, wanted, data, stages) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
         problems = [*problems, *chain.from_iterable(sample.problems for sample in by_sample)]
-        _remark_alpha([path for sample in by_sample for path in sample.with_alpha])
+        remark_headers(chain.from_iterable(sample.notes for sample in by_sample))
         for role in (role for role in data.files if role in wanted and _has_content_to_check(data, role)):
             places = np.unique(np.linspace(0, len(files) - 1, min(len(files), _MOST_LABELS)).round().astype(int))
             sound = [
@@ -76,6 +79,8 @@ def preflight(
             read = list(threads.map(lambda path, role=role: _read(data, role, path), sound))
             problems += _content_problems(read)
             _remark_masks(read, data)
+        if not problems:
+            _remark_floats([each for sample in by_sample for each in sample.floating], data)
     if problems:
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -139,10 +144,11 @@ def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
 
 
 class _Headers(NamedTuple):
-    """Facts of a sample from its headers: problems, and pictures whose alpha is dropped."""
+    """Facts of a sample from its headers: problems, notes by path, and floating point pictures as role and path."""
 
     problems: list[Problem]
-    with_alpha: list[str]
+    notes: Sequence[tuple[str, HeaderNote]] = ()
+    floating: Sequence[tuple[str, str]] = ()
 
 
 class _Content(NamedTuple):
@@ -156,8 +162,7 @@ class _Content(NamedTuple):
 def _headers(sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]) -> _Headers:
     """Return what the headers of one sample show."""
     problems = []
-    with_alpha = []
-    sizes = {}
+    headers = {}
     paths = {field: path for field, path in sample.paths.items() if field in fields}
     for role, path in paths.items():
         if not kind_of(data.files[role]).has_file:
@@ -169,40 +174,34 @@ def _headers(sample: SampleFiles, fields: Collection[str], data: DataKind, stage
             continue
         if problem := kind_problem(role, header, data):
             problems.append((shown(path), problem))
-        elif drops_alpha(role, header, data):
-            with_alpha.append(path)
-        sizes[role] = (header.height, data.width_of(role, header.width))
+        headers[role] = header
     if problems:
-        return _Headers(problems, with_alpha)
+        return _Headers(problems)
+    sizes = {role: (header.height, data.width_of(role, header.width)) for role, header in headers.items()}
     try:
         check_sizes({role: paths[role] for role in sizes}, sizes)
     except UserError as error:
-        return _Headers([_split(error, next(iter(paths.values())))], with_alpha)
+        return _Headers([_split(error, next(iter(paths.values())))])
     first = next(iter(sizes))
     place = shown(paths[first])
     found = [(place, f"{stage}: {finding}") for stage, finding in geometry_problems(stages, *sizes[first])]
-    return _Headers(found, with_alpha)
-
-
-def drops_alpha(role: str, header: Header, data: DataKind) -> bool:
-    """Return True if a file of this role, without `kind_problem`, is read without the alpha channel that it has."""
-    return header.channels in (2, 4) and not header.cmyk and data.files[role].size in (1, 3)
-
-
-def _remark_alpha(paths: Sequence[str]) -> None:
-    if paths:
-        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        words = (
-            f"{shown(paths[0])}{others}: {len(paths)} picture(s) have an alpha channel, which is dropped: the colours "
-            "stored under transparent pixels are used. hdtrans check_data counts those that hide some"
-        )
-        remark(words, DataNote)
+    notes = [(paths[role], note) for role, note in header_notes(headers, data)]
+    return _Headers(found, notes, [(role, paths[role]) for role, header in headers.items() if header.floating])
 
 
 def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:
     pixels = _all_pixels([one for one in read if one.error is None])
     if finding := mask_finding(pixels, data.ignore):
         remark(f"{shown(dirname(read[0].path))}: label maps: {finding}")
+
+
+def _remark_floats(files: Sequence[tuple[str, str]], data: DataKind) -> None:
+    """Remark pictures in [0, 1], from some of each role."""
+    for name in dict.fromkeys(role for role, _ in files):
+        paths = [path for role, path in files if role == name]
+        some = paths[:: -(-len(paths) // _MOST_FLOATS)]
+        if finding := float_finding([float(data.read(name, path).min()) for path in some]):
+            remark(f"{shown(paths[0])}: {len(paths)} file(s): {finding}")
 
 
 def _all_pixels(read: Sequence[_Content]) -> Counter[int]:

@@ -1,8 +1,12 @@
 """The look at a training folder before the first step: everything that is wrong, at once."""
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image, ImageCms
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
@@ -91,11 +95,43 @@ class TestRemarks:
     def test_alpha_that_is_dropped(self, data, recwarn):
         for name in ("3.png", "7.png"):
             cv2.imwrite(str(data.root / "train_img" / name), np.full((16, 20, 4), 9, np.uint8))
-        with pytest.warns(DataNote, match=r"train_img/3\.png and 1 more: 2 picture\(s\) have an alpha channel"):
+        with pytest.warns(DataNote, match=r"train_img/3\.png and 1 more: 2 file\(s\) have an alpha channel"):
             assert problems(data) == ""
         for name in range(30):
             cv2.imwrite(str(data.root / "train_img" / f"{name}.png"), np.full((16, 20, 4), 9, np.uint8))
         assert problems(data.model_copy(update={"photo_channels": 4})) == "" and not recwarn.list
+
+    def test_colour_profiles_orientation_and_nodata(self, data):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+        for number in (3, 4):
+            picture = Image.fromarray(np.full((16, 20, 3), number, np.uint8))
+            picture.save(data.root / "train_img" / f"{number}.png", icc_profile=profile)
+        turned = Image.Exif()
+        turned[0x0112] = 3
+        Image.fromarray(np.full((16, 20, 3), 5, np.uint8)).save(data.root / "train_img/5.png", exif=turned)
+        (data.root / "train_label/6.png").unlink()
+        gdal = [(42113, 2, 0, "0", True)]
+        tifffile.imwrite(data.root / "train_label/6.tif", np.ones((16, 20), np.uint8), extratags=gdal)
+        with pytest.warns(DataNote) as notes:
+            assert problems(data) == ""
+        found = "\n".join(str(note.message) for note in notes)
+        assert "3.png and 1 more: 2 file(s) have the colour profile 'XYZ identity built-in', which is not" in found
+        assert "train_img/5.png: 1 file(s) are turned upright by their EXIF orientation" in found
+        assert "train_label/6.tif: 1 file(s) declare 0 as nodata (GDAL)" in found
+
+    @pytest.mark.parametrize("lowest", [0.0, -0.1])
+    def test_floats_in_0_1(self, tmp_path, lowest):
+        for folder in ("train_A", "train_B"):
+            (tmp_path / folder).mkdir()
+            for number in range(20):
+                np.save(tmp_path / folder / f"{number}.npy", np.float32([[lowest, 0.5], [0.2, 1.0]]))
+        data = PicturePairs(kind="picture_pairs", root=tmp_path, source_channels=1, photo_channels=1)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            assert problems(data, fields=("source", "photo")) == ""
+        texts = [str(each.message) for each in found]
+        assert len(texts) == (0 if lowest < 0 else 2)
+        assert all("20 file(s): floating point pictures hold no value below 0" in text for text in texts)
 
     @pytest.mark.parametrize("kind", ["label_maps", "photos_to_maps"])
     def test_masks_of_grey_values(self, data, kind):

@@ -10,6 +10,7 @@ import numpy as np
 from hdtrans.common.errors import shown
 from hdtrans.config.stage import Stage
 from hdtrans.data.geometry import Geometry, plan
+from hdtrans.data.header_notes import HeaderNote, float_finding, header_notes
 from hdtrans.data.index import counted, left_out
 from hdtrans.data.label_ids import advice, mask_finding
 from hdtrans.data.pairing import closest
@@ -38,7 +39,9 @@ def find_all(facts: Facts) -> list[Finding]:
         _of_instances,
         _of_constants,
         _of_bits,
+        _of_headers,
         _of_alpha,
+        _of_floats,
         _of_copies,
         _of_stages,
     )
@@ -252,6 +255,26 @@ def _of_alpha(facts: Facts) -> Iterator[Finding]:
                 "pictures that come out, data.source_channels=4 for those that go in)"
             )
             yield Finding("alpha", NOTE, words, tuple((f.path, f"{f.transparent:.1%} of the pixels") for f in files))
+
+
+def _of_headers(facts: Facts) -> Iterator[Finding]:
+    """Find what headers tell of usable files."""
+    places: dict[tuple[str, HeaderNote], list[tuple[str, str]]] = defaultdict(list)
+    for sample in facts.samples:
+        headers = {role: f.header for role, f in sample.files.items() if f.header and not f.problem}
+        for role, note in header_notes(headers, facts.data):
+            places[role, note].append((sample.files[role].path, ""))
+    for (role, note), files in places.items():
+        if note.name != "alpha":  # counted by its pixels
+            yield Finding(note.name, NOTE, f"{role}: {_many(files)} {note.words}", tuple(files))
+
+
+def _of_floats(facts: Facts) -> Iterator[Finding]:
+    """Find floating point pictures that are scaled to [0, 1]."""
+    for name in facts.data.files:
+        files = [f for _, n, f in facts.files() if n == name and f.lowest is not None]
+        if finding := float_finding([f.lowest for f in files if f.lowest is not None]):
+            yield Finding("float range", WARNING, f"{name}: {finding}", tuple((f.path, "") for f in files))
 
 
 def _of_copies(facts: Facts) -> Iterator[Finding]:

@@ -13,10 +13,11 @@ from PIL import Image
 from hdtrans.common.errors import UserError
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes
+from hdtrans.data.header_notes import drops_alpha
 from hdtrans.data.io.header import Header
 from hdtrans.data.io.read import Loaded, load, read_picture
 from hdtrans.data.kinds.base import DataKind
-from hdtrans.data.preflight import drops_alpha, kind_problem
+from hdtrans.data.preflight import kind_problem
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +34,7 @@ class FileFacts:
         wrong_kind: True for a valid file that is no label map, or no picture of the required channels.
         constant: True if all pixels are equal.
         highest: largest value of a picture of integers with more than 8 bits.
+        lowest: least value of a picture of floating point numbers.
         transparent: share of pixels in [0, 1] that an alpha hides, in part or wholly, and that is dropped.
     """
 
@@ -43,6 +45,7 @@ class FileFacts:
     wrong_kind: bool = False
     constant: bool = False
     highest: int | None = None
+    lowest: float | None = None
     transparent: float = 0.0
 
 
@@ -119,7 +122,9 @@ def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array |
     constant = any(_is_constant(side) for side in data.sides(name, array))
     highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
     transparent = 0.0 if spec.kind == "ids" else _transparent(path, loaded, drops_alpha(name, header, data))
-    return FileFacts(path, digest, header, constant=constant, highest=highest, transparent=transparent), array
+    lowest = float(array.min()) if array.ndim == 3 and header.floating else None
+    facts = FileFacts(path, digest, header, "", False, constant, highest, lowest, transparent)
+    return facts, array
 
 
 def _transparent(path: str, loaded: Loaded, drops: bool) -> float:
@@ -135,7 +140,7 @@ def _transparent(path: str, loaded: Loaded, drops: bool) -> float:
         alpha = read_picture(path, header.channels, loaded)[..., -1]
         opaque = 1.0 if alpha.dtype == np.float32 else 255 if alpha.dtype == np.uint8 else 65535
         return float((alpha != opaque).mean())
-    if header.format == "PNG" and header.channels in (1, 3) and b"tRNS" in data[: data.find(b"IDAT")]:
+    if header.format == "PNG" and header.transparent and header.channels in (1, 3):
         with Image.open(io.BytesIO(data)) as picture:
             return float((np.asarray(picture.convert("RGBA").getchannel("A")) != 255).mean())
     return 0.0

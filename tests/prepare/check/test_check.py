@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import CITYSCAPES, ClassTable
@@ -232,6 +232,16 @@ def test_alpha_that_hides_pixels_is_a_note(root):
     details = {Path(place).name: detail for place, detail in places}
     assert details["2.png"] == "100.0% of the pixels" and details["3.png"] == "33.3% of the pixels"
     assert details.keys() == {"2.png", "3.png", "4.png"}
+
+
+def test_what_headers_tell_is_a_note(root):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    turned = Image.Exif()
+    turned[0x0112] = 2
+    Image.fromarray(photo(1)).save(root / "train_img/1.png", icc_profile=profile, exif=turned)
+    found = findings(root)
+    for name, words in (("colour profile", "the colour profile 'XYZ identity"), ("orientation", "EXIF orientation")):
+        assert words in found[name, NOTE][0] and found[name, NOTE][1] == ((str(root / "train_img/1.png"), ""),)
 
 
 def test_files_that_are_not_read(root):

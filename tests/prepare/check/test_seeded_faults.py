@@ -74,10 +74,15 @@ def replaced(kind: str, make: Callable[[Path], Any]) -> Any:
     return lambda files: (files[kind].unlink(), make(files[kind]))
 
 
-def turned(file: Path) -> None:
+def turned(file: Path, orientation: int = 6) -> None:
     exif = Image.Exif()
-    exif[274] = 6
+    exif[274] = orientation
     Image.fromarray(sample(0)["img"]).save(file, "PNG", exif=exif)
+
+
+def from_0_to_1(file: Path) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, sample(0)["img"] / np.float32(255))
 
 
 def with_pixel(value: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -117,6 +122,8 @@ FAULTS: dict[str, Fault] = {
     "grey": ("mixed channels", rewritten("img", lambda photo: photo[..., 0].copy())),
     "alpha": ("mixed channels", rewritten("img", lambda photo: np.dstack([photo, photo[..., 0]]))),
     "transparent": ("alpha", rewritten("img", lambda photo: np.dstack([photo, photo[..., 0]]))),
+    "mirrored by EXIF": ("orientation", replaced("img", lambda file: turned(file, 2))),
+    "floats from 0 to 1": ("float range", replaced("img", from_0_to_1)),
     "copy": ("duplicates", lambda files: shutil.copy(files["img"].with_name("001.png"), files["img"])),
     "maps alike": ("same file", lambda files: shutil.copy(files["label"], files["inst"])),
     "too small": ("crop", lambda files: put(files["img"].parents[1], "train", "too small", sample(99, 20))),
