@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     elif size:
         _pack(given.out, packed, size)
-    return 1 if report.failures else 0
+    return 1 if report.failed else 0
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from hdtrans.prepare.writing.making import Maker, MapsMaker, PairMaker
 from hdtrans.prepare.writing.manifest import PreparedFolder
 from hdtrans.prepare.writing.pictures import MAP_FILTER, PHOTO_FILTER
 from hdtrans.prepare.writing.splits import SplitItems, assign_splits, limit_per_split
-from hdtrans.prepare.writing.summary import Report, table
+from hdtrans.prepare.writing.summary import Report, printable, table
 from hdtrans.prepare.writing.writer import check_names, write_items
 
 
@@ -117,4 +117,4 @@ def _dry_run_text(target: PreparedFolder, items: SplitItems, found: int) -> str:
     if target.classes is not None:
         shown = ", ".join(target.classes.names[:12]) + (", ..." if len(target.classes) > 12 else "")
         lines.append(f"{len(target.classes)} classes: {shown}; ignored: {target.classes.ignore}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections import Counter
+from argparse import ArgumentParser
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def files_under(folder: Path, endings: Sequence[str] = PHOTOS) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, n) for n in names if not n.startswith(".") and n.lower().endswith(tuple(endings))]
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def add_photo_dir(parser: ArgumentParser) -> None:
+    """Add the option of a photo folder, for formats whose annotation files name their photos."""
+    parser.add_argument(
+        "--photo-dir",
+        metavar="DIR",
+        help="photo folder, below --in or elsewhere (default: photos are found below --in by their paths)",
+    )
 
 
 def option_path(root: Path, name: str) -> Path:
@@ -86,13 +96,23 @@ class PhotoIndex:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files_under(folder)}
+        self.paths: dict[str, Path] = {}
+        self._twins: dict[str, Path] = {}
+        for path in files_under(folder):
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            if self.paths.setdefault(stem, path) != path:
+                self._twins[stem] = path
 
     def find(self, stem: str) -> Path | None:
         """Return the photo with this stem, or None if the folder has no photo at all.
 
         If only this one is missing, the result is its expected path, so that reading it reports the missing file.
+
+        Raises:
+            UserError: two photos have this stem.
         """
+        if stem in self._twins:
+            raise UserError(f"{self.paths[stem]} and {self._twins[stem]}: both are photos of {stem!r}; remove one")
         suffix = next((path.suffix for path in self.paths.values()), None)
         return self.paths.get(stem) or (self.folder / f"{stem}{suffix}" if suffix else None)
 
@@ -101,6 +121,8 @@ class ListedSource:
     """Source whose item list stays in the parent process; workers get items one by one."""
 
     _items: list[Item]
+    notes: tuple[str, ...] = ()
+    """Findings about the whole data set."""
 
     def items(self) -> list[Item]:
         """Return all items, in natural order of their names."""
@@ -114,12 +136,17 @@ class ListedSource:
 def sorted_items(items: Iterable[Item], root: Path) -> list[Item]:
     """Sort items naturally by name; raise UserError if there are none, or two of one name in a split."""
     found = sorted(items, key=lambda item: natural(item.name))
-    twins = [key for key, count in Counter((item.split, item.name) for item in found).items() if count > 1]
+    by_name: dict[tuple[str | None, str], list[Item]] = defaultdict(list)
+    for item in found:
+        by_name[item.split, item.name].append(item)
+    twins = [items for items in by_name.values() if len(items) > 1]
     if not found:
         raise UserError(f"{root}: contains no annotated picture. {listing(root)}")
     if twins:
+        places = " and ".join(str((item.photo, *item.annotations)[-1]) for item in twins[0][:2])
         raise UserError(
-            f"{root}: {len(twins)} name(s) belong to two pictures of one split, first {twins[0][1]!r}; rename one"
+            f"{root}: {len(twins)} name(s) belong to two pictures of one split, first {twins[0][0].name!r}, in "
+            f"{places}; rename one"
         )
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import Spelling, UserError, as_argument
+from hdtrans.common.errors import Spelling, UserError, as_argument, shown
 from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.writing.making import STRETCHED, Record
 from hdtrans.prepare.writing.manifest import MANIFEST, TABLE, PreparedFolder
@@ -26,6 +26,9 @@ class Report:
         failures: error, or a sentence, per failed item key (`split/name`).
         new: number of items prepared by this run.
         extra: number of finished items in the folder that were not requested.
+        again: number of items made anew, as their inputs changed since an earlier run.
+        notes: findings about the whole data set.
+        wanted: photos that the annotations name and that were not found.
     """
 
     folder: PreparedFolder
@@ -33,6 +36,14 @@ class Report:
     failures: Mapping[str, UserError | str]
     new: int
     extra: int
+    again: int = 0
+    notes: Sequence[str] = ()
+    wanted: Sequence[str] = ()
+
+    @property
+    def failed(self) -> bool:
+        """True if items failed, or if none of the photos that the annotations name was found."""
+        return bool(self.failures) or self._lost_photos()
 
     def text(self, spelling: Spelling = as_argument) -> str:
         """Return the summary for the terminal, with findings and failures in the words of an interface."""
@@ -42,9 +53,11 @@ class Report:
         parts += [self._findings(spelling), self._failures(spelling)]
         total = len(self.done) + len(self.failures)
         old = len(self.done) - self.new
-        again = f" ({old} from earlier runs)" if old else ""
-        parts.append(f"{len(self.done)} of {total} items are in {self.folder.out}{again}")
-        return "\n\n".join(part for part in parts if part)
+        how = [f"{old} from earlier runs"] if old else []
+        how += [f"{self.again} made anew, as their sources changed"] if self.again else []
+        again = f" ({', '.join(how)})" if how else ""
+        parts.append(f"{len(self.done)} of {total} items are in {shown(self.folder.out)}{again}")
+        return printable("\n\n".join(part for part in parts if part))
 
     def _splits(self) -> str:
         rows: list[tuple[str, ...]] = [("split", "items", "labels", "instances", "photos", "A/B")]
@@ -66,7 +79,7 @@ class Report:
                 notes.setdefault(note.partition(":")[0], (note, []))[1].append(record.key)
         with_instances = sum(record.things is not None for record in self.done)
         cropping = {f"{STRETCHED}:": f"{STRETCHED} ({spelling('crop_to_aspect', None)} crops instead):"}
-        lines = []
+        lines = [f"  {note}" for note in self.notes]
         for note, names in list(notes.values())[:_MOST_SHOWN]:
             start, colon, rest = note.partition(":")
             lines.append(f"  {_item_text(names)}: {cropping.get(start + colon, start + colon)}{rest}")
@@ -74,21 +87,40 @@ class Report:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
-        if self.folder.classes is not None and self.done and not any(_has_photo(record) for record in self.done):
+        if old := sum(not record.inputs for record in self.done):
+            lines.append(f"  {old} item(s) are of an older version and were compared by times, not by content")
+        if self.folder.classes is not None and self._without_photos() and not self._lost_photos():
             lines.append("  no item has a photo: the folder can be translated, but not used for training")
         if self.extra:
             lines.append(f"  {self.extra} finished item(s) in the folder were not requested by this run")
         return "\n".join(["findings:", *lines]) if lines else ""
 
+    def _without_photos(self) -> bool:
+        return bool(self.done) and not any(_has_photo(record) for record in self.done)
+
+    def _lost_photos(self) -> bool:
+        return bool(self.wanted) and self._without_photos()
+
     def _failures(self, spelling: Spelling) -> str:
+        lost = ""
+        if self._lost_photos():
+            lost = (
+                f"NO PHOTO was found of {len(self.wanted)} that the annotations name, such as {shown(self.wanted[0])}: "
+                f"the label maps alone train nothing; give {spelling('photo_dir', 'DIR')}"
+            )
         if not self.failures:
-            return ""
+            return lost
         lines = []
         for key, why in list(self.failures.items())[:_MOST_FAILURES]:
             lines.append(f"  {key}: {why if isinstance(why, str) else why.text(spelling)}")
         if len(self.failures) > _MOST_FAILURES:
             lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; all are listed in {TABLE}")
-        return "\n".join([f"{len(self.failures)} item(s) FAILED and were skipped:", *lines])
+        return "\n".join([f"{len(self.failures)} item(s) FAILED and were skipped:", *lines, lost]).rstrip()
+
+
+def printable(text: str) -> str:
+    """Return a text whose lone surrogates, bytes of file names that are no UTF-8, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def count_classes(records: Sequence[Record], classes: ClassTable) -> dict[str, dict[str, int]]:

@@ -51,7 +51,7 @@ def test_fields():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([[1, 2], [3, 4]], "has 2 point(s); at least 3 are required"),
+        ([[1, True], [3, 4]], "no pairs of numbers"),
         ([[1, 2], [3]], "no pairs of numbers"),
         ([1, 2, 3], "no pairs of numbers"),
         ([["a", 2]], "no pairs of numbers"),
@@ -62,14 +62,14 @@ def test_fields():
 )
 def test_invalid_points_are_refused(values, words):
     with pytest.raises(UserError) as caught:
-        to_points(values, 3, "a.json: shape 1")
+        to_points(values, "a.json: shape 1")
     assert str(caught.value).startswith("a.json: shape 1: ") and words in str(caught.value)
 
 
 def test_points_as_pairs_or_flat_list():
     expected = np.array([[1.0, 2], [3, 4], [5, 6]])
     for values in ([[1, 2], [3, 4], [5, 6]], [1, 2, 3, 4, 5, 6], [["1", "2"], ["3", "4"], ["5", "6"]]):
-        np.testing.assert_array_equal(to_points(values, 3, "x"), expected)
+        np.testing.assert_array_equal(to_points(values, "x"), expected)
 
 
 def test_splits_by_name():

@@ -1,0 +1,108 @@
+"""Tell by content which finished items are up to date: digests of their input files, kept in the manifest."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hdtrans.common.hashing import file_digest
+from hdtrans.prepare.sources.source import Item, PairSource, SharedDocuments, Source
+from hdtrans.prepare.writing.making import Record, Stamp, relative_name, source_names
+
+_SETTLED = 2.0  # seconds after which another change of a file gets another time, on any file system
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that items are made from, compared with those of an earlier run; picklable.
+
+    Where size and times of a file are those in its stamp, its bytes are not read again. Times of a file that changed
+    less than two seconds before are not trusted. Of annotation files that hold several items, each item's own part is
+    compared.
+
+    Attributes:
+        source: the data set.
+        root: its folder.
+        out: output folder.
+    """
+
+    source: Source | PairSource
+    root: Path
+    out: Path
+    _digests: dict[Path, str] = field(default_factory=dict, compare=False)
+
+    def stamps(self, item: Item) -> tuple[dict[str, Stamp], str]:
+        """Return the stamps of an item's files, and the digest of its part of others; taken before they are read."""
+        return {name: self._stamp(path) for name, path in self._files(item)}, self._part(item)
+
+    def up_to_date(self, item: Item, record: Record) -> Record | None:
+        """Return the record of a finished item, with new stamps where only times changed; None if an input changed."""
+        if not record.inputs:
+            return record if self._older_than_results(item, record) else None
+        files = dict(self._files(item))
+        if record.table != self.table() or record.inputs.keys() != files.keys():
+            return None
+        if all(_trusted(record.inputs[name], path) for name, path in files.items()):
+            return record
+        now, part = self.stamps(item)
+        if part != record.part or any(now[name][0] != record.inputs[name][0] for name in files):
+            return None
+        return replace(record, inputs=now) if all(_trusted(now[name], path) for name, path in files.items()) else record
+
+    def table(self) -> str:
+        """Return a digest of the data set's class table; '' without label maps."""
+        return "" if isinstance(self.source, PairSource) else _digest(self.source.classes.to_dict())
+
+    def _files(self, item: Item) -> Iterator[tuple[str, Path]]:
+        for path in (item.photo, *item.annotations, *item.inputs):
+            if path is not None:
+                yield relative_name(path, self.root), path
+
+    def _stamp(self, path: Path) -> Stamp:
+        look = _look(path)
+        shared = isinstance(self.source, SharedDocuments) and path in self.source.shared
+        return ["" if shared or not look else self._file_digest(path), *look]
+
+    def _file_digest(self, path: Path) -> str:
+        """Return a file's digest; that of a file of all items, such as a colour table, is computed once."""
+        if path not in self._digests:
+            try:
+                self._digests[path] = file_digest(path)
+            except OSError:  # reading the item reports it
+                return ""
+        return self._digests[path]
+
+    def _part(self, item: Item) -> str:
+        return _digest(self.source.part(item)) if isinstance(self.source, SharedDocuments) else ""
+
+    def _older_than_results(self, item: Item, record: Record) -> bool:
+        """Compare by names and times, as manifests of older versions have no digests."""
+        try:
+            newest = max(path.stat().st_mtime_ns for _, path in self._files(item))
+            oldest = min((self.out / file).stat().st_mtime_ns for file in record.files)
+        except (OSError, ValueError):
+            return False
+        return record.sources == source_names(item, self.root) and newest <= oldest
+
+
+def _look(path: Path) -> list[int]:
+    """Return size, mtime and ctime in ns; [] without such a file, and times of 0 if they are not to be trusted."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return []
+    settled = max(state.st_mtime, state.st_ctime) < time.time() - _SETTLED
+    return [state.st_size, state.st_mtime_ns if settled else 0, state.st_ctime_ns if settled else 0]
+
+
+def _trusted(stamp: Stamp, path: Path) -> bool:
+    """Return True if a file's size and times are those of its stamp, and may be trusted."""
+    return stamp[1:] == _look(path) and len(stamp) == 4 and stamp[2] != 0
+
+
+def _digest(values: object) -> str:
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
