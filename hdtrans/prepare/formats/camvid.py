@@ -11,6 +11,7 @@ from pathlib import Path
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.read import probe, read_label, read_picture
+from hdtrans.prepare.sources.class_names import clean_name
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
     PhotoIndex,
@@ -109,7 +110,7 @@ def _parse_rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
             raise UserError(f"{where}: expected red, green, blue and a name, got {line!r}")
         if colour in [other for _, other in rows]:
             raise UserError(f"{where}: the colour {list(colour)} is listed twice; keep one of the two lines")
-        rows.append((names[0], colour))
+        rows.append((clean_name(names[0]), colour))
     return rows
 
 

@@ -35,7 +35,7 @@ from hdtrans.prepare.sources.documents import (
     to_points,
 )
 from hdtrans.prepare.sources.embedded import embedded_mask, embedded_photo
-from hdtrans.prepare.sources.foreign_paths import ForeignFiles, Found, Wanted, find_photos
+from hdtrans.prepare.sources.foreign_paths import ForeignFiles, Found, Wanted, find_photos, foreign_path
 from hdtrans.prepare.sources.labelme_xml import xml_as_json
 from hdtrans.prepare.sources.shapes import NO_PIXEL, Canvas, Region, Undrawn, box, ellipse, paste, polygon, stroke
 from hdtrans.prepare.sources.source import NO_INSTANCE, EmbeddedPhoto, Item, Maps
@@ -171,6 +171,8 @@ def _scan_file(path: Path) -> _Scan:
         values = _document(path)
         embedded = isinstance(values, dict) and bool(values.get("imageData"))
         photo = "" if embedded and not values.get("imagePath") else field(values, "imagePath", str, str(path))
+        if not embedded and not foreign_path(photo).parts:
+            raise UserError(f"imagePath {photo!r}: names no file, and there is no imageData", path=path)
         names = frozenset(shape.written for shape in _shapes(path, values))
         return _Scan(path, photo, embedded, names, tuple(values.get("masks", ())))
     except UserError as error:

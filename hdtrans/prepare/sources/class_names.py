@@ -22,12 +22,14 @@ def space_notes(names: Iterable[str]) -> list[str]:
 
 
 def likeness_notes(names: Sequence[str]) -> list[str]:
-    """Return notes on classes of a table whose names are equal, or differ by case or inner spaces alone."""
+    """Return notes on names of a class table that are equal, differ by case or spaces alone, or have outer spaces."""
     alike: dict[str, list[str]] = defaultdict(list)
     for number, name in enumerate(names):
         alike["".join(name.split()).casefold()].append(f"{name!r} (id {number})")
     groups = [" and ".join(group) for group in alike.values() if len(group) > 1]
-    return [f"class names that differ by case or spaces, or not at all: {_listed(groups)}"] if groups else []
+    notes = [f"class names that differ by case or spaces, or not at all: {_listed(groups)}"] if groups else []
+    around = [ascii(name) for name in names if clean_name(name) != name]
+    return [*notes, f"class names with spaces around them: {_listed(around)}"] if around else notes
 
 
 def _listed(words: Iterable[str]) -> str:

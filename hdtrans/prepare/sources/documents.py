@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree import ElementTree
@@ -166,8 +166,10 @@ def to_points(values: object, where: str) -> Points:
 
 
 def _has_truth(values: object) -> bool:
-    nested = values if isinstance(values, Iterable) and not isinstance(values, str | np.ndarray) else ()
-    return isinstance(values, bool) or any(_has_truth(value) for value in nested)
+    if not isinstance(values, list | tuple):
+        return isinstance(values, bool)
+    kinds = set(map(type, values))
+    return bool in kinds or (not kinds.isdisjoint((list, tuple)) and any(map(_has_truth, values)))
 
 
 def size_of(values: object, where: str, height: str = "height", width: str = "width") -> tuple[int, int]:

@@ -28,7 +28,7 @@ class ForeignPath:
     """A path without what belongs to another machine.
 
     Attributes:
-        parts: its folders and its name; neither root, drive, host, `.` nor `..`.
+        parts: its folders and its name; neither root, drive, host, `.` nor `..`. () for a path that names no file.
         inside: True if it was relative and stayed below the folder that it starts from.
     """
 
@@ -46,6 +46,8 @@ def foreign_path(text: str) -> ForeignPath:
 
     Example: the parts of `..\data\a.jpg`, `file:///C:/data/a.jpg` and `/data/./a.jpg` are `("data", "a.jpg")`.
     """
+    if "\0" in text:
+        return ForeignPath((), False)
     given = text.strip().rpartition(_LOCAL)[2].replace("\\", "/")
     path = _URL.sub("", given, count=1)
     if path != given:

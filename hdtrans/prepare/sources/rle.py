@@ -23,7 +23,9 @@ def decode(runs: object, height: int, width: int, where: str, by_columns: bool =
         UserError: the code is malformed, or its length is not height * width.
     """
     given = _from_letters(runs, where) if isinstance(runs, str) else runs
-    lengths = [whole_number(run) for run in given] if isinstance(given, Sequence) else [None]
+    lengths = given if isinstance(given, Sequence) else [None]
+    if not all(type(run) is int for run in lengths):
+        lengths = [whole_number(run) for run in lengths]
     if not _lengths(lengths):
         raise UserError(f"{where}: run lengths are no list of integers >= 0: {abridged(runs)}")
     if (total := sum(lengths)) != height * width:

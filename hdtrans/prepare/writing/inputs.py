@@ -38,6 +38,14 @@ class Inputs:
         """Return the stamps of an item's files, and the digest of its part of others; taken before they are read."""
         return {name: self._stamp(path) for name, path in self._files(item)}, self._part(item)
 
+    def lost(self, item: Item, record: Record) -> str:
+        """Return an input of a finished item that is gone, so that it can be neither compared nor made anew; or ''."""
+        files = dict(self._files(item))
+        gone = [name for name, path in files.items() if not path.exists()]
+        if len(files) < len(record.inputs):
+            gone += [name for name in record.inputs if not (self.root / name).exists()]
+        return gone[0] if gone and record.table == self.table() else ""
+
     def up_to_date(self, item: Item, record: Record) -> Record | None:
         """Return the record of a finished item, with new stamps where only times changed; None if an input changed."""
         if not record.inputs:

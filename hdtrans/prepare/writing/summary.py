@@ -87,6 +87,8 @@ class Report:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
+        if self.folder.classes is not None and self.done and not _has_classes(self.done, self.folder.classes):
+            lines.append("  no item has a pixel of a class")
         if old := sum(not record.inputs for record in self.done):
             lines.append(f"  {old} item(s) are of an older version and were compared by times, not by content")
         if self.folder.classes is not None and self._without_photos() and not self._lost_photos():
@@ -167,6 +169,10 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
         more = f" and {len(absent) - _MOST_SHOWN} more" if len(absent) > _MOST_SHOWN else ""
         lines.append(f"classes without a pixel: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def _has_classes(records: Sequence[Record], classes: ClassTable) -> bool:
+    return any(record.pixels.keys() - {str(classes.ignore)} for record in records)
 
 
 def _has_photo(record: Record) -> bool:

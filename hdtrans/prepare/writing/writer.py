@@ -64,7 +64,8 @@ def write_items(
     _check_continued(folder, records, items)
     items = limit_per_split(items, limit)
     inputs = Inputs(maker.source, maker.root, folder.out)
-    changed = _remove_outdated(folder, records, items, inputs)
+    changed, lost = _remove_outdated(folder, records, items, inputs)
+    notes += lost
     left = [(item, split) for item, split in items if _key(item, split) not in records]
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, UserError | str] = {}
@@ -101,16 +102,21 @@ def _set_notes(folder: PreparedFolder, maker: Maker) -> list[str]:
 
 def _remove_outdated(
     folder: PreparedFolder, records: dict[str, Record], items: SplitItems, inputs: Inputs
-) -> list[str]:
-    """Remove the files and records of finished items whose inputs changed, and return their keys.
+) -> tuple[list[str], list[str]]:
+    """Remove the files and records of finished items whose inputs changed; return their keys, and notes.
+
+    Items of which a file is gone are kept.
 
     Raises:
         UserError: the class table changed, but the limit leaves finished items of the old one.
     """
-    changed = []
+    changed, lost = [], []
     differences = folder.class_differences()
     for item, split in items:
         if (record := records.get(key := _key(item, split))) is None:
+            continue
+        if gone := inputs.lost(item, record):
+            lost.append(f"{shown(key)}: {shown(gone)}")
             continue
         current = None if differences and not record.table else inputs.up_to_date(item, record)
         if current is None:
@@ -129,9 +135,14 @@ def _remove_outdated(
         )
     for key in changed:
         folder.remove(records.pop(key))
+    notes = []
     if differences:
         folder.write({})
-    return changed
+        name, old, new = differences[0]
+        notes.append(f"the class table of the data set changed: {name}: was {short_json(old)}, now {short_json(new)}")
+    if lost:
+        notes.append(f"{len(lost)} finished item(s) are kept as they are, as a source is gone: {lost[0]}")
+    return changed, notes
 
 
 def _key(item: Item, split: str) -> str:

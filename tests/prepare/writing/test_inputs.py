@@ -114,6 +114,16 @@ class TestFolders:
         assert not (out / "train_label/2.png").exists() and not (out / "train_img/2.png").exists()
         assert "train/2" in dataset(out)["failed"]
 
+    def test_finished_items_are_kept_where_a_source_is_gone(self, tmp_path, capsys):
+        root, out = tmp_path / "in", tmp_path / "out"
+        put(root / "a.png", photo(4, 6))
+        write(root / "b.json", {**square(0), "imagePath": "a.png"})
+        assert prepare("labelme", "--in", root, "--out", out) == 0
+        before = written(out)
+        (root / "a.png").unlink()
+        assert prepare("labelme", "--in", root, "--out", out) == 0 and written(out) == before
+        assert "1 finished item(s) are kept as they are, as a source is gone: train/b: a.png" in capsys.readouterr().out
+
     def test_removed_items_are_refused_until_their_files_are_removed(self, made, capsys):
         root, out, run = made
         for kind in ("label", "img"):
@@ -166,7 +176,7 @@ def test_another_class_table_makes_all_anew(tmp_path, capsys):
     assert prepare(*words, "--limit", 1) == 2
     assert "the limit leaves 1 finished item(s) of the old one, such as train/b" in capsys.readouterr().err
     assert prepare(*words) == 0
-    assert "2 made anew" in capsys.readouterr().out
+    assert "2 made anew" in (text := capsys.readouterr().out) and "the class table of the data set changed: " in text
     assert [entry["name"] for entry in dataset(out)["classes"]] == ["bus", "car"]
     assert [label(out, f"train_label/{name}.png")[0, 0] for name in "ab"] == [1, 0]
 
