@@ -103,7 +103,7 @@ def _items(documents: dict[Path, Element], folder: Path) -> Iterator[Item]:
     files = ForeignFiles(folder, by_stem=True)
     wanted: list[Wanted] = []
     images: list[tuple[Path, Element]] = []
-    names: dict[tuple[str | None, str], str] = {}
+    names: dict[str, str] = {}
     for path, tree in documents.items():
         if tree.find("track") is not None:
             raise UserError(
@@ -116,7 +116,7 @@ def _items(documents: dict[Path, Element], folder: Path) -> Iterator[Item]:
             if subset and files.has(f"{subset}/{name}"):  # project exports have one folder per subset
                 name = f"{subset}/{name}"
             split = split_of(subset, *foreign_path(name).parts[:-1], path.stem)
-            claim(names, (split, foreign_path(name).stem), where, "name")
+            claim(names, f"{split or 'train'}/{foreign_path(name).stem}", where, "name")
             wanted.append(Wanted(name, where, split))
             images.append((path, image))
     found = find_photos(files, wanted)

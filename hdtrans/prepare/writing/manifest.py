@@ -33,7 +33,7 @@ class PreparedFolder:
     settings: Mapping[str, Any]
 
     def check(self) -> None:
-        """Raise UserError unless the folder is new, empty, or started with the same settings."""
+        """Raise UserError unless the folder is new, empty, without any item yet, or started with the same settings."""
         if self.out.exists() and not self.out.is_dir():
             raise UserError("is a file; give a new or an empty folder", argument="out", path=self.out)
         if not self.out.is_dir() or all(each.name.endswith(PART_SUFFIX) for each in self.out.iterdir()):
@@ -43,7 +43,7 @@ class PreparedFolder:
         if not isinstance(before, dict):
             finding = "contains files not written by hdtrans prepare; give a new folder"
             raise UserError(finding, argument="out", path=self.out)
-        if differences := list(_differences(before, self.settings)):
+        if (differences := _differences(before, self.settings)) and self._is_begun():
             lines = [
                 f"\n  {name}: was {short_json(old)}, now {short_json(new)}"
                 for name, old, new in [*differences, *self.class_differences()]
@@ -60,8 +60,8 @@ class PreparedFolder:
         return _differences({name: found.get(name) for name in own}, own) if found else []
 
     def create(self) -> None:
-        """Write dataset.json with the settings into a new folder; call `check` first."""
-        if not (self.out / TABLE).exists():
+        """Write dataset.json with the settings into a folder without items; call `check` first."""
+        if not self._is_begun():
             self.write({})
 
     def write(self, more: Mapping[str, Any]) -> None:
@@ -103,6 +103,11 @@ class PreparedFolder:
                 (self.out / name).unlink(missing_ok=True)
             except OSError as error:
                 raise UserError(f"cannot be removed: {error.strerror or error}", path=self.out / name) from error
+
+    def _is_begun(self) -> bool:
+        """Return True if the folder holds anything besides dataset.json."""
+        names = (path.name for path in self.out.iterdir()) if self.out.is_dir() else ()
+        return any(name != TABLE and not name.endswith(PART_SUFFIX) for name in names)
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -138,8 +138,8 @@ def _remove_outdated(
     notes = []
     if differences:
         folder.write({})
-        name, old, new = differences[0]
-        notes.append(f"the class table of the data set changed: {name}: was {short_json(old)}, now {short_json(new)}")
+        changes = ", ".join(name for name, _, _ in differences)
+        notes.append(f"the class table of the data set changed: {changes}")
     if lost:
         notes.append(f"{len(lost)} finished item(s) are kept as they are, as a source is gone: {lost[0]}")
     return changed, notes

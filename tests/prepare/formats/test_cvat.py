@@ -101,7 +101,7 @@ def test_numbers_and_names_as_other_programs_write_them(tmp_path):
 def test_two_pictures_of_one_name_are_refused_with_both_places(tmp_path):
     image = '<image id="0" name="a.jpg" width="6" height="4"/>'
     path = write(tmp_path / "annotations.xml", f"{HEAD}{image}{image}</annotations>")
-    refused(lambda: opened(cvat, tmp_path), f"{path}: image 1: the name (None, 'a') is that of {path}: image 0 as well")
+    refused(lambda: opened(cvat, tmp_path), f"{path}: image 1: the name 'train/a' is that of {path}: image 0 as well")
     write(path, f"{HEAD}{image}</annotations>")
     for ending in ("png", "bmp"):
         png(tmp_path / "images" / f"a.{ending}", np.zeros((4, 6, 3)))

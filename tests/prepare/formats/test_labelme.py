@@ -179,8 +179,9 @@ class TestPhotos:
         annotated(tmp_path / "set", self.BOX, imagePath="../photos/a.jpg")
         source = opened(labelme, tmp_path / "set")
         refused(lambda: only(source), "'../photos/a.jpg': leads out of", f"give photo_dir={photo.parent}")
-        (item,) = opened(labelme, tmp_path / "set", "--photo-dir", photo.parent).items()
-        assert item.photo == photo
+        words = ("labelme", "--in", tmp_path / "set", "--out", tmp_path / "out")
+        assert prepare(*words) == 1 and prepare(*words, "--photo-dir", photo.parent) == 0  # nothing was written before
+        assert (tmp_path / "out/train_img/a.png").is_file()
 
     def test_two_files_of_one_photo_are_noted(self, tmp_path):
         png(tmp_path / "a.jpg", np.zeros((4, 6, 3)))
