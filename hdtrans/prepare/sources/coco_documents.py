@@ -60,6 +60,7 @@ def read_categories(documents: Documents) -> tuple[dict[int, Category], list[str
     found: dict[int, Category] = {}
     places: dict[int, str] = {}
     names: list[str] = []
+    twice: list[str] = []
     for path, document in documents:
         for index, category in enumerate(parsing.field(document, "categories", list, str(path))):
             where = f"{path}: categories[{index}]"
@@ -70,12 +71,14 @@ def read_categories(documents: Documents) -> tuple[dict[int, Category], list[str
             thing = flag(category, "isthing", "stuff" not in path.name, where)
             before = found.setdefault(number, Category(name, thing, parse_colour(category.get("color"))))
             place = places.setdefault(number, where)
+            if place != where and place.startswith(f"{path}: "):
+                twice.append(f"categories listed twice: {where}, as {place}")
             if before.name != name:
                 raise UserError(
                     f"{where}: the id {number} is that of {place} as well, which is {before.name!r}, not {name!r}; "
                     "give each its own"
                 )
-    return found, [*space_notes(names), *_shared_names(found)]
+    return found, [*space_notes(names), *twice, *_shared_names(found)]
 
 
 def _shared_names(categories: Mapping[int, Category]) -> list[str]:

@@ -17,7 +17,7 @@ def embedded_photo(text: Any, where: str) -> EmbeddedPhoto:
     """Decode a photo; raise UserError if it is no base64. `where` is its place."""
     try:
         data = _decoded(text)
-    except (binascii.Error, TypeError, ValueError, AttributeError) as error:
+    except (binascii.Error, TypeError, ValueError) as error:
         finding = f"{where}: is no base64 picture: {error}; put back the file that imagePath names"
         raise UserError(finding) from error
     return EmbeddedPhoto(where, data)
@@ -28,15 +28,17 @@ def embedded_mask(text: Any, where: str) -> Mask:
     try:
         data = _decoded(text or "")
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
-    except (binascii.Error, TypeError, ValueError, AttributeError, cv2.error) as error:
+    except (binascii.Error, TypeError, ValueError, cv2.error) as error:
         raise UserError(f"{where}: mask is no base64 PNG: {error}") from error
     if picture is None:
         raise UserError(f"{where}: mask is no base64 PNG: {abridged(text)}")
     return np.asarray(picture > 0)
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(text: Any) -> bytes:
     """Decode base64, with or without line breaks, padding and the start of a data URL."""
+    if not isinstance(text, str):
+        raise TypeError(f"got {abridged(text)}")
     letters = "".join(text.split())
     if letters.startswith("data:"):
         letters = letters.partition(",")[2]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,11 +27,13 @@ class Inputs:
         source: the data set.
         root: its folder.
         out: output folder.
+        option_files: digests of files given as options, such as a class list, by option.
     """
 
     source: Source | PairSource
     root: Path
     out: Path
+    option_files: Mapping[str, str]
     _digests: dict[Path, str] = field(default_factory=dict, compare=False)
 
     def stamps(self, item: Item) -> tuple[dict[str, Stamp], str]:
@@ -61,8 +63,9 @@ class Inputs:
         return replace(record, inputs=now) if all(_trusted(now[name], path) for name, path in files.items()) else record
 
     def table(self) -> str:
-        """Return a digest of the data set's class table; '' without label maps."""
-        return "" if isinstance(self.source, PairSource) else _digest(self.source.classes.to_dict())
+        """Return a digest of what all items depend on: the data set's class table, and files given as options."""
+        classes = None if isinstance(self.source, PairSource) else self.source.classes.to_dict()
+        return _digest([classes, dict(self.option_files)])
 
     def _files(self, item: Item) -> Iterator[tuple[str, Path]]:
         for path in (item.photo, *item.annotations, *item.inputs):

@@ -52,7 +52,7 @@ class Record:
         notes: warnings about the item.
         inputs: stamps of all files that the item was made from (see `Inputs`); empty in manifests of older versions.
         part: digest of the item's part of annotation files that hold several items, or ''.
-        table: digest of the data set's class table, or ''.
+        table: digest of the data set's class table and of files given as options.
     """
 
     name: str

@@ -14,6 +14,9 @@ from hdtrans.prepare.writing.making import Record
 
 TABLE = "dataset.json"
 MANIFEST = "prepare.jsonl"
+OPTION_FILES = "format_files"
+"""Key of the settings with the digests of files given as options, such as a class list."""
+
 _SETTINGS = "prepared"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -43,10 +46,10 @@ class PreparedFolder:
         if not isinstance(before, dict):
             finding = "contains files not written by hdtrans prepare; give a new folder"
             raise UserError(finding, argument="out", path=self.out)
-        if (differences := _differences(before, self.settings)) and self._is_begun():
+        if (differences := _differences(_typed(before), _typed(self.settings))) and self._is_begun():
             lines = [
                 f"\n  {name}: was {short_json(old)}, now {short_json(new)}"
-                for name, old, new in [*differences, *self.class_differences()]
+                for name, old, new in [*differences, *self.table_differences()]
             ]
             raise UserError(
                 "was prepared with other settings; give a new folder, or the same options:" + "".join(lines),
@@ -54,10 +57,13 @@ class PreparedFolder:
                 path=self.out,
             )
 
-    def class_differences(self) -> list[tuple[str, Any, Any]]:
-        """Return key, old and new value where the class table in the folder differs; without one, nothing."""
+    def table_differences(self) -> list[tuple[str, Any, Any]]:
+        """Return key, old and new value where the folder's class table, or the contents of option files, differ."""
         found, own = self._read(), self.classes.to_dict() if self.classes else {}
-        return _differences({name: found.get(name) for name in own}, own) if found else []
+        if not (before := found.get(_SETTINGS)):
+            return []
+        files = [{OPTION_FILES: values.get(OPTION_FILES) or {}} for values in (before, self.settings)]
+        return [*_differences({name: found.get(name) for name in own}, own), *_differences(*files)]
 
     def create(self) -> None:
         """Write dataset.json with the settings into a folder without items; call `check` first."""
@@ -120,6 +126,11 @@ class PreparedFolder:
 def item_sources(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return the photo and annotation paths per item key, relative to the data set if inside."""
     return {record.key: record.sources for record in records}
+
+
+def _typed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without the contents of files, which decide item by item what is made anew."""
+    return {name: value for name, value in settings.items() if name != OPTION_FILES}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -23,7 +23,7 @@ from hdtrans.prepare.sources.class_names import likeness_notes
 from hdtrans.prepare.sources.source import Item, Noted
 from hdtrans.prepare.writing.inputs import Inputs
 from hdtrans.prepare.writing.making import Maker, Record
-from hdtrans.prepare.writing.manifest import PreparedFolder, item_sources, short_json
+from hdtrans.prepare.writing.manifest import OPTION_FILES, PreparedFolder, item_sources, short_json
 from hdtrans.prepare.writing.splits import SplitItems, limit_per_split
 from hdtrans.prepare.writing.summary import Report, count_classes
 
@@ -63,7 +63,7 @@ def write_items(
     records = folder.finished()
     _check_continued(folder, records, items)
     items = limit_per_split(items, limit)
-    inputs = Inputs(maker.source, maker.root, folder.out)
+    inputs = Inputs(maker.source, maker.root, folder.out, folder.settings.get(OPTION_FILES, {}))
     changed, lost = _remove_outdated(folder, records, items, inputs)
     notes += lost
     left = [(item, split) for item, split in items if _key(item, split) not in records]
@@ -108,10 +108,10 @@ def _remove_outdated(
     Items of which a file is gone are kept.
 
     Raises:
-        UserError: the class table changed, but the limit leaves finished items of the old one.
+        UserError: the class table or a file given as an option changed, but the limit leaves items of the old one.
     """
     changed, lost = [], []
-    differences = folder.class_differences()
+    differences = folder.table_differences()
     for item, split in items:
         if (record := records.get(key := _key(item, split))) is None:
             continue
@@ -128,7 +128,7 @@ def _remove_outdated(
     if differences and kept:
         name, old, new = differences[0]
         raise UserError(
-            f"the class table of the data set changed ({name}: was {short_json(old)}, now {short_json(new)}), and the "
+            f"the class table changed ({name}: was {short_json(old)}, now {short_json(new)}), and the "
             f"limit leaves {len(kept)} finished item(s) of the old one, such as {shown(min(kept))}",
             argument="limit",
             advice=[Advice("limit", None)],
@@ -139,7 +139,7 @@ def _remove_outdated(
     if differences:
         folder.write({})
         changes = ", ".join(name for name, _, _ in differences)
-        notes.append(f"the class table of the data set changed: {changes}")
+        notes.append(f"the class table, or a file given as an option, changed: {changes}")
     if lost:
         notes.append(f"{len(lost)} finished item(s) are kept as they are, as a source is gone: {lost[0]}")
     return changed, notes

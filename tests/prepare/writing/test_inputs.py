@@ -176,9 +176,23 @@ def test_another_class_table_makes_all_anew(tmp_path, capsys):
     assert prepare(*words, "--limit", 1) == 2
     assert "the limit leaves 1 finished item(s) of the old one, such as train/b" in capsys.readouterr().err
     assert prepare(*words) == 0
-    assert "2 made anew" in (text := capsys.readouterr().out) and "the class table of the data set changed: " in text
+    assert (
+        "2 made anew" in (text := capsys.readouterr().out)
+        and "the class table, or a file given as an option, changed: classes" in text
+    )
     assert [entry["name"] for entry in dataset(out)["classes"]] == ["bus", "car"]
     assert [label(out, f"train_label/{name}.png")[0, 0] for name in "ab"] == [1, 0]
+
+
+def test_another_class_list_makes_all_anew(tmp_path, capsys):
+    root, out, names = grey_folder(tmp_path / "in"), tmp_path / "out", write(tmp_path / "names.txt", "a\nb\nc\n")
+    words = ("folder", "--in", root, "--out", out, "--classes", names)
+    assert prepare(*words) == 0
+    names.write_bytes("\ufeffa\r\nb \r\nB\r\n".encode())
+    assert prepare(*words) == 0 and [entry["name"] for entry in dataset(out)["classes"]] == ["a", "b", "B"]
+    text = capsys.readouterr().out
+    assert "4 made anew" in text and "changed: classes, format_files.classes" in text
+    assert "class names that differ by case or spaces, or not at all: 'b' (id 1) and 'B' (id 2)" in text
 
 
 class TestSharedDocuments:
