@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from hdtrans.common.hashing import file_digest
@@ -41,27 +42,39 @@ class Inputs:
         return {name: self._stamp(path) for name, path in self._files(item)}, self._part(item)
 
     def lost(self, item: Item, record: Record) -> str:
-        """Return an input of a finished item that is gone, so that it can be neither compared nor made anew; or ''."""
+        """Return an input of a finished item that is gone, if nothing else changed and so the item may stay; or ''."""
         files = dict(self._files(item))
+        before = list(record.inputs) or record.sources
         gone = [name for name, path in files.items() if not path.exists()]
-        if len(files) < len(record.inputs):
-            gone += [name for name in record.inputs if not (self.root / name).exists()]
-        return gone[0] if gone and record.table == self.table() else ""
+        gone += [name for name in before if name not in files] if len(files) < len(before) else []
+        left = {name: path for name, path in files.items() if name not in gone}
+        return gone[0] if gone and self._unchanged(left, item, record) else ""
 
     def up_to_date(self, item: Item, record: Record) -> Record | None:
         """Return the record of a finished item, with new stamps where only times changed; None if an input changed."""
-        if not record.inputs:
-            return record if self._older_than_results(item, record) else None
         files = dict(self._files(item))
-        if record.table != self.table() or record.inputs.keys() != files.keys():
+        known = record.inputs.keys() if record.inputs else set(record.sources)
+        if known != (files.keys() if record.inputs else set(source_names(item, self.root))):
             return None
-        if all(_trusted(record.inputs[name], path) for name, path in files.items()):
-            return record
-        now, part = self.stamps(item)
-        if part != record.part or any(now[name][0] != record.inputs[name][0] for name in files):
+        stamps = {name: [record.inputs[name][0], *_look(path)] for name, path in files.items()} if record.inputs else {}
+        if not self._unchanged(files, item, record):
             return None
-        return replace(record, inputs=now) if all(_trusted(now[name], path) for name, path in files.items()) else record
+        settled = all(_trusted(stamp, files[name]) for name, stamp in stamps.items())
+        return replace(record, inputs=stamps) if settled and stamps != record.inputs else record
 
+    def _unchanged(self, files: Mapping[str, Path], item: Item, record: Record) -> bool:
+        """Compare files by content; by times with records of older versions, which have no digests."""
+        if not record.inputs:
+            newest = max((path.stat().st_mtime_ns for path in files.values() if path.exists()), default=0)
+            return newest <= min((self.out / file).stat().st_mtime_ns for file in record.files)
+        if record.table != self.table or not files.keys() <= record.inputs.keys():
+            return False
+        changed = [name for name, path in files.items() if not _trusted(record.inputs[name], path)]
+        if any(self._stamp(files[name])[0] != record.inputs[name][0] for name in changed):
+            return False
+        return not any(self._is_shared(files[name]) for name in changed) or self._part(item) == record.part
+
+    @cached_property
     def table(self) -> str:
         """Return a digest of what all items depend on: the data set's class table, and files given as options."""
         classes = None if isinstance(self.source, PairSource) else self.source.classes.to_dict()
@@ -74,8 +87,10 @@ class Inputs:
 
     def _stamp(self, path: Path) -> Stamp:
         look = _look(path)
-        shared = isinstance(self.source, SharedDocuments) and path in self.source.shared
-        return ["" if shared or not look else self._file_digest(path), *look]
+        return ["" if self._is_shared(path) or not look else self._file_digest(path), *look]
+
+    def _is_shared(self, path: Path) -> bool:
+        return isinstance(self.source, SharedDocuments) and path in self.source.shared
 
     def _file_digest(self, path: Path) -> str:
         """Return a file's digest; that of a file of all items, such as a colour table, is computed once."""
@@ -88,15 +103,6 @@ class Inputs:
 
     def _part(self, item: Item) -> str:
         return _digest(self.source.part(item)) if isinstance(self.source, SharedDocuments) else ""
-
-    def _older_than_results(self, item: Item, record: Record) -> bool:
-        """Compare by names and times, as manifests of older versions have no digests."""
-        try:
-            newest = max(path.stat().st_mtime_ns for _, path in self._files(item))
-            oldest = min((self.out / file).stat().st_mtime_ns for file in record.files)
-        except (OSError, ValueError):
-            return False
-        return record.sources == source_names(item, self.root) and newest <= oldest
 
 
 def _look(path: Path) -> list[int]:

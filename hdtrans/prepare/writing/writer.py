@@ -141,7 +141,8 @@ def _remove_outdated(
         changes = ", ".join(name for name, _, _ in differences)
         notes.append(f"the class table, or a file given as an option, changed: {changes}")
     if lost:
-        notes.append(f"{len(lost)} finished item(s) are kept as they are, as a source is gone: {lost[0]}")
+        count = len(lost)
+        notes.append(f"{count} finished item(s) are kept as they are, as a source left the data set: {lost[0]}")
     return changed, notes
 
 
@@ -203,7 +204,7 @@ class _Task:
             return Failure(_key(item, split), f"{_files_text(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
             write_bytes(self.out / name, data)
-        return replace(made.record, inputs=stamps, part=part, table=self.inputs.table())
+        return replace(made.record, inputs=stamps, part=part, table=self.inputs.table)
 
 
 def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:

@@ -88,7 +88,7 @@ class TestFolders:
         hashed.clear()
         assert prepare(*words) == 0 and not hashed
         age(root / "train_img")
-        assert prepare(*words) == 0 and {path.parent.name for path in hashed} == {"train_img", "train_label"}
+        assert prepare(*words) == 0 and {path.parent.name for path in hashed} == {"train_img"}
         hashed.clear()
         assert prepare(*words) == 0 and not hashed  # the new times are kept
         kept = (root / "train_label/1.png").stat()
@@ -122,7 +122,11 @@ class TestFolders:
         before = written(out)
         (root / "a.png").unlink()
         assert prepare("labelme", "--in", root, "--out", out) == 0 and written(out) == before
-        assert "1 finished item(s) are kept as they are, as a source is gone: train/b: a.png" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "1 finished item(s) are kept as they are, as a source left the data set: train/b: a.png" in text
+        write(root / "b.json", {**square(2), "imagePath": "a.png"})
+        assert prepare("labelme", "--in", root, "--out", out) == 1
+        assert not files(out)  # the old map is that of another shape
 
     def test_removed_items_are_refused_until_their_files_are_removed(self, made, capsys):
         root, out, run = made
