@@ -72,13 +72,17 @@ def read_categories(documents: Documents) -> tuple[dict[int, Category], list[str
             before = found.setdefault(number, Category(name, thing, parse_colour(category.get("color"))))
             place = places.setdefault(number, where)
             if place != where and place.startswith(f"{path}: "):
-                twice.append(f"categories listed twice: {where}, as {place}")
+                twice.append(f"{where}, as {place}")
             if before.name != name:
                 raise UserError(
                     f"{where}: the id {number} is that of {place} as well, which is {before.name!r}, not {name!r}; "
                     "give each its own"
                 )
-    return found, [*space_notes(names), *twice, *_shared_names(found)]
+    return found, [*space_notes(names), *_repeated(twice), *_shared_names(found)]
+
+
+def _repeated(places: list[str]) -> list[str]:
+    return [f"{len(places)} category entries are listed twice, first {places[0]}"] if places else []
 
 
 def _shared_names(categories: Mapping[int, Category]) -> list[str]:

@@ -242,7 +242,7 @@ class TestForeignFiles:
         )
         path = instances(tmp_path, categories=[*THINGS, THINGS[0]])
         assert opened(coco, tmp_path).notes == (
-            f"categories listed twice: {path}: categories[2], as {path}: categories[0]",
+            f"1 category entries are listed twice, first {path}: categories[2], as {path}: categories[0]",
         )
         instances(tmp_path, categories=[*THINGS, {"id": 1, "name": "bird"}])
         refused(lambda: opened(coco, tmp_path), "categories[2]: the id 1 is that of", "categories[0] as well")
