@@ -42,7 +42,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hdtrans prepare",
         description="Convert annotations to a training folder (train_label/ train_inst/ train_img/ ..., dataset.json). "
-        "The same command resumes a stopped run.",
+        "The same command resumes a stopped run, and makes anew the items whose sources changed.",
         epilog="hdtrans prepare FORMAT --help shows the options of a format.",
     )
     parsers = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")

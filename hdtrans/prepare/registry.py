@@ -19,10 +19,10 @@ from hdtrans.prepare.options import SPLITS, Options, common_options, format_opti
 from hdtrans.prepare.sources.remap import class_id, read_remap
 from hdtrans.prepare.sources.source import LARGEST_ID, Format, PairSource, Source
 from hdtrans.prepare.writing.making import Maker, MapsMaker, PairMaker
-from hdtrans.prepare.writing.manifest import PreparedFolder
+from hdtrans.prepare.writing.manifest import OPTION_FILES, PreparedFolder
 from hdtrans.prepare.writing.pictures import MAP_FILTER, PHOTO_FILTER
 from hdtrans.prepare.writing.splits import SplitItems, assign_splits, limit_per_split
-from hdtrans.prepare.writing.summary import Report, table
+from hdtrans.prepare.writing.summary import Report, printable, table
 from hdtrans.prepare.writing.writer import check_names, write_items
 
 
@@ -61,7 +61,7 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     source = module.open_source(root, given)
     maker, classes = _maker(source, root, options)
     own = to_json_values(format_options(given))
-    settings = {"format": name, "from": str(root), "format_options": own, "format_files": _digests(root, own)}
+    settings = {"format": name, "from": str(root), "format_options": own, OPTION_FILES: _digests(root, own)}
     target = PreparedFolder(given.out, classes, {**settings, **_recorded_options(options, maker)})
     items = assign_splits(source.items(), options)
     if given.dry_run:
@@ -119,4 +119,4 @@ def _dry_run_text(target: PreparedFolder, items: SplitItems, found: int) -> str:
     if target.classes is not None:
         shown = ", ".join(target.classes.names[:12]) + (", ..." if len(target.classes) > 12 else "")
         lines.append(f"{len(target.classes)} classes: {shown}; ignored: {target.classes.ignore}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))

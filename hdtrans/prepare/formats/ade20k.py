@@ -15,6 +15,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.prepare.sources.dataset_files import ListedSource, PhotoIndex, files_under, listing, sorted_items, split_of
 from hdtrans.prepare.sources.documents import field, read_json, size_of
+from hdtrans.prepare.sources.foreign_paths import foreign_path
 from hdtrans.prepare.sources.shapes import Canvas, Region
 from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import check_same_size, class_table, translate
@@ -84,7 +85,7 @@ class Ade20k(ListedSource):
             where = f"{path}: object {index}"
             if field(field(thing, "parts", dict, where), "part_level", int, where) == 0:
                 label = self._class_ids.get(field(thing, "name_ndx", int, where), self._ignore)
-                mask = path.parent / field(thing, "instance_mask", str, where)
+                mask = path.parent.joinpath(*foreign_path(field(thing, "instance_mask", str, where)).parts)
                 seen = read_label(mask) == _VISIBLE
                 check_same_size(seen.shape, (height, width), str(mask), path)
                 canvas.draw(Region(0, 0, seen), label, index)
@@ -107,8 +108,9 @@ def _full_items(root: Path) -> list[Item]:
     items = []
     for stem in sorted({*segs, *(stem for stem in documents if stem in photos.paths)}):
         path, kind = (segs[stem], "seg") if stem in segs else (documents[stem], "json")
-        name = Path(stem).name
-        items.append(Item(name, split_of(*Path(stem).parts), name, photos.paths.get(stem), (path,), kind))
+        name, masks = Path(stem).name, files_under(path.with_suffix(""), (".png",)) if kind == "json" else ()
+        split, photo = split_of(*Path(stem).parts), photos.paths.get(stem)
+        items.append(Item(name, split, name, photo, (path,), kind, tuple(masks)))
     return items
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.read import probe, read_label, read_picture
+from hdtrans.prepare.sources.class_names import clean_name
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
     PhotoIndex,
@@ -21,6 +22,7 @@ from hdtrans.prepare.sources.dataset_files import (
     split_of,
 )
 from hdtrans.prepare.sources.documents import read_lines
+from hdtrans.prepare.sources.foreign_paths import foreign_path
 from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import class_table, parse_colour, translate, translate_colours
 
@@ -70,13 +72,19 @@ class Camvid(ListedSource):
             if table
             else _parse_rows(_CAMVID.replace("\n", " ").split(","), "")
         )
-        counted = [(name, colour) for name, colour in rows if name.lower() != "void"]
-        self.classes = class_table([name for name, _ in counted], [colour for _, colour in counted])
-        class_ids = {name: index for index, (name, _) in enumerate(counted)}
+        counted: dict[str, Colour] = {}
+        for name, colour in rows:
+            if name.lower() != "void":
+                counted.setdefault(name, colour)
+        self.classes = class_table(list(counted), list(counted.values()))
+        class_ids = {name: index for index, name in enumerate(counted)}
+        several = [name for name in counted if sum(other == name for other, _ in rows) > 1]
+        if several:
+            self.notes = (f"classes with several colours: {', '.join(several)}",)
         ids = [class_ids.get(name, self.classes.ignore or 255) for name, _ in rows]
         self._colours = {colour: number for (_, colour), number in zip(rows, ids, strict=True)}
         self._ids = dict(enumerate(ids)) if table else {}
-        self._items = sorted_items(_items(root, folders), root)
+        self._items = sorted_items(_items(root, folders, () if table is None else (table,)), root)
 
     def read(self, item: Item) -> Maps:
         """Read the label map of an item."""
@@ -103,7 +111,7 @@ def _parse_rows(lines: list[str], where: str) -> list[tuple[str, Colour]]:
             raise UserError(f"{where}: expected red, green, blue and a name, got {line!r}")
         if colour in [other for _, other in rows]:
             raise UserError(f"{where}: the colour {list(colour)} is listed twice; keep one of the two lines")
-        rows.append((names[0], colour))
+        rows.append((clean_name(names[0]), colour))
     return rows
 
 
@@ -131,11 +139,11 @@ def _photo_folder(root: Path, name: str) -> str:
     return name or next((still for still in _STILLS if (root / still).is_dir()), _STILLS[0])
 
 
-def _items(root: Path, folders: list[tuple[Path, Path]]) -> list[Item]:
+def _items(root: Path, folders: list[tuple[Path, Path]], inputs: tuple[Path, ...]) -> list[Item]:
     listed: dict[str, str] = {}
     for path in sorted(root.glob("*.txt")):
         if split := split_of(path.stem):
-            listed |= {Path(line.split()[0]).stem: split for line in read_lines(path)}
+            listed |= {foreign_path(line.split()[0]).stem.rpartition("/")[2]: split for line in read_lines(path)}
     items = []
     for labels, stills in folders:
         photos = PhotoIndex(stills)
@@ -143,5 +151,5 @@ def _items(root: Path, folders: list[tuple[Path, Path]]) -> list[Item]:
             stem = path.relative_to(labels).with_suffix("").as_posix()
             name = stem if stem in photos.paths else stem.removesuffix("_L")
             split = listed.get(Path(name).name) or split_of(stills.name, *Path(name).parts[:-1])
-            items.append(Item(name, split, Path(name).name.split("_")[0], photos.find(name), (path,)))
+            items.append(Item(name, split, Path(name).name.split("_")[0], photos.find(name), (path,), inputs=inputs))
     return items

@@ -14,12 +14,14 @@ from PIL import Image, ImageDraw
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, nearest
-from hdtrans.data.io.header import LARGEST_PIXELS, shown
+from hdtrans.data.io.header import shown
 from hdtrans.data.io.read import read_instance, read_label
 from hdtrans.data.pairing import natural
 from hdtrans.prepare.options import SPLITS
+from hdtrans.prepare.sources.class_names import clean_name
 from hdtrans.prepare.sources.dataset_files import check_folder, files_under
-from hdtrans.prepare.sources.documents import read_json
+from hdtrans.prepare.sources.documents import field, flag, read_json, size_of, to_points
+from hdtrans.prepare.sources.shapes import Undrawn
 from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 
 HELP = "Cityscapes: leftImg8bit/ and gtFine/ (label and instance id maps, or polygons only)"
@@ -39,6 +41,7 @@ _ENDINGS = {
 }
 _PHOTO = "_leftImg8bit.png"
 _PER_CLASS = 1000  # an instance id is class * 1000 + number
+_FEWEST = 2  # corners of a polygon, which Pillow draws as a line
 _GROUP = "group"
 _PLATE = "license plate"  # id -1 in the data set: not drawn
 
@@ -106,15 +109,20 @@ class CityscapesSource:
         first, last = item.annotations[0], item.annotations[-1]
         label: npt.NDArray[Any]
         instance: npt.NDArray[np.int32] | None = None
+        undrawn = Undrawn()
         if first.suffix == ".json":
-            label, instance = draw_polygons(read_polygons(first), first)
+            polygons = read_polygons(first)
+            label, instance = draw_polygons(polygons, first)
+            for number, (name, corners) in enumerate(polygons.objects):
+                undrawn.outline(np.array(corners), f"object {number} ({name})", _FEWEST)
         else:
             if last.name.endswith(_ENDINGS["instance"]):
                 instance = read_instance(last)
             label = read_label(first) if first != last or instance is None else _class_ids(instance)
         if self.ids != len(CITYSCAPES):
             label = _TRAIN_TABLE[_check_known(label, first)]
-        return Maps(label, None if instance is None else np.where(instance >= _PER_CLASS, instance, NO_INSTANCE))
+        things = None if instance is None else np.where(instance >= _PER_CLASS, instance, NO_INSTANCE)
+        return Maps(label, things, tuple(undrawn.notes()))
 
 
 def _class_ids(instance: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -166,21 +174,13 @@ def read_polygons(path: Path) -> Polygons:
     Raises:
         UserError: the file is no Cityscapes annotation, or its size is out of range.
     """
-    values = read_json(path)
-    try:
-        height, width = int(values["imgHeight"]), int(values["imgWidth"])
-        given = [
-            (str(each["label"]), tuple((float(x), float(y)) for x, y in each["polygon"]))
-            for each in values["objects"]
-            if not each.get("deleted")
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UserError(
-            f"{shown(path)}: is no Cityscapes annotation ({type(error).__name__}: {error}); expected imgHeight, "
-            "imgWidth and objects, each with label and polygon"
-        ) from error
-    if not 0 < height * width <= LARGEST_PIXELS or height < 0:
-        raise UserError(f"has a size of {width}x{height} pixels; 1 to {LARGEST_PIXELS} are allowed", path=path)
+    values, given = read_json(path), []
+    height, width = size_of(values, shown(path), "imgHeight", "imgWidth")
+    for index, each in enumerate(field(values, "objects", list, shown(path))):
+        where = f"{shown(path)}: object {index}"
+        name, points = clean_name(field(each, "label", str, where)), field(each, "polygon", list, where)
+        if not flag(each, "deleted", False, where):
+            given.append((name, tuple((x, y) for x, y in to_points(points, where).tolist())))
     return Polygons(height, width, tuple(given))
 
 
@@ -196,7 +196,7 @@ def draw_polygons(polygons: Polygons, path: Path) -> tuple[npt.NDArray[np.uint8]
     instance = Image.new("I", label.size, 0)
     draws = ImageDraw.Draw(label), ImageDraw.Draw(instance)
     for number, thing, corners in _drawn_objects(polygons, path):
-        if len(corners) > 1:
+        if len(corners) >= _FEWEST:
             draws[0].polygon(corners, fill=number)
             draws[1].polygon(corners, fill=thing)
     return np.array(label), np.array(instance, np.int32)

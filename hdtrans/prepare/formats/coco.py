@@ -4,9 +4,7 @@ A panoptic id is R + 256 G + 65536 B; masks are polygons or run-length encoded (
 are drawn over stuff, and within each the smaller over the larger.
 """
 
-import dataclasses
 from argparse import ArgumentParser, Namespace
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +12,34 @@ from typing import Any
 
 import numpy as np
 
-from hdtrans.common.classes import ClassTable, Colour
+from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, UserError
 from hdtrans.data.io.read import read_instance
+from hdtrans.prepare.sources.coco_documents import (
+    Documents,
+    Picture,
+    panoptic_picture,
+    read_categories,
+    read_pictures,
+)
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
+    add_photo_dir,
     files_under,
     listing,
     option_path,
     sorted_items,
-    split_of,
 )
-from hdtrans.prepare.sources.documents import abridged, field, read_json, size_of, to_points
+from hdtrans.prepare.sources.documents import abridged, claim, field, flag, read_json, to_points, whole_number
+from hdtrans.prepare.sources.foreign_paths import ForeignFiles, Wanted, find_photos, foreign_path, item_name
 from hdtrans.prepare.sources.rle import decode
-from hdtrans.prepare.sources.shapes import Canvas, Mask, Region, empty_note, polygon
+from hdtrans.prepare.sources.shapes import NO_PIXEL, Canvas, Mask, Region, Undrawn, polygon
 from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import (
     add_background,
     background_id,
     check_same_size,
     class_table,
-    parse_colour,
     translate,
 )
 
@@ -58,7 +63,7 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="JSON",
         help="annotation files to read (default: all whose names contain the task)",
     )
-    parser.add_argument("--photo-dir", metavar="DIR", help="photo folder below --in (default: found by file name)")
+    add_photo_dir(parser)
     add_background(parser)
 
 
@@ -70,68 +75,61 @@ def open_source(root: Path, options: Namespace) -> "Coco":
 
 
 @dataclass(frozen=True)
-class _Category:
-    name: str
-    thing: bool
-    colour: Colour | None
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One picture of the annotation files.
-
-    Attributes:
-        size: (height, width) in pixels.
-        files: annotation files that list it.
-        annotations: (annotation file, entry of its `annotations`).
-    """
-
-    size: tuple[int, int]
-    files: list[Path] = dataclasses.field(default_factory=list)
-    annotations: list[tuple[Path, Mapping[str, Any]]] = dataclasses.field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class _Segment:
     category: int
     crowd: bool
     mask: Mask
     where: str
+    place: str
 
 
 class Coco(ListedSource):
     """COCO annotation files; class ids follow the order of the category ids."""
 
-    def __init__(self, root: Path, documents: list[tuple[Path, Any]], photos: Path, background: str | None) -> None:
-        categories = _categories(documents)
-        known = [category for _, category in sorted(categories.items())]
-        names, colours = [category.name for category in known], [category.colour for category in known]
+    def __init__(self, root: Path, documents: Documents, photos: Path, background: str | None) -> None:
+        categories, notes = read_categories(documents)
+        known = {category.name: category.colour for _, category in sorted(categories.items(), reverse=True)}
+        names = list(dict.fromkeys(category.name for _, category in sorted(categories.items())))
+        colours = [known[name] for name in names]
         if background is not None and background not in names:
             names, colours = [background, *names], [None, *colours]
-        first = len(names) - len(known)
         self.classes: ClassTable = class_table(names, colours)
         self._background_id = background_id(self.classes, background)
-        self._class_ids = {number: first + index for index, number in enumerate(sorted(categories))}
+        self._class_ids = {number: names.index(category.name) for number, category in categories.items()}
         self._things = {number for number, category in categories.items() if category.thing}
-        self._items = _items(root, documents, photos)
+        pictures, more = read_pictures(documents)
+        self.notes = (*notes, *more)
+        self.shared = frozenset(path for path, _ in documents)
+        self._items = sorted_items(_items(pictures, photos), root)
+
+    def part(self, item: Item) -> object:
+        """Return an item's size and annotations, and the classes of all categories."""
+        picture: Picture = item.detail
+        classes = [[number, index, number in self._things] for number, index in sorted(self._class_ids.items())]
+        return [picture.size, [annotation for _, annotation in picture.annotations], classes]
 
     def read(self, item: Item) -> Maps:
         """Draw an item's annotations."""
-        entry: _Entry = item.detail
-        segments = [segment for annotation in entry.annotations for segment in _segments(*annotation, entry.size)]
-        order, empty = [], []
+        picture: Picture = item.detail
+        undrawn = Undrawn()
+        segments = [
+            segment
+            for path, annotation in picture.annotations
+            for segment in _segments(path, annotation, picture.size, undrawn)
+        ]
+        order = []
         for number, segment in enumerate(segments):
             if segment.category not in self._class_ids:
                 raise UserError(f"{segment.where}: category_id {segment.category} is not listed in categories")
             order.append((segment.category in self._things, -int(segment.mask.sum()), number))
             if not order[-1][1]:
-                empty.append(segment.where.removeprefix(f"{item.annotations[0]}: "))
-        canvas = Canvas(*entry.size, self._background_id)
+                undrawn.add(NO_PIXEL, segment.place)
+        canvas = Canvas(*picture.size, self._background_id)
         for thing, _, number in sorted(order):
             segment = segments[number]
             instance = number if thing and not segment.crowd else NO_INSTANCE
             canvas.draw(Region(0, 0, segment.mask), self._class_ids[segment.category], instance)
-        notes = empty_note(empty) if segments else ["no annotation"]
+        notes = undrawn.notes() if picture.annotations else ["no annotation"]
         return Maps(canvas.label, canvas.instance if self._things else None, tuple(notes))
 
 
@@ -153,111 +151,87 @@ def _annotation_files(root: Path, tasks: list[str] | None) -> list[Path]:
     return files
 
 
-def _categories(documents: list[tuple[Path, Any]]) -> dict[int, _Category]:
-    """Return the categories of all files by id.
+def _items(pictures: list[Picture], folder: Path) -> Iterator[Item]:
+    """Yield one item per picture.
 
-    A category is a thing by its `isthing`, or else unless its file is a stuff file.
+    A missing photo gets its expected path, so that reading reports it. If none exists at all, the items have none.
     """
-    found: dict[int, _Category] = {}
-    for path, document in documents:
-        for index, category in enumerate(field(document, "categories", list, str(path))):
-            where = f"{path}: categories[{index}]"
-            number, name = field(category, "id", int, where), field(category, "name", str, where)
-            thing = bool(category.get("isthing", "stuff" not in path.name))
-            before = found.setdefault(number, _Category(name, thing, parse_colour(category.get("color"))))
-            if before.name != name:
-                raise UserError(f"{where}: {number} is {name!r} here, but {before.name!r} in another file")
-    return found
+    maps = {
+        path.with_suffix("") for picture in pictures for path, each in picture.annotations if "segments_info" in each
+    }
+    files = ForeignFiles(folder, without=maps)
+    found = find_photos(files, [Wanted(picture.text, picture.where, picture.split) for picture in pictures])
+    some = any(each.match for each in found)
+    for picture, each in zip(pictures, found, strict=True):
+        if each.problem:
+            raise each.problem
+        name, expected = item_name(picture.text, each.match), folder.joinpath(*foreign_path(picture.text).parts)
+        yield Item(
+            name,
+            picture.split,
+            name,
+            each.match.path if each.match else expected if some else None,
+            tuple(picture.files),
+            picture,
+            inputs=tuple(_panoptic_pictures(picture)),
+            wanted="" if each.match else picture.text,
+            notes=(*each.notes, *picture.notes),
+        )
 
 
-def _items(root: Path, documents: list[tuple[Path, Any]], folder: Path) -> list[Item]:
-    """Return one item per picture, with its annotations from all files."""
-    entries: dict[tuple[str | None, str], _Entry] = {}
-    for path, document in documents:
-        split = split_of(path.stem, path.parent.name)
-        by_id: dict[object, _Entry] = {}
-        for index, image in enumerate(field(document, "images", list, str(path))):
-            where = f"{path}: images[{index}]"
-            name, size, number = field(image, "file_name", str, where), size_of(image, where), _picture_id(image, "id")
-            if not Path(name).name or number is None:
-                raise UserError(f"{where}: has no file_name or no id")
-            entry = entries.setdefault((split, name), _Entry(size))
-            check_same_size(size, entry.size, where, "another annotation file")
-            entry.files.append(path)
-            by_id[number] = entry
-        for index, annotation in enumerate(field(document, "annotations", list, str(path))):
-            where = f"{path}: annotations[{index}]"
-            if (number := _picture_id(annotation, "image_id")) not in by_id:
-                raise UserError(f"{where}: image_id {abridged(number)} is not listed in images")
-            by_id[number].annotations.append((path, annotation))
-    photos = _photo_paths(folder, list(entries))
-    items = []
-    for (split, name), entry in entries.items():
-        stem = Path(name).with_suffix("").as_posix()
-        items.append(Item(stem, split, stem, photos.get((split, name)), tuple(entry.files), entry))
-    return sorted_items(items, root)
+def _panoptic_pictures(picture: Picture) -> Iterator[Path]:
+    for path, annotation in picture.annotations:
+        if "segments_info" in annotation and isinstance(annotation.get("file_name"), str):
+            yield panoptic_picture(path, annotation, str(path))
 
 
-def _picture_id(values: object, key: str) -> int | float | str | None:
-    """Return a picture id: a number in COCO, a string in some exports; None if missing."""
-    found = values.get(key) if isinstance(values, Mapping) else None
-    return found if isinstance(found, int | float | str) else None
-
-
-def _photo_paths(folder: Path, wanted: list[tuple[str | None, str]]) -> dict[tuple[str | None, str], Path]:
-    """Return the photo path per (split, file name); among equal names, the one in a folder named after the split.
-
-    A missing photo gets its expected path, so that reading reports it. If none exists at all, the result is empty.
-    """
-    by_name = defaultdict(list)
-    for path in files_under(folder):
-        by_name[path.name].append(path)
-    found = {}
-    for split, name in wanted:
-        fitting = [path for path in by_name[Path(name).name] if path.as_posix().endswith(f"/{name}")]
-        own = [path for path in fitting if split_of(*path.relative_to(folder).parts[:-1]) == split]
-        if len(fitting) > 1 and len(own) != 1:
-            finding = f"{fitting[0]} and {fitting[1]}: both match the photo {name!r}"
-            raise UserError(finding, advice=[Advice("photo_dir", "DIR", "with one of them")])
-        if fitting:
-            found[split, name] = (own or fitting)[0]
-    return {key: found.get(key, folder / key[1]) for key in wanted} if found else {}
-
-
-def _segments(path: Path, annotation: Mapping[str, Any], size: tuple[int, int]) -> Iterator[_Segment]:
+def _segments(path: Path, annotation: Mapping[str, Any], size: tuple[int, int], undrawn: Undrawn) -> Iterator[_Segment]:
     """Yield the segments of one entry of `annotations`: one object, or all of a panoptic picture."""
-    where = f"{path}: annotation {annotation.get('id', annotation.get('image_id'))}"
+    place = f"annotation {annotation.get('id', annotation.get('image_id'))}"
+    where = f"{path}: {place}"
     if "segments_info" not in annotation:
-        category, crowd = field(annotation, "category_id", int, where), bool(annotation.get("iscrowd"))
-        yield _Segment(category, crowd, _mask(annotation, *size, where), where)
+        category, crowd = field(annotation, "category_id", int, where), flag(annotation, "iscrowd", False, where)
+        if (mask := _mask(annotation, *size, where, undrawn, place)) is not None:
+            yield _Segment(category, crowd, mask, where, place)
         return
-    folder, name = path.with_suffix(""), field(annotation, "file_name", str, where)
+    picture, folder = panoptic_picture(path, annotation, where), path.with_suffix("")
     if not folder.is_dir():
         hint = f"; unpack {folder}.zip" if folder.with_suffix(".zip").is_file() else ""
         raise UserError(f"no such folder; it must contain the panoptic PNGs of {path.name}{hint}", path=folder)
-    ids = read_instance(folder / name)
-    check_same_size(ids.shape, size, str(folder / name), path)
-    known = {0}
-    for segment in field(annotation, "segments_info", list, where):
-        number = field(segment, "id", int, where)
+    ids = read_instance(picture)
+    check_same_size(ids.shape, size, str(picture), path)
+    known: dict[int, str] = {0: ""}
+    for index, segment in enumerate(field(annotation, "segments_info", list, where)):
+        number = field(segment, "id", int, f"{where}: segments_info[{index}]")
         here = f"{where}: segment {number}"
-        known.add(number)
-        yield _Segment(field(segment, "category_id", int, here), bool(segment.get("iscrowd")), ids == number, here)
-    translate(ids, dict.fromkeys(known, 0), str(folder / name), f"ids missing in {path.name}")
+        claim(known, number, f"{where}: segments_info[{index}]", "id")
+        crowd = flag(segment, "iscrowd", False, here)
+        yield _Segment(field(segment, "category_id", int, here), crowd, ids == number, here, f"segment {number}")
+    translate(ids, dict.fromkeys(known, 0), str(picture), f"ids missing in {path.name}")
 
 
-def _mask(annotation: Mapping[str, Any], height: int, width: int, where: str) -> Mask:
-    """Decode a `segmentation` into an (H, W) mask: polygons, or RLE as a list or as compressed text."""
+def _mask(
+    annotation: Mapping[str, Any], height: int, width: int, where: str, undrawn: Undrawn, place: str
+) -> Mask | None:
+    """Decode a `segmentation`, polygons or RLE, into an (H, W) mask; without an outline, note it and return None."""
     shape = annotation.get("segmentation")
+    if not shape or (isinstance(shape, Mapping) and not shape.get("counts", True)):
+        undrawn.add("no outline", place)
+        return None
     if isinstance(shape, Mapping):
-        if (size := field(shape, "size", list, where)) != [height, width]:
+        size = field(shape, "size", list, where)
+        if [whole_number(side) for side in size] != [height, width]:
             raise UserError(f"{where}: mask size {abridged(size)} differs from picture size {[height, width]} (H, W)")
         return decode(shape.get("counts"), height, width, where)
-    if not isinstance(shape, list) or not shape:
-        raise UserError(f"{where}: has no segmentation: {abridged(shape)}; a label map cannot be drawn from boxes")
+    if not isinstance(shape, list):
+        raise UserError(f"{where}: segmentation is neither polygons nor a run-length code: {abridged(shape)}")
+    flat = all(isinstance(number, int | float) for number in shape)  # one polygon that is not in a list
+    outlines = [
+        points for part in ([shape] if flat else shape) if undrawn.outline(points := to_points(part, where), place)
+    ]
     mask = np.zeros((height, width), np.bool_)
-    for part in shape:
-        region = polygon(to_points(part, 3, where), height, width)
+    for points in outlines:
+        region = polygon(points, height, width)
         rows, columns = region.mask.shape
         mask[region.top : region.top + rows, region.left : region.left + columns] |= region.mask
-    return mask
+    return mask if outlines else None

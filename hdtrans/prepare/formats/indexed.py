@@ -23,6 +23,7 @@ from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.problems import describe
 from hdtrans.data.io.read import read_label, read_picture
+from hdtrans.prepare.sources.class_names import clean_name, space_notes
 from hdtrans.prepare.sources.dataset_files import (
     ListedSource,
     PhotoIndex,
@@ -102,7 +103,8 @@ class Indexed(ListedSource):
     def __init__(self, root: Path, mapping: _Mapping, path: Path) -> None:
         self._mapping = mapping
         ordered = _sorted_by_id(mapping.classes, path)
-        self.classes = class_table([c.name for c in ordered], [c.colour for c in ordered])
+        self.notes = tuple(space_notes(c.name for c in ordered))
+        self.classes = class_table([clean_name(c.name) for c in ordered], [c.colour for c in ordered])
         self._ignore = self.classes.ignore or 255
         self._ids = dict.fromkeys(mapping.ignore, self._ignore)
         for index, entry in enumerate(ordered):

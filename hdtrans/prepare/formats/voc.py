@@ -4,6 +4,7 @@ A labelmap.txt (name:red,green,blue:parts:actions, as CVAT exports) replaces VOC
 """
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy as np
 from hdtrans.common.classes import Colour
 from hdtrans.common.errors import UserError
 from hdtrans.data.io.read import probe, read_instance, read_label, read_picture
+from hdtrans.prepare.sources.class_names import clean_name, space_notes
 from hdtrans.prepare.sources.dataset_files import ListedSource, PhotoIndex, files_under, first_existing, sorted_items
-from hdtrans.prepare.sources.documents import read_lines
+from hdtrans.prepare.sources.documents import claim, read_lines
+from hdtrans.prepare.sources.foreign_paths import foreign_path, stem_of
 from hdtrans.prepare.sources.source import NO_INSTANCE, Item, Maps
 from hdtrans.prepare.sources.tables import (
     check_same_size,
@@ -52,11 +55,15 @@ class Voc(ListedSource):
         names, colours = list(_NAMES), [_voc_colour(index) for index in range(len(_NAMES))]
         if (root / "labelmap.txt").is_file():
             names, colours = _read_labelmap(root / "labelmap.txt")
+            self.notes = tuple(space_notes(names))
+            names = [clean_name(name) for name in names]
         self.classes = class_table(names, colours)
         ignore = self.classes.ignore or _BORDER
         self._ids = {_BORDER: ignore, **{index: index for index in range(len(names))}}
         self._colours = {_BORDER_COLOUR: ignore, **{colour: index for index, colour in enumerate(colours)}}
-        self._items = sorted_items(_items(root, folder), root)
+        items, notes = _items(root, folder)
+        self.notes = (*self.notes, *notes)
+        self._items = sorted_items(items, root)
 
     def read(self, item: Item) -> Maps:
         """Read an item's label and instance map."""
@@ -74,15 +81,18 @@ class Voc(ListedSource):
         return Maps(label, np.where((numbers == 0) | (numbers == border), NO_INSTANCE, numbers))
 
 
-def _items(root: Path, folder: Path) -> list[Item]:
-    present = {path.stem for path in files_under(folder, (".png",))}
+def _items(root: Path, folder: Path) -> tuple[list[Item], list[str]]:
+    """Return the items of the label maps and lists, and notes on names in several lists."""
+    present = {path.relative_to(folder).with_suffix("").as_posix() for path in files_under(folder, (".png",))}
     splits: dict[str, str | None] = dict.fromkeys(present)
     lists = root / "ImageSets" / "Segmentation"
+    twice: list[str] = []
     for kind in ("test", "trainval", "val", "train"):
         if (lists / f"{kind}.txt").is_file():
-            listed = (line.split()[0] for line in read_lines(lists / f"{kind}.txt"))
+            listed = (_listed_name(line, present) for line in read_lines(lists / f"{kind}.txt"))
             # Test label maps were never published, though the list has their names.
             named = [name for name in listed if kind != "test" or name in present]
+            twice += [f"{name!r} in {splits[name]} and {kind}" for name in dict.fromkeys(named) if splits.get(name)]
             splits.update(dict.fromkeys(named, None if kind == "trainval" else kind))
     photos, objects = PhotoIndex(root / "JPEGImages"), root / "SegmentationObject"
     items = []
@@ -91,12 +101,22 @@ def _items(root: Path, folder: Path) -> list[Item]:
         if objects.is_dir():
             annotations.append(objects / f"{name}.png")
         items.append(Item(name, split, name, photos.find(name), tuple(annotations)))
-    return items
+    notes = [f"{len(twice)} name(s) are in two lists, and belong to the second: {twice[0]}"] if twice else []
+    return items, notes
+
+
+def _listed_name(line: str, present: Collection[str]) -> str:
+    """Return the name in a line of a split list: a name, with spaces perhaps, or the path of a photo."""
+    words = (line, line.strip("\"'"), line.split()[0])
+    paths = [foreign_path(word) for word in words]
+    spellings = (*words, *(path.stem for path in paths), *(stem_of(path.parts[-1:]) for path in paths))
+    return next((spelling for spelling in spellings if spelling in present), words[-1])
 
 
 def _read_labelmap(path: Path) -> tuple[list[str], list[Colour]]:
     """Read names and colours of a labelmap.txt, without the border's."""
     names, colours = [], []
+    seen: dict[Colour, str] = {}
     for line in read_lines(path):
         name, _, rest = line.partition(":")
         numbers = rest.split(":")[0].split(",")
@@ -106,6 +126,7 @@ def _read_labelmap(path: Path) -> tuple[list[str], list[Colour]]:
         if colour is None:
             raise UserError(f"expected name:red,green,blue:parts:actions, got {line!r}", path=path)
         if colour != _BORDER_COLOUR:
+            claim(seen, colour, f"{path}: {line!r}", "colour")
             names.append(name)
             colours.append(colour)
     return names, colours

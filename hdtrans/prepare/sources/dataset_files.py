@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections import Counter, defaultdict
+from argparse import ArgumentParser
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ def files_under(folder: Path, endings: Sequence[str] = PHOTOS, deep: bool = True
     if set(wanted) & set(EXTENSIONS):
         remark_left_out([found], wanted)
     return [folder / name for name in sorted(found.files, key=natural)]
+
+
+def add_photo_dir(parser: ArgumentParser) -> None:
+    """Add the option of a photo folder, for formats whose annotation files name their photos."""
+    parser.add_argument(
+        "--photo-dir",
+        metavar="DIR",
+        help="photo folder, below --in or elsewhere (default: photos are found below --in by their paths)",
+    )
 
 
 def option_path(root: Path, name: str) -> Path:
@@ -122,6 +132,8 @@ class ListedSource:
     """Source whose item list stays in the parent process; workers get items one by one."""
 
     _items: list[Item]
+    notes: tuple[str, ...] = ()
+    """Findings about the whole data set."""
 
     def items(self) -> list[Item]:
         """Return all items, in natural order of their names."""
@@ -135,12 +147,17 @@ class ListedSource:
 def sorted_items(items: Iterable[Item], root: Path) -> list[Item]:
     """Sort items naturally by name; raise UserError if there are none, or two of one name in a split."""
     found = sorted(items, key=lambda item: natural(item.name))
-    twins = [key for key, count in Counter((item.split, item.name) for item in found).items() if count > 1]
+    by_name: dict[tuple[str | None, str], list[Item]] = defaultdict(list)
+    for item in found:
+        by_name[item.split, item.name].append(item)
+    twins = [items for items in by_name.values() if len(items) > 1]
     if not found:
         raise UserError(f"{root}: contains no annotated picture. {listing(root)}")
     if twins:
+        places = " and ".join(str((item.photo, *item.annotations)[-1]) for item in twins[0][:2])
         raise UserError(
-            f"{root}: {len(twins)} name(s) belong to two pictures of one split, first {twins[0][1]!r}; rename one"
+            f"{root}: {len(twins)} name(s) belong to two pictures of one split, first {twins[0][0].name!r}, in "
+            f"{places}; rename one"
         )
     return found
 

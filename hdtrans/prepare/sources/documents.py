@@ -1,7 +1,9 @@
 """Read annotation documents (text, JSON, XML) and their fields; errors give the file and the place in it."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +21,9 @@ Points = npt.NDArray[np.float64]
 
 _KINDS = {list: "a list", dict: "an object", str: "a text", int: "an integer", float: "a number", bool: "true or false"}
 _LARGEST_COORDINATE = 1e7  # pixels
+_WHOLE = re.compile(r"\s*([+-]?[0-9]{1,20})(?:\.0*)?\s*")
 _T = TypeVar("_T")
+_Key = TypeVar("_Key")
 
 
 def read_text(path: Path, encoding: str = "utf-8-sig", argument: str | None = None) -> str:
@@ -72,12 +76,12 @@ def read_xml(path: Path) -> ElementTree.Element:
 
 
 def field(values: object, key: str, kind: type[_T], where: str) -> _T:
-    """Return `values[key]` after a type check; an integer passes as float.
+    """Return `values[key]` after a type check; numbers may be written as texts, and integers as 40.0.
 
     Args:
         values: JSON object.
         key: its key.
-        kind: required type: list, dict, str, int (64 bits), float or bool.
+        kind: required type: list, dict, str, int (64 bits), float (finite) or bool (also 0 or 1).
         where: file and place in it, for messages.
 
     Raises:
@@ -88,37 +92,84 @@ def field(values: object, key: str, kind: type[_T], where: str) -> _T:
     if key not in values:
         guess = nearest(key, [name for name in values if isinstance(name, str)])
         raise UserError(f"{where}: key {key!r} is missing.{guess}")
-    value = values[key]
-    if kind is float and type(value) is int:
-        value = float(value)
-    number = kind is not int or (not isinstance(value, bool) and isinstance(value, int) and abs(value) < 2**63)
-    if not isinstance(value, kind) or not number:
-        raise UserError(f"{where}: {key!r} is not {_KINDS.get(kind, kind.__name__)}: {abridged(value)}")
+    read = _READERS.get(kind)
+    value = read(values[key]) if read else values[key]
+    if not isinstance(value, kind):
+        raise UserError(f"{where}: {key!r} is not {_KINDS.get(kind, kind.__name__)}: {abridged(values[key])}")
     return value
 
 
-def to_points(values: object, at_least: int, where: str) -> Points:
-    """Convert a list of pairs, or a flat list x, y, x, y, to (N, 2) points.
+def whole_number(value: object) -> int | None:
+    """Return the integer of 64 bits written as 40, 40.0 or "40"; None for anything else, as 40.5, True or NaN."""
+    if isinstance(value, str) and (match := _WHOLE.fullmatch(value)):
+        value = int(match[1])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and abs(value) < 2**63 else None
+
+
+def identifier(value: object) -> int | str | None:
+    """Return an id of a foreign file, so that 7, 7.0 and "7" are equal; None without one. "007" stays a text."""
+    number = whole_number(value)
+    if isinstance(value, str):
+        return number if str(number) == value else value or None
+    return number
+
+
+def flag(values: Mapping[str, Any], key: str, default: bool, where: str) -> bool:
+    """Return an optional `values[key]` that is true or false, or 0 or 1; null is the default."""
+    return default if values.get(key) is None else field(values, key, bool, where)
+
+
+def claim(seen: dict[_Key, str], key: _Key, where: str, noun: str) -> None:
+    """Note the place of a key that must be unique; raise UserError with both places if it was seen before."""
+    if (before := seen.setdefault(key, where)) != where:
+        raise UserError(f"{where}: the {noun} {key!r} is that of {before} as well; give each its own, or remove one")
+
+
+def _finite(value: object) -> float | None:
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float | str) else float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else {0: False, 1: True}.get(whole_number(value))  # type: ignore[arg-type]
+
+
+_READERS: dict[type, Any] = {int: whole_number, float: _finite, bool: _truth}
+
+
+def to_points(values: object, where: str) -> Points:
+    """Convert a list of pairs, or a flat list x, y, x, y, to (N, 2) points; N may be 0.
 
     Args:
         values: the list; its numbers may be strings.
-        at_least: smallest N.
         where: file and place in it, for messages.
 
     Raises:
-        UserError: the values are no pairs, too few, not finite or absurdly large.
+        UserError: the values are no pairs of numbers, not finite or absurdly large.
     """
     try:
         array = np.asarray(values, dtype=np.float64).reshape(-1, 2)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{where}: points are no pairs of numbers: {abridged(values)}") from error
+    if _has_truth(values):  # numpy reads true as 1
+        raise UserError(f"{where}: points are no pairs of numbers: {abridged(values)}")
     if not np.isfinite(array).all() or (array.size and np.abs(array).max() > _LARGEST_COORDINATE):
         raise UserError(
             f"{where}: a coordinate is not finite or beyond {_LARGEST_COORDINATE:.0f} pixels: {abridged(values)}"
         )
-    if len(array) < at_least:
-        raise UserError(f"{where}: has {len(array)} point(s); at least {at_least} are required")
     return array
+
+
+def _has_truth(values: object) -> bool:
+    if not isinstance(values, list | tuple):
+        return isinstance(values, bool)
+    kinds = set(map(type, values))
+    return bool in kinds or (not kinds.isdisjoint((list, tuple)) and any(map(_has_truth, values)))
 
 
 def size_of(values: object, where: str, height: str = "height", width: str = "width") -> tuple[int, int]:

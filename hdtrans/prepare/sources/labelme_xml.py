@@ -1,12 +1,14 @@
 """Convert XML files of the first LabelMe to the keys of its JSON files."""
 
 import base64
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from hdtrans.common.errors import UserError
-from hdtrans.prepare.sources.documents import read_xml
+from hdtrans.prepare.sources.documents import read_xml, whole_number
+from hdtrans.prepare.sources.foreign_paths import foreign_path
 
 
 def xml_as_json(path: Path) -> dict[str, Any]:
@@ -14,8 +16,10 @@ def xml_as_json(path: Path) -> dict[str, Any]:
 
     Annotations/SUB/x.xml belongs to a photo in Images/SUB/ and masks in Masks/SUB/.
 
+    An object with neither a polygon nor a mask has the type `box`, which is not drawn. `masks` has the mask files.
+
     Raises:
-        UserError: the file or a mask cannot be read, or a value is missing.
+        UserError: the file or a mask cannot be read, or its size is missing.
     """
     tree = read_xml(path)
     photos = masks = path.parent
@@ -25,18 +29,19 @@ def xml_as_json(path: Path) -> dict[str, Any]:
             photos, masks = folder.with_name("Images") / inside, folder.with_name("Masks") / inside
             break
     shapes = []
-    for index, thing in enumerate(tree.findall("object")):
+    for thing in tree.findall("object"):
         if _text(thing, "deleted", "0") != "1":
-            shapes.append(_shape(thing, masks, f"{path}: object {index}"))
+            shapes.append(_shape(thing, masks))
     return {
-        "imagePath": str(photos / _text(tree, "filename")),
+        "imagePath": f"{os.path.relpath(photos, path.parent)}/{_text(tree, 'filename')}",
         "imageHeight": _integer(tree, "imagesize/nrows", str(path)),
         "imageWidth": _integer(tree, "imagesize/ncols", str(path)),
         "shapes": shapes,
+        "masks": [shape["file"] for shape in shapes if "file" in shape],
     }
 
 
-def _shape(thing: Element, masks: Path, where: str) -> dict[str, Any]:
+def _shape(thing: Element, masks: Path) -> dict[str, Any]:
     name = _text(thing, "name")
     outline = thing.find("polygon")
     if outline is not None:
@@ -44,12 +49,13 @@ def _shape(thing: Element, masks: Path, where: str) -> dict[str, Any]:
         return {"label": name, "shape_type": "polygon", "points": points}
     mask = _text(thing, "segm/mask")
     if not mask:
-        raise UserError(f"{where} ({name}): has neither a polygon nor a mask")
+        return {"label": name, "shape_type": "box", "points": []}
+    file = masks.joinpath(*foreign_path(mask).parts)
     try:
-        data = (masks / mask).read_bytes()
+        data = base64.b64encode(file.read_bytes()).decode()
     except OSError as error:
-        raise UserError(f"{masks / mask}: cannot be read: {error.strerror or error}") from error
-    return {"label": name, "shape_type": "mask", "points": [0, 0, 0, 0], "mask": base64.b64encode(data).decode()}
+        raise UserError(f"{file}: cannot be read: {error.strerror or error}") from error
+    return {"label": name, "shape_type": "mask", "points": [0, 0, 0, 0], "mask": data, "file": file}
 
 
 def _text(element: Element, tag: str, default: str = "") -> str:
@@ -58,6 +64,6 @@ def _text(element: Element, tag: str, default: str = "") -> str:
 
 def _integer(element: Element, tag: str, where: str) -> int:
     text = _text(element, tag)
-    if not text.isdecimal():
+    if (number := whole_number(text)) is None:
         raise UserError(f"{where}: <{tag}> is no integer: {text!r}")
-    return int(text)
+    return number

@@ -1,12 +1,13 @@
 """Decode run-length encoded (RLE) masks: run lengths, alternately outside and inside, or COCO's compressed text."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError
-from hdtrans.prepare.sources.documents import abridged
+from hdtrans.prepare.sources.documents import abridged, whole_number
 
 
 def decode(runs: object, height: int, width: int, where: str, by_columns: bool = True) -> npt.NDArray[np.bool_]:
@@ -21,13 +22,20 @@ def decode(runs: object, height: int, width: int, where: str, by_columns: bool =
     Raises:
         UserError: the code is malformed, or its length is not height * width.
     """
-    lengths = _from_letters(runs, where) if isinstance(runs, str) else runs
-    if not isinstance(lengths, Sequence) or not all(type(run) is int and run >= 0 for run in lengths):
+    given = _from_letters(runs, where) if isinstance(runs, str) else runs
+    lengths = given if isinstance(given, Sequence) else [None]
+    if not all(type(run) is int for run in lengths):
+        lengths = [whole_number(run) for run in lengths]
+    if not _lengths(lengths):
         raise UserError(f"{where}: run lengths are no list of integers >= 0: {abridged(runs)}")
     if (total := sum(lengths)) != height * width:
         raise UserError(f"{where}: run lengths sum to {total} pixels, but {width}x{height} has {height * width}")
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(width, height).T if by_columns else flat.reshape(height, width)
+
+
+def _lengths(runs: Sequence[int | None]) -> TypeGuard[Sequence[int]]:
+    return all(run is not None and run >= 0 for run in runs)
 
 
 def _from_letters(text: str, where: str) -> list[int]:

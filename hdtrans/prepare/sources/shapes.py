@@ -10,6 +10,11 @@ from hdtrans.prepare.sources.source import NO_INSTANCE
 
 Mask = npt.NDArray[np.bool_]
 
+NO_PIXEL = "no pixel in the picture"
+"""Reason of `Undrawn` for a shape of zero area, or outside of the picture."""
+
+_MOST_PLACES = 5
+
 
 @dataclass(frozen=True)
 class Region:
@@ -109,9 +114,33 @@ def paste(mask: Mask, left: int, top: int, height: int, width: int) -> Region:
     return Region(max(top, 0), max(left, 0), mask[rows, columns])
 
 
-def empty_note(names: list[str]) -> list[str]:
-    """Return a note that lists shapes without pixels, or no note."""
-    return [f"shapes that cover no pixel: {', '.join(names)}"] if names else []
+class Undrawn:
+    """Shapes of one picture that are not drawn, by reason: the rule of all formats.
+
+    A shape without an area (a box without an outline, too few points, a line) costs its pixels, not its picture.
+    Malformed numbers are errors.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, reason: str, place: str) -> None:
+        """Add a shape: the reason, such as `no outline`, and its place in the picture, such as `annotation 7`."""
+        self._places.setdefault(reason, []).append(place)
+
+    def outline(self, points: Points, place: str, at_least: int = 3) -> bool:
+        """Return True if (N, 2) points are enough for a shape; otherwise add it."""
+        if len(points) < at_least:
+            self.add(f"fewer than {at_least} points", place)
+        return len(points) >= at_least
+
+    def notes(self) -> list[str]:
+        """Return the note on all of them, or no note."""
+        reasons = []
+        for reason, places in self._places.items():
+            more = ", ..." if len(places) > _MOST_PLACES else ""
+            reasons.append(f"{len(places)} with {reason} ({', '.join(places[:_MOST_PLACES])}{more})")
+        return [f"shapes that are not drawn: {'; '.join(reasons)}"] if reasons else []
 
 
 def _segment(start: Points, end: Points, thickness: float, height: int, width: int) -> Region:

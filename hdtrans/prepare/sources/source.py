@@ -12,6 +12,7 @@ Splits, sizes, instance numbering, files and dataset.json are handled by the wri
 """
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -39,6 +40,9 @@ class Item:
         photo: photo file, or None.
         annotations: annotation files of the item.
         detail: further picklable data for `Source.read`.
+        inputs: further files that the item's maps are made from, such as masks.
+        wanted: path of a photo that the annotations name and that was not found; '' if it was found, or none is named.
+        notes: warnings about the item that were found without reading it.
     """
 
     name: str
@@ -47,6 +51,9 @@ class Item:
     photo: Path | None
     annotations: tuple[Path, ...] = ()
     detail: Any = None
+    inputs: tuple[Path, ...] = ()
+    wanted: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,26 @@ class Maps:
         instance: (H, W) integers: one arbitrary id >= 0 per instance, `NO_INSTANCE` elsewhere; None if the data set
             has no instances.
         notes: warnings about this item, such as unknown colours; notes equal up to the first `:` are reported as one.
+        photo: photo inside the annotation file, in place of `Item.photo`; or None.
     """
 
     label: npt.NDArray[Any]
     instance: npt.NDArray[np.signedinteger[Any]] | None = None
     notes: tuple[str, ...] = ()
+    photo: "EmbeddedPhoto | None" = None
+
+
+@dataclass(frozen=True)
+class EmbeddedPhoto:
+    """An encoded photo inside an annotation file.
+
+    Attributes:
+        where: file and place in it, for messages.
+        data: bytes of the picture file.
+    """
+
+    where: str
+    data: bytes
 
 
 class Source(Protocol):
@@ -81,6 +103,27 @@ class Source(Protocol):
         Raises:
             UserError: the annotation is wrong; the message gives the file. Other items are not affected.
         """
+
+
+@runtime_checkable
+class SharedDocuments(Protocol):
+    """A source with annotation files that hold several items, so that their bytes do not tell which item changed."""
+
+    @property
+    def shared(self) -> Collection[Path]:
+        """Those files, among the annotations and inputs of the items."""
+
+    def part(self, item: Item) -> object:
+        """Return what `read` takes from these files for an item, as JSON values."""
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A source with findings about the whole data set."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Findings, one sentence each."""
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from hdtrans.prepare.writing.pictures import (
     encode_png,
     make_frame,
     photo_bytes,
+    photo_place,
     read_photo,
 )
 
@@ -30,6 +31,9 @@ STRETCHED = "stretched"
 """Start of the note on a changed aspect ratio, up to its colon; the summary adds the way to avoid it."""
 
 Array = npt.NDArray[Any]
+
+Stamp = list[Any]
+"""SHA-256 of a file in hex, '' for one that holds several items, then its size, mtime and ctime in ns; see `Inputs`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Record:
         pixels: pixel count per id in the label map.
         things: number of instances, or None without an instance map.
         notes: warnings about the item.
+        inputs: stamps of all files that the item was made from (see `Inputs`); empty in manifests of older versions.
+        part: digest of the item's part of annotation files that hold several items, or ''.
+        table: digest of the data set's class table and of files given as options.
     """
 
     name: str
@@ -57,6 +64,9 @@ class Record:
     pixels: dict[str, int] = field(default_factory=dict)
     things: int | None = None
     notes: list[str] = field(default_factory=list)
+    inputs: dict[str, Stamp] = field(default_factory=dict)
+    part: str = ""
+    table: str = ""
 
     @property
     def key(self) -> str:
@@ -78,6 +88,14 @@ class Made:
 
 class Maker(Protocol):
     """Builder of an item's files; picklable."""
+
+    @property
+    def source(self) -> Source | PairSource:
+        """The data set."""
+
+    @property
+    def root(self) -> Path:
+        """Its folder."""
 
     def make(self, item: Item, split: str) -> Made:
         """Build the files of one item; raise UserError with the path of a wrong file."""
@@ -122,12 +140,12 @@ class MapsMaker:
         if (instance := self._instances(maps, label)) is not None:
             dense, counted = renumber(frame.map(instance), small, len(table), table.ignore)
             files[f"{split}_inst/{item.name}.{ending}"] = encode(dense)
-        notes = [*maps.notes, *_scaling_notes(frame)]
-        if item.photo is not None:
+        notes = [*item.notes, *maps.notes, *_scaling_notes(frame)]
+        if (source := maps.photo or item.photo) is not None:
             kind = self.options.photo_ending
-            photo, header, dropped = read_photo(item.photo, kind)
-            _check_sizes(photo.shape, label.shape, header.orientation, item)
-            files[f"{split}_img/{item.name}.{kind}"] = photo_bytes(frame.photo(photo), item.photo, header, kind, frame)
+            photo, loaded, dropped = read_photo(source, kind)
+            _check_sizes(photo.shape, label.shape, loaded[1].orientation, photo_place(source), item)
+            files[f"{split}_img/{item.name}.{kind}"] = photo_bytes(frame.photo(photo), loaded, kind, frame)
             notes += dropped
         counts = np.bincount(small.reshape(-1))
         pixels = {str(index): int(counts[index]) for index in np.flatnonzero(counts)}
@@ -157,7 +175,7 @@ class PairMaker:
         """Build the files of one pair; the input is computed from the photo at its output size."""
         assert item.photo is not None, "a pair has a photo"
         kind = self.options.photo_ending
-        photo, header, dropped = read_photo(item.photo, kind)
+        photo, loaded, dropped = read_photo(item.photo, kind)
         frame = make_frame(photo.shape, self.options.size, self.options.crop_to_aspect)
         target = frame.photo(photo)
         source = self.source.make_input(target)
@@ -165,9 +183,9 @@ class PairMaker:
         encode = {"png": encode_png, "jpg": encode_jpeg, "npy": encode_npy}[ending]
         files = {
             f"{split}_A/{item.name}.{ending}": encode(source),
-            f"{split}_B/{item.name}.{kind}": photo_bytes(target, item.photo, header, kind, frame),
+            f"{split}_B/{item.name}.{kind}": photo_bytes(target, loaded, kind, frame),
         }
-        notes = [*dropped, *_scaling_notes(frame)]
+        notes = [*item.notes, *dropped, *_scaling_notes(frame)]
         return Made(files, _record(item, split, files, self.root, photo.shape, frame, {}, None, notes))
 
 
@@ -195,11 +213,11 @@ def _check_maps(maps: Maps, item: Item) -> None:
         )
 
 
-def _check_sizes(photo: tuple[int, ...], label: tuple[int, ...], orientation: int, item: Item) -> None:
+def _check_sizes(photo: tuple[int, ...], label: tuple[int, ...], orientation: int, place: str, item: Item) -> None:
     if photo[:2] != label[:2]:
         turned = orientation > 1 and photo[1::-1] == label[:2]
         raise UserError(
-            f"{shown(item.photo or '')}: is {size_text(photo)}, but its annotation {size_text(label)} "
+            f"{shown(place)}: is {size_text(photo)}, but its annotation {size_text(label)} "
             f"({_paths_text(item.annotations)}); "
             + (
                 "the annotation ignores the photo's EXIF orientation: remove the tag from the photo"
@@ -231,9 +249,18 @@ def _record(
     things: int | None,
     notes: list[str],
 ) -> Record:
-    paths = [*([item.photo] if item.photo else []), *item.annotations]
-    sources = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths]
+    sources = source_names(item, root)
     return Record(item.name, split, list(files), sources, list(shape[:2]), list(frame.size), pixels, things, notes)
+
+
+def source_names(item: Item, root: Path) -> list[str]:
+    """Return the photo and annotation files of an item, relative to the data set if inside."""
+    return [relative_name(path, root) for path in (item.photo, *item.annotations) if path]
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return a file's path relative to the data set, or the path itself if it lies outside."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _paths_text(paths: tuple[Path, ...]) -> str:

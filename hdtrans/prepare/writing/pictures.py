@@ -11,8 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from hdtrans.common.errors import Advice, UserError
-from hdtrans.data.io.header import Header, probe
-from hdtrans.data.io.read import read_picture
+from hdtrans.data.io.header import read_header
+from hdtrans.data.io.read import Loaded, load, read_picture
+from hdtrans.prepare.sources.source import EmbeddedPhoto
 
 Array = npt.NDArray[Any]
 
@@ -98,20 +99,33 @@ def resize_photo(photo: Array, height: int, width: int) -> Array:
     return np.clip(np.rint(np.stack(channels, axis=2)), 0, largest).astype(photo.dtype)
 
 
-def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
+def load_photo(source: Path | EmbeddedPhoto) -> Loaded:
+    """Return the bytes and the header of a photo; raise UserError if it is no picture."""
+    if isinstance(source, EmbeddedPhoto):
+        return source.data, read_header(io.BytesIO(source.data), source.where, len(source.data))
+    return load(source)
+
+
+def photo_place(source: Path | EmbeddedPhoto) -> str:
+    """Return the file of a photo, or its place in an annotation file, for messages."""
+    return source.where if isinstance(source, EmbeddedPhoto) else str(source)
+
+
+def read_photo(source: Path | EmbeddedPhoto, kind: str) -> tuple[Array, Loaded, tuple[str, ...]]:
     """Read a photo with the channels that the output file type can store.
 
     Args:
-        path: photo file.
+        source: photo file, or the photo inside an annotation file.
         kind: output file type: `png`, `jpg` or `npy`.
 
     Returns:
-        The photo, (H, W, C) uint8 or int32 in [0, 65535], its header, and notes about alpha.
+        The photo, (H, W, C) uint8 or int32 in [0, 65535], its bytes and header, and notes about alpha and colours.
 
     Raises:
         UserError: the photo cannot be read, or the file type cannot store it.
     """
-    header = probe(path)
+    path, loaded = photo_place(source), load_photo(source)
+    header = loaded[1]
     colours = 3 if header.palette or header.cmyk else _PNG_CHANNELS.get(header.channels, header.channels)
     channels = 3 if kind == "jpg" and colours == 4 else colours
     if header.floating or channels > 4:
@@ -120,30 +134,32 @@ def read_photo(path: Path, kind: str) -> tuple[Array, Header, tuple[str, ...]]:
     if kind == "jpg" and header.bits > 8:
         finding = f"has {header.bits} bits per channel, but JPEG has 8"
         raise UserError(finding, path=path, advice=[Advice("photos", "png")])
-    photo = read_picture(path, channels)
-    if header.cmyk or header.channels not in (2, 4):
-        return photo, header, ()
-    if channels < header.channels:
-        return photo, header, ("the photo's alpha channel was dropped",)
-    opaque = 255 if photo.dtype == np.uint8 else 65535
-    return photo, header, (_TRANSPARENT,) if (photo[..., -1] != opaque).any() else ()
+    photo = read_picture(path, channels, loaded)
+    notes = [f"the photo's colour profile {header.profile!r} was not applied"] if header.profile else []
+    if not header.cmyk and header.channels in (2, 4):
+        opaque = 255 if photo.dtype == np.uint8 else 65535
+        if channels < header.channels:
+            notes.append("the photo's alpha channel was dropped")
+        elif (photo[..., -1] != opaque).any():
+            notes.append(_TRANSPARENT)
+    return photo, loaded, tuple(notes)
 
 
-def photo_bytes(photo: Array, path: Path, header: Header, kind: str, frame: Frame) -> bytes:
+def photo_bytes(photo: Array, loaded: Loaded, kind: str, frame: Frame) -> bytes:
     """Encode a photo; an unchanged photo of the right file type keeps its own bytes.
 
     Args:
         photo: (H, W, C) uint8 or int32, at its output size.
-        path: source file.
-        header: its header.
+        loaded: bytes and header of its file.
         kind: output file type: `png`, `jpg` (quality 95, no chroma subsampling) or `npy`.
         frame: the applied crop and scaling.
     """
     if kind == "npy":
         return encode_npy(photo)
     whole = frame.box == (0, 0, *photo.shape[:2]) and not frame.scales
+    data, header = loaded
     if whole and header.format == _FORMATS[kind] and header.channels == photo.shape[2]:
-        return path.read_bytes()
+        return data
     return encode_jpeg(photo) if kind == "jpg" else encode_png(photo)
 
 

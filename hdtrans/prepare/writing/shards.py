@@ -200,7 +200,8 @@ def _is_written(shard: Path, samples: Sequence[Sample]) -> bool:
         written = shard.stat()
         values = json.loads(index_file(shard).read_text(encoding="utf-8"))
         found = {(name, member["file"], member["size"]) for name, member in values["members"].items()}
-        newest = max(file.path.stat().st_mtime_ns for sample in samples for file in sample)
+        states = [file.path.stat() for sample in samples for file in sample]
+        newest = max(max(state.st_mtime_ns, state.st_ctime_ns) for state in states)  # a copied file keeps its mtime
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     same = found == {(file.member, file.file, file.size) for sample in samples for file in sample}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import Advice, Spelling, UserError, as_argument
+from hdtrans.common.errors import Advice, Spelling, UserError, as_argument, shown
 from hdtrans.data.label_ids import mask_finding
 from hdtrans.prepare.options import SPLITS
 from hdtrans.prepare.writing.making import STRETCHED, Record
@@ -27,6 +27,9 @@ class Report:
         failures: error, or a sentence, per failed item key (`split/name`).
         new: number of items prepared by this run.
         extra: number of finished items in the folder that were not requested.
+        again: number of items made anew, as their inputs changed since an earlier run.
+        notes: findings about the whole data set.
+        wanted: photos that the annotations name and that were not found.
         needs_photos: label maps without any photo are a failure.
     """
 
@@ -35,6 +38,9 @@ class Report:
     failures: Mapping[str, UserError | str]
     new: int
     extra: int
+    again: int = 0
+    notes: Sequence[str] = ()
+    wanted: Sequence[str] = ()
     needs_photos: bool = False
 
     @property
@@ -55,9 +61,11 @@ class Report:
         parts += [self._findings(spelling), self._failures(spelling)]
         total = len(self.done) + len(self.failures)
         old = len(self.done) - self.new
-        again = f" ({old} from earlier runs)" if old else ""
-        parts.append(f"{len(self.done)} of {total} items are in {self.folder.out}{again}")
-        return "\n\n".join(part for part in parts if part)
+        how = [f"{old} from earlier runs"] if old else []
+        how += [f"{self.again} made anew, as their sources changed"] if self.again else []
+        again = f" ({', '.join(how)})" if how else ""
+        parts.append(f"{len(self.done)} of {total} items are in {shown(self.folder.out)}{again}")
+        return printable("\n\n".join(part for part in parts if part))
 
     def _splits(self) -> str:
         rows: list[tuple[str, ...]] = [("split", "items", "labels", "instances", "photos", "A/B")]
@@ -79,7 +87,7 @@ class Report:
                 notes.setdefault(note.partition(":")[0], (note, []))[1].append(record.key)
         with_instances = sum(record.things is not None for record in self.done)
         cropping = {f"{STRETCHED}:": f"{STRETCHED} ({spelling('crop_to_aspect', None)} crops instead):"}
-        lines = []
+        lines = [f"  {note}" for note in self.notes]
         for note, names in list(notes.values())[:_MOST_SHOWN]:
             start, colon, rest = note.partition(":")
             lines.append(f"  {_item_text(names)}: {cropping.get(start + colon, start + colon)}{rest}")
@@ -87,6 +95,10 @@ class Report:
             lines.append(f"  and {len(notes) - _MOST_SHOWN} more findings; all are listed in {MANIFEST}")
         if 0 < with_instances < len(self.done):
             lines.append(f"  only {with_instances} of {len(self.done)} items have an instance map")
+        if self.folder.classes is not None and self.done and not _has_classes(self.done, self.folder.classes):
+            lines.append("  no item has a pixel of a class")
+        if old := sum(not record.inputs for record in self.done):
+            lines.append(f"  {old} item(s) are of an older version and were compared by times, not by content")
         lines += self._photo_lines(spelling)
         lines += self._mask_lines(spelling)
         if self.extra:
@@ -101,7 +113,8 @@ class Report:
         lacking = [split for split in SPLITS if not has[split] and any(r.split == split for r in self.done)]
         if not self._without_photos:
             return [f"  no item of {split} has a photo" for split in lacking]
-        words = "no item has a photo: the folder can be translated, but not used for training"
+        example = f" of {len(self.wanted)} in the annotations, such as {shown(self.wanted[0])}" if self.wanted else ""
+        words = f"no item has a photo{example}: the folder can be translated, but not used for training"
         if not self.needs_photos:
             return [f"  {words}"]
         given = "photo_dir" in self.folder.settings.get("format_options", {})
@@ -130,6 +143,11 @@ class Report:
         if len(self.failures) > _MOST_FAILURES:
             lines.append(f"  and {len(self.failures) - _MOST_FAILURES} more; all are listed in {TABLE}")
         return "\n".join([f"{len(self.failures)} item(s) FAILED and were skipped:", *lines])
+
+
+def printable(text: str) -> str:
+    """Return a text whose lone surrogates, bytes of file names that are no UTF-8, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def count_classes(records: Sequence[Record], classes: ClassTable) -> dict[str, dict[str, int]]:
@@ -176,6 +194,10 @@ def _classes(records: Sequence[Record], classes: ClassTable) -> str:
         more = f" and {len(absent) - _MOST_SHOWN} more" if len(absent) > _MOST_SHOWN else ""
         lines.append(f"classes without a pixel: {', '.join(_short(name) for name in absent[:_MOST_SHOWN])}{more}")
     return "\n".join(lines)
+
+
+def _has_classes(records: Sequence[Record], classes: ClassTable) -> bool:
+    return any(record.pixels.keys() - {str(classes.ignore)} for record in records)
 
 
 def _has_photo(record: Record) -> bool:

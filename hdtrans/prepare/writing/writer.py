@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,11 +17,13 @@ import cv2
 from tqdm import tqdm
 
 from hdtrans.common.cores import cores
-from hdtrans.common.errors import Advice, Stopped, UserError
+from hdtrans.common.errors import Advice, Stopped, UserError, shown
 from hdtrans.common.files import write_bytes
-from hdtrans.prepare.sources.source import Item
+from hdtrans.prepare.sources.class_names import likeness_notes
+from hdtrans.prepare.sources.source import Item, Noted
+from hdtrans.prepare.writing.inputs import Inputs
 from hdtrans.prepare.writing.making import Maker, Record
-from hdtrans.prepare.writing.manifest import PreparedFolder, item_sources
+from hdtrans.prepare.writing.manifest import OPTION_FILES, PreparedFolder, item_sources, short_json
 from hdtrans.prepare.writing.splits import SplitItems, limit_per_split
 from hdtrans.prepare.writing.summary import Report, count_classes
 
@@ -56,16 +58,20 @@ def write_items(
     """
     check_names(items)
     folder.check()
+    notes = _set_notes(folder, maker)
     folder.create()
     records = folder.finished()
     _check_continued(folder, records, items)
     items = limit_per_split(items, limit)
+    inputs = Inputs(maker.source, maker.root, folder.out, folder.settings.get(OPTION_FILES, {}))
+    changed, lost = _remove_outdated(folder, records, items, inputs)
+    notes += lost
     left = [(item, split) for item, split in items if _key(item, split) not in records]
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, UserError | str] = {}
     before = len(records)
     with _stop_on_signal(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
-        for result in _run_all(_Task(maker, folder.out), left, count):
+        for result in _run_all(_Task(maker, folder.out, inputs), left, count):
             if isinstance(result, Failure):
                 failures[result.key] = result.error
             else:
@@ -80,7 +86,64 @@ def write_items(
     counts = {} if folder.classes is None else count_classes(everything, folder.classes)
     messages = {key: str(error) for key, error in failed.items()}
     folder.write({"pixels": counts, "failed": messages, "files": item_sources(everything)})
-    return Report(folder, done, failed, len(records) - before, len(everything) - len(done))
+    new, extra = len(records) - before, len(everything) - len(done)
+    again = sum(key in records for key in changed)
+    wanted = [item.wanted for item, split in items if item.wanted and _key(item, split) in records]
+    return Report(folder, done, failed, new, extra, again, notes, wanted)
+
+
+def _set_notes(folder: PreparedFolder, maker: Maker) -> list[str]:
+    """Return the findings about the whole data set."""
+    notes = list(maker.source.notes) if isinstance(maker.source, Noted) else []
+    if folder.classes is not None:
+        notes += likeness_notes(folder.classes.names)
+    return notes
+
+
+def _remove_outdated(
+    folder: PreparedFolder, records: dict[str, Record], items: SplitItems, inputs: Inputs
+) -> tuple[list[str], list[str]]:
+    """Remove the files and records of finished items whose inputs changed; return their keys, and notes.
+
+    Items of which a file is gone are kept.
+
+    Raises:
+        UserError: the class table or a file given as an option changed, but the limit leaves items of the old one.
+    """
+    changed, lost = [], []
+    differences = folder.table_differences()
+    for item, split in items:
+        if (record := records.get(key := _key(item, split))) is None:
+            continue
+        if gone := inputs.lost(item, record):
+            lost.append(f"{shown(key)}: {shown(gone)}")
+            continue
+        current = None if differences and not record.table else inputs.up_to_date(item, record)
+        if current is None:
+            changed.append(key)
+        elif current is not record:
+            folder.add(current)
+            records[key] = current
+    kept = records.keys() - {_key(item, split) for item, split in items}
+    if differences and kept:
+        name, old, new = differences[0]
+        raise UserError(
+            f"the class table changed ({name}: was {short_json(old)}, now {short_json(new)}), and the "
+            f"limit leaves {len(kept)} finished item(s) of the old one, such as {shown(min(kept))}",
+            argument="limit",
+            advice=[Advice("limit", None)],
+        )
+    for key in changed:
+        folder.remove(records.pop(key))
+    notes = []
+    if differences:
+        folder.write({})
+        changes = ", ".join(name for name, _, _ in differences)
+        notes.append(f"the class table, or a file given as an option, changed: {changes}")
+    if lost:
+        count = len(lost)
+        notes.append(f"{count} finished item(s) are kept as they are, as a source left the data set: {lost[0]}")
+    return changed, notes
 
 
 def _key(item: Item, split: str) -> str:
@@ -114,10 +177,11 @@ def _check_continued(folder: PreparedFolder, records: dict[str, Record], items: 
     """Raise UserError if a finished item is no longer in the data set, or changed its split."""
     if gone := sorted(records.keys() - {_key(item, split) for item, split in items}):
         raise UserError(
-            f"contains {len(gone)} item(s) that are no longer in the data set, or in another split, such as {gone[0]}; "
-            "give a new folder",
+            f"contains {len(gone)} item(s) that are no longer in the data set, or in another split, such as "
+            f"{shown(gone[0])}",
             argument="out",
             path=folder.out,
+            advice=["remove their files there", "give a new folder"],
         )
 
 
@@ -125,10 +189,12 @@ def _check_continued(folder: PreparedFolder, records: dict[str, Record], items: 
 class _Task:
     maker: Maker
     out: Path
+    inputs: Inputs
 
     def run(self, item: Item, split: str) -> Record | Failure:
         """Build and write one item; errors become a `Failure`, except write errors, which are raised."""
         try:
+            stamps, part = self.inputs.stamps(item)
             made = self.maker.make(item, split)
         except UserError as error:
             return Failure(_key(item, split), copy(error))  # without a traceback, which would keep arrays alive
@@ -138,7 +204,7 @@ class _Task:
             return Failure(_key(item, split), f"{_files_text(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
             write_bytes(self.out / name, data)
-        return made.record
+        return replace(made.record, inputs=stamps, part=part, table=self.inputs.table)
 
 
 def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:

@@ -30,6 +30,17 @@ def test_a_table_with_commas_and_a_heading(tmp_path):
     assert names(source, only(source)) == ["S.R"] and source.items()[0].split == "val"
 
 
+def test_a_class_of_two_colours_and_the_own_names(tmp_path):
+    png(tmp_path / "train_labels" / "a.png", [[SKY, ROAD]])
+    png(tmp_path / "train" / "a.png", PHOTO)
+    assert opened(camvid, tmp_path).classes.names[-1] == "Wall"
+    table = write(tmp_path / "label_colors.txt", "128 128 128 Sky\n128 64 128 Sky\n")
+    source = opened(camvid, tmp_path)
+    assert source.classes.names == ("Sky",) and names(source, only(source)) == ["SS"]
+    assert source.notes == ("classes with several colours: Sky",)
+    assert source.items()[0].inputs == (table,)
+
+
 def test_grey_labels_are_rows_of_the_table(tmp_path):
     png(tmp_path / "trainannot" / "a.png", [[0, 2, 1]])
     png(tmp_path / "train" / "a.png", PHOTO)

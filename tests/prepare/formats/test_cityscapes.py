@@ -76,7 +76,7 @@ def test_train_ids(tmp_path):
     ("text", "message"),
     [
         ("{", "gtFine_polygons.json: is no JSON"),
-        ("[]", "expected imgHeight, imgWidth and objects"),
+        ("[]", "expected an object with the key 'imgHeight'"),
         ('{"imgHeight": 6, "imgWidth": 8, "objects": [{"label": "caar", "polygon": []}]}', "Did you mean 'car'?"),
         ('{"imgHeight": 6, "imgWidth": 9, "objects": []}', "is 8x6, but its annotation 9x6"),
         ('{"imgHeight": -6, "imgWidth": -8, "objects": []}', "a size of -8x-6 pixels"),

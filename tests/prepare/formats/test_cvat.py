@@ -36,7 +36,7 @@ def test_shapes_in_z_order(tmp_path):
     maps = only(source)
     assert names(source, maps) == ["rccrrr", "rccrrc", "rrrrcc", "rrrrcr"]
     assert parts(maps) == ["011000", "011002", "000022", "000020"]
-    assert maps.notes == ("shapes without area are not drawn: 1 points, 1 polyline",)
+    assert maps.notes == ("shapes that are not drawn: 2 with no area (shape 4 (polyline), shape 5 (points))",)
     assert source.classes.colours[0] == (10, 11, 12)
     assert source.items()[0].photo == tmp_path / "images" / "a.jpg"
 
@@ -63,7 +63,6 @@ GROUPS = [("car", 0, 1), ("car", 1, 1), ("road", 2, 1), ("car", 3, ""), ("car", 
     ("shape", "words"),
     [
         (polygon("cat", ALL), "shape 0 (polygon): the label 'cat' is not defined in <meta>. Did you mean 'car'?"),
-        (polygon("car", "0,0;1,1"), "shape 0 (polygon): has 2 point(s); at least 3 are required"),
         (polygon("car", "0,0;1,1;2"), "shape 0 (polygon): points are no pairs of numbers"),
         (polygon("car", ALL, z_order="top"), "attribute 'z_order' of <polygon> is no integer: 'top'"),
         ('<box label="car" xtl="1" ytl="0" xbr="3"/>', "shape 0 (box): attribute 'ybr' is missing"),
@@ -76,6 +75,37 @@ def test_a_broken_shape_is_reported(tmp_path, shape, words):
     path = annotated(tmp_path, shape)
     source = opened(cvat, tmp_path)
     refused(lambda: only(source), f"{path}: image 'a.jpg'", words)
+
+
+def test_a_polygon_of_two_points_is_noted(tmp_path):
+    annotated(tmp_path, polygon("car", "0,0;1,1") + polygon("road", ALL))
+    source = opened(cvat, tmp_path)
+    maps = only(source)
+    assert names(source, maps) == ["rrrrrr"] * 4
+    assert maps.notes == ("shapes that are not drawn: 1 with fewer than 3 points (shape 0 (polygon))",)
+
+
+def test_numbers_and_names_as_other_programs_write_them(tmp_path):
+    path = annotated(tmp_path, polygon(" car", ALL, z_order="1.0"), 'name="C:\\\\x\\\\a.jpg" width="6.0" height="4"')
+    path.write_text(path.read_text().replace("<name>car", "<name>car "))
+    photo = png(tmp_path / "images" / "a.jpg", np.zeros((4, 6, 3)))
+    source = opened(cvat, tmp_path)
+    assert names(source, only(source)) == ["cccccc"] * 4 and source.classes.names == ("car", "road")
+    assert source.notes == ("spaces around class names are dropped: 'car '",)
+    (item,) = source.items()
+    assert (item.name, item.photo) == ("a", photo)
+    annotated(tmp_path, "", 'name="a.jpg" width="6.5" height="4"')
+    refused(lambda: only(opened(cvat, tmp_path)), "attribute 'width' of <image> is no integer: '6.5'")
+
+
+def test_two_pictures_of_one_name_are_refused_with_both_places(tmp_path):
+    image = '<image id="0" name="a.jpg" width="6" height="4"/>'
+    path = write(tmp_path / "annotations.xml", f"{HEAD}{image}{image}</annotations>")
+    refused(lambda: opened(cvat, tmp_path), f"{path}: image 1: the name 'train/a' is that of {path}: image 0 as well")
+    write(path, f"{HEAD}{image}</annotations>")
+    for ending in ("png", "bmp"):
+        png(tmp_path / "images" / f"a.{ending}", np.zeros((4, 6, 3)))
+    refused(lambda: opened(cvat, tmp_path), "images/a.bmp", "images/a.png", "both match the photo 'a.jpg'")
 
 
 def test_broken_sets_are_reported(tmp_path):

@@ -58,6 +58,32 @@ def test_labelmap(root):
     refused(lambda: opened(voc, root), path, "expected name:red,green,blue:parts:actions, got 'sky:1,2::'")
 
 
+def test_a_line_of_a_list_may_be_a_path_or_a_name_with_spaces(root):
+    for name in ("b c", "sub/d"):
+        palette_png(root / "SegmentationClass" / f"{name}.png", [[0]])
+    lists = root / "ImageSets" / "Segmentation"
+    write(lists / "train.txt", "JPEGImages\\\\a.jpg\nb c\n")
+    write(lists / "val.txt", "b c\nsub/d 1\n")
+    source = opened(voc, root)
+    assert [(item.name, item.split) for item in source.items()] == [("a", "train"), ("b c", "train"), ("sub/d", "val")]
+    assert source.notes == ("1 name(s) are in two lists, and belong to the second: 'b c' in val and train",)
+
+
+def test_keys_of_a_labelmap(root):
+    path = write(root / "labelmap.txt", "sky :1,2,3::\nroad:4,5,6::\n")
+    source = opened(voc, root)
+    assert source.classes.names == ("sky", "road") and source.notes == (
+        "spaces around class names are dropped: 'sky '",
+    )
+    write(path, "sky:1,2,3::\nroad:1,2,3::\n")
+    refused(lambda: opened(voc, root), f"{path}: 'road:1,2,3::': the colour (1, 2, 3) is that of {path}: 'sky:1,2,3::'")
+
+
+def test_two_photos_of_one_name_are_refused(root):
+    png(root / "JPEGImages" / "a.png", np.zeros((1, 5, 3)))
+    refused(lambda: opened(voc, root), "JPEGImages/a.jpg", "JPEGImages/a.png", "is a photo of the same name as")
+
+
 def test_broken_sets_are_reported(root):
     label, objects = (root / folder / "a.png" for folder in ("SegmentationClass", "SegmentationObject"))
     palette_png(label, [[0, 21, 15, 15, 7]])

@@ -5,7 +5,18 @@ import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.prepare.sources.dataset_files import sorted_items, split_of
-from hdtrans.prepare.sources.documents import field, read_json, read_lines, read_xml, size_of, to_points
+from hdtrans.prepare.sources.documents import (
+    claim,
+    field,
+    flag,
+    identifier,
+    read_json,
+    read_lines,
+    read_xml,
+    size_of,
+    to_points,
+    whole_number,
+)
 from hdtrans.prepare.sources.source import Item
 from tests.prepare.small_sets import refused, write
 
@@ -45,13 +56,51 @@ def test_fields():
     refused(lambda: field({"id": 2**63}, "id", int, "x"), "'id' is not an integer: 9223372036854775808")
     refused(lambda: field([1], "id", int, "x"), "expected an object with the key 'id', got [1]")
     refused(lambda: size_of({"height": 0, "width": 4}, "x"), "a size of 4x0 pixels")
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *((40, 40), (40.0, 40), ("40", 40), (" 40.0 ", 40), ("-3", -3), (2**63 - 1, 2**63 - 1)),
+        *((40.5, None), ("40.5", None), (True, None), (float("nan"), None), (1e300, None), ("", None), (None, None)),
+        *((2**63, None), ("4_0", None), ([4], None), ("1e2", None)),
+    ],
+)
+def test_whole_numbers(value, number):
+    assert whole_number(value) == number and type(whole_number(value)) in (int, type(None))
+
+
+def test_numbers_and_truths():
+    values = {"area": "2.5", "nan": float("nan"), "true": True, "one": 1.0, "no": "0", "two": 2, "null": None}
+    assert field(values, "area", float, "x") == 2.5 and field(values, "one", bool, "x") is True
+    refused(lambda: field(values, "nan", float, "x"), "'nan' is not a number: nan")
+    refused(lambda: field(values, "true", float, "x"), "'true' is not a number: True")
+    refused(lambda: flag(values, "two", False, "x"), "'two' is not true or false: 2")
+    assert [flag(values, key, True, "x") for key in ("no", "null", "missing")] == [False, True, True]
+
+
+def test_ids_that_are_equal_in_json():
+    assert [identifier(value) for value in (7, 7.0, "7", "007", "a", "", None, True, 7.5)] == [
+        *(7, 7, 7, "007", "a", None, None, None, None)
+    ]
+
+
+def test_keys_that_are_not_unique_are_refused_with_both_places():
+    seen: dict[int, str] = {}
+    claim(seen, 1, "a.json: images[0]", "id")
+    claim(seen, 2, "a.json: images[1]", "id")
+    words = "a.json: images[2]: the id 1 is that of a.json: images[0] as well"
+    refused(lambda: claim(seen, 1, "a.json: images[2]", "id"), words)
+
+
+def test_other_sizes_are_refused():
     refused(lambda: size_of({"height": 10**9, "width": 4}, "x"), "a size of 4x1000000000 pixels")
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([[1, 2], [3, 4]], "has 2 point(s); at least 3 are required"),
+        ([[1, True], [3, 4]], "no pairs of numbers"),
         ([[1, 2], [3]], "no pairs of numbers"),
         ([1, 2, 3], "no pairs of numbers"),
         ([["a", 2]], "no pairs of numbers"),
@@ -62,14 +111,14 @@ def test_fields():
 )
 def test_invalid_points_are_refused(values, words):
     with pytest.raises(UserError) as caught:
-        to_points(values, 3, "a.json: shape 1")
+        to_points(values, "a.json: shape 1")
     assert str(caught.value).startswith("a.json: shape 1: ") and words in str(caught.value)
 
 
 def test_points_as_pairs_or_flat_list():
     expected = np.array([[1.0, 2], [3, 4], [5, 6]])
     for values in ([[1, 2], [3, 4], [5, 6]], [1, 2, 3, 4, 5, 6], [["1", "2"], ["3", "4"], ["5", "6"]]):
-        np.testing.assert_array_equal(to_points(values, 3, "x"), expected)
+        np.testing.assert_array_equal(to_points(values, "x"), expected)
 
 
 def test_splits_by_name():
