@@ -70,7 +70,10 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
     """
     timeouts = recipe.training.timeouts
     keep_freed_memory()
-    with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
+    with (
+        start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes,
+        processes.owning(recipe.folder) as verify,
+    ):
         found: Found = processes.on_first(lambda: _find(recipe))
         module = method_module(recipe.method.kind)
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
@@ -88,7 +91,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             recipe.training,
             processes,
             reporter,
-            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found)),
+            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found), verify),
             Preview(lambda number: _preview_batches(recipe, found, number), found.classes, data_of(recipe).viewable),
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import write_text
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config.recipe import Recipe, check_recipe
 
@@ -72,7 +73,7 @@ def open_run_dir(recipe: Recipe) -> Path:
         was = read_yaml(file.read_text(encoding="utf-8"), str(file))
         if changes := differences(_resolved(was, str(file)), values):
             raise RecipeChanged(folder, changes)
-    elif folder.exists() and not file.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not file.is_file() and (not folder.is_dir() or holds_files(folder)):
         raise NoRunFolder(folder)
     write_text(file, yaml_text(values))
     return folder

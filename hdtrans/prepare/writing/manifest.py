@@ -8,7 +8,8 @@ from typing import Any
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, append_line, write_text
+from hdtrans.common.files import append_line, write_text
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.prepare.writing.making import Record
 
 TABLE = "dataset.json"
@@ -34,7 +35,7 @@ class PreparedFolder:
         """Raise UserError unless the folder is new, empty, or started with the same settings and classes."""
         if self.out.exists() and not self.out.is_dir():
             raise UserError("is a file; give a new or an empty folder", argument="out", path=self.out)
-        if not self.out.is_dir() or all(each.name.endswith(PART_SUFFIX) for each in self.out.iterdir()):
+        if not self.out.is_dir() or not holds_files(self.out):
             return
         found = self._read()
         before = found.get(_SETTINGS)
