@@ -65,6 +65,10 @@ class MethodSection(Section):
         tables = [self.inputs(data, direction) for direction in self.directions]
         return frozenset().union(*(read_fields(table, optional) for table in tables))
 
+    def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
+        """Return the reasons why the networks of a completed stage cannot be trained on pictures of this size."""
+        return []
+
     def stride(self, stage: Stage) -> int:
         """Return the number that height and width are padded to multiples of, by repeating the last row and column."""
         return 1
@@ -123,9 +127,13 @@ class Recipe(Section):
                 train = tuple(self.method.renamed.get(name, name) for name in stage.train)
                 stage = stage.model_copy(update={"train": train})
             try:
-                stages.append(self.method.complete(stage))
+                stages.append(stage := self.method.complete(stage))
             except ValueError as error:
                 problems.append(f"stage {stage.name}: {error}")
+                continue
+            if stage.size is not None:
+                found = self.method.too_small(stage, stage.size.height, stage.size.width)
+                problems += [f"stages.{stage.name}.size: {finding}" for finding in found]
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             problems.append(f"stages need different names, these are: {', '.join(names)}")

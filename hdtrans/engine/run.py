@@ -172,7 +172,7 @@ def _find(recipe: Recipe) -> Found:
     files = find_samples(data, data.train, needed, optional, index)
     warnings: list[str] = []
     try:
-        preflight(files, fields, data, recipe.stages)
+        preflight(files, fields, data, recipe.stages, recipe.method.too_small)
     except BadFiles as error:
         if recipe.training.bad_files != "skip":
             raise

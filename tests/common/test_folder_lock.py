@@ -21,7 +21,7 @@ from hdtrans.common.folder_lock import LOCK_FILE, FolderInUse, FolderLock, LostF
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let locks be renewed, and go stale, within parts of a second."""
-    for name, seconds in (("_RENEWED", 0.02), ("_STALE", 0.3), ("_LOOKED_AT", 0.01)):
+    for name, seconds in (("_RENEWED", 0.02), ("_STALE", 0.15), ("_LOOKED_AT", 0.01)):
         monkeypatch.setattr(folder_lock, name, seconds)
 
 
@@ -111,7 +111,7 @@ def test_an_owner_that_cannot_be_seen_is_judged_by_its_renewals(
     lines: list[str] = []
     start = time.monotonic()
     with FolderLock(tmp_path, say=lines.append):
-        assert time.monotonic() - start > 0.2
+        assert time.monotonic() - start > 0.1
     os.utime(left_by(tmp_path, elsewhere()), (0, 0))
     monkeypatch.setattr(folder_lock, "_STALE", 1e6)
     with FolderLock(tmp_path, say=lines.append):  # the age of the file is enough: nobody waits
@@ -125,7 +125,7 @@ def test_it_works_without_a_list_of_processes(tmp_path: Path, monkeypatch: pytes
     with FolderLock(tmp_path) as lock:
         with pytest.raises(FolderInUse), FolderLock(tmp_path):
             pass
-        time.sleep(0.5)
+        time.sleep(0.25)
         lock.verify()
 
 
