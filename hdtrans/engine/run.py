@@ -32,6 +32,7 @@ from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import open_run_dir
 from hdtrans.engine.trainer import Trainer
+from hdtrans.engine.training_files import TrainingFiles
 from hdtrans.engine.validation import Judge, Validation
 
 
@@ -188,6 +189,10 @@ def _find(recipe: Recipe) -> Found:
             f"{folder}: none of its checkpoints is whole, so the run cannot go on:\n  " + "\n  ".join(warnings) + "\n"
             "Start a new run in another folder (out=FOLDER)"
         )
+    present = TrainingFiles.of(data.root, files)
+    if resume is not None and (before := TrainingFiles.read(folder)) is not None:
+        present.check(before, warnings.append)
+    present.write(folder)
     count = recipe.training.sample_count
     try:
         preview_files = find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)[:count]

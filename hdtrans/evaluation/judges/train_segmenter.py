@@ -85,8 +85,12 @@ def train_segmenter(given: SegmenterTraining, progress: Progress = lambda step, 
     files, held = hold_back(data, everything, _FIELDS)
     size = given.size or _size_for(files[0])
     if given.batch_size * -(-size.height // SMALLEST_MAP) * -(-size.width // SMALLEST_MAP) < 2:
-        ways = [f"give more than {SMALLEST_MAP} pixels one way", Advice("batch_size", 2)]
-        raise UserError("leaves one value to normalise in a batch of 1", argument="size", value=size, advice=ways)
+        raise UserError(
+            "leaves one value to normalise in a batch of 1",
+            argument="size",
+            value=size,
+            advice=[f"give more than {SMALLEST_MAP} pixels one way", Advice("batch_size", 2)],
+        )
     classes = class_table(data) or ClassTable.generic(data.labels, data.ignore)
     device = choose_device(given.device)
     torch.manual_seed(given.seed)
