@@ -24,15 +24,21 @@ class SamplesChanged(UserError):
 
     Args:
         root: training folder.
+        was, now: names of the samples that the run was started with, and of those there are.
+
+    Attributes:
         new, gone: names of samples that the run was not started with, and of those that are missing.
     """
 
-    def __init__(self, root: Path, new: Sequence[str], gone: Sequence[str]) -> None:
-        self.new, self.gone = tuple(new), tuple(gone)
+    def __init__(self, root: Path, was: Sequence[str], now: Sequence[str]) -> None:
+        before, present = set(was), set(now)
+        new = self.new = tuple(name for name in now if name not in before)
+        gone = self.gone = tuple(name for name in was if name not in present)
         parts = [_listed(f"{len(names)} {word}", names) for word, names in (("new", new), ("missing", gone)) if names]
         listed = "\n".join(parts)
+        finding = f"the run was started with {len(was)} training files and now there are {len(now)}, not the same ones"
         super().__init__(
-            f"the run was started with other training files, so it cannot go on as it would have:\n{listed}\n"
+            f"{finding}, so it cannot go on as it would have:\n{listed}\n"
             "Bring the files back, or start a new run from its weights (init_from, out)",
             argument="data.root",
             path=root,
@@ -92,10 +98,7 @@ class TrainingFiles:
             SamplesChanged: there are other samples.
         """
         if sorted(self.samples) != sorted(before.samples):
-            was, now = set(before.samples), set(self.samples)
-            raise SamplesChanged(
-                Path(self.root), [n for n in self.samples if n not in was], [n for n in before.samples if n not in now]
-            )
+            raise SamplesChanged(Path(self.root), before.samples, self.samples)
         changes = []
         for name in dict.fromkeys((*before.files, *self.files)):
             old, new = before.files.get(name), self.files.get(name)
