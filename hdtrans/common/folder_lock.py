@@ -62,8 +62,8 @@ class Owner:
     @classmethod
     def this_process(cls) -> Owner:
         """Return this process with a new token."""
-        words = [os.path.basename(sys.argv[0]), *sys.argv[1:]] if sys.argv else []
-        command = shown(shlex.join(words))
+        program = os.path.basename(sys.argv[0]) if sys.argv else ""
+        command = shown(shlex.join(["hdtrans" if program == "__main__.py" else program, *sys.argv[1:]]))
         return cls(
             socket.gethostname(),
             _machine(),

@@ -1,5 +1,6 @@
 """Checkpoints: intact or skipped, kept or removed, with tensors and plain values alone."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -275,6 +276,12 @@ def test_a_run_folder_a_folder_of_checkpoints_and_a_file_are_found(tmp_path: Pat
         find_checkpoint(tmp_path / "missing")
     with pytest.raises(UserError, match="no such checkpoint"):
         load(tmp_path / "missing.pt")
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    folder = filled(tmp_path / os.fsdecode(b"r\xffn"), 10)
+    latest = folder.latest(pytest.fail)
+    assert latest is not None and torch.equal(load(latest)["networks"]["a.weight"], STATE["networks"]["a.weight"])
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
