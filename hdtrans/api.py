@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.folder_lock import FolderLock
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.loading import load_recipe
 from hdtrans.config.recipe import Recipe, check_recipe
@@ -186,4 +187,9 @@ def _of_run(given: Any) -> Known:
     model = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
     seed = given.seed if translator.noisy or style == "sample" else None
     model |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
-    return files.places, translator.classes, model, lambda: translate_folder(translator, folders).text()
+
+    def translate() -> str:
+        with FolderLock(out, "pictures"):
+            return translate_folder(translator, folders).text()
+
+    return files.places, translator.classes, model, translate

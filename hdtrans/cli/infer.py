@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.num_samples,
     )
     folders.check()
-    with start_processes(given.device) as processes:
+    with start_processes(given.device) as processes, processes.owning(given.out):
         translator = Translator.load(
             given.model,
             str(processes.device),

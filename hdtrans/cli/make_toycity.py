@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hdtrans.common.folder_lock import FolderLock
 from hdtrans.config.stage import read_size
 from hdtrans.toycity.scenes import write_dataset
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="data set seed, 0 to 2**40 (default: %(default)s)")
     options = parser.parse_args(arguments)
     size = read_size(options.size, "size")
-    write_dataset(options.out, options.train, options.test, size.height, size.width, options.seed, _show_progress)
+    with FolderLock(options.out):
+        write_dataset(options.out, options.train, options.test, size.height, size.width, options.seed, _show_progress)
     return 0
 
 

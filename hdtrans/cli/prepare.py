@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hdtrans.cli.flags import flags
+from hdtrans.common.folder_lock import FolderLock
 from hdtrans.common.sizes import read_bytes
 from hdtrans.prepare.options import add_common_options
 from hdtrans.prepare.registry import format_names, load_format, prepare
@@ -61,6 +62,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _pack(folder: Path, out: Path, size: int) -> int:
     """Pack a training folder into tar shards (WebDataset layout); `data.root` accepts the result like the folder."""
-    shards = write_shards(folder, out, size)
+    with FolderLock(out):
+        shards = write_shards(folder, out, size)
     print(f"{shards.samples} samples ({shards.files} files) are in {len(shards.paths)} shards: data.root={out}")
     return 0

@@ -78,3 +78,27 @@ def read_yaml(text: str, where: str) -> Any:
         raise UserError(f"{where}: this is not YAML: {error}") from None
     except (RecursionError, ValueError, TypeError) as error:
         raise UserError(f"{where}: cannot be read as YAML: {error}") from None
+
+
+def read_uncommented(text: str, where: str) -> Any:
+    """Parse YAML without comments, as on a command line: `#` is a character like others. Errors as in `read_yaml`."""
+    stand_in = next(sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in text)
+    return _with_signs(read_yaml(text.replace("#", stand_in), where), stand_in)
+
+
+def _with_signs(value: Any, stand_in: str) -> Any:
+    """Return nested values with every `#` in its place again."""
+    if isinstance(value, dict):
+        return {_with_signs(name, stand_in): _with_signs(inner, stand_in) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_signs(inner, stand_in) for inner in value]
+    return value.replace(stand_in, "#") if isinstance(value, str) else value
+
+
+def read_word(text: str) -> Any:
+    """Return the number, truth value or null that a text without quotes means in this dialect, or the text itself."""
+    loader = _Loader("")
+    try:
+        return loader.construct_object(yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text))
+    except (ValueError, yaml.YAMLError):  # a number of too many digits
+        return text

@@ -55,6 +55,8 @@ def describe(error: ValidationError, model: type[BaseModel], prefix: tuple[str, 
             found += [Problem(key, line) for line in str(problem["ctx"]["error"]).splitlines()]
         elif kind == "too_short" and given:
             continue  # its items are wrong, and each has a line
+        elif given is None:
+            found.append(Problem(key, "needs a value, and has none (null)"))
         else:
             found.append(Problem(key, f"{_WANTED.get(kind, problem['msg'])}; given: {given!r}"))
     return found

@@ -5,6 +5,7 @@ Sections: `data` (files and their kind), `method` (networks and losses; each met
 training).
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ from pydantic import (
 from hdtrans.common.errors import RecipeError
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Inputs, read_fields
-from hdtrans.config.problems import Problem, describe
+from hdtrans.config.problems import Problem, describe, fields_of
 from hdtrans.config.registry import data_kinds, data_module, method_kinds, method_module
 from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
@@ -64,6 +65,10 @@ class MethodSection(Section):
         tables = [self.inputs(data, direction) for direction in self.directions]
         return frozenset().union(*(read_fields(table, optional) for table in tables))
 
+    def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
+        """Return the reasons why the networks of a completed stage cannot be trained on pictures of this size."""
+        return []
+
     def stride(self, stage: Stage) -> int:
         """Return the number that height and width are padded to multiples of, by repeating the last row and column."""
         return 1
@@ -76,7 +81,7 @@ class Recipe(Section):
         str,
         Field(
             pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-            description="Name of the run. Unset: that of the recipe's file.",
+            description="Name of the run. Unset: that of the recipe's file, other characters made `_`.",
         ),
     ]
     out: Annotated[Path | None, Field(description="Run folder. Unset: runs/NAME.")] = None
@@ -122,9 +127,13 @@ class Recipe(Section):
                 train = tuple(self.method.renamed.get(name, name) for name in stage.train)
                 stage = stage.model_copy(update={"train": train})
             try:
-                stages.append(self.method.complete(stage))
+                stages.append(stage := self.method.complete(stage))
             except ValueError as error:
                 problems.append(f"stage {stage.name}: {error}")
+                continue
+            if stage.size is not None:
+                found = self.method.too_small(stage, stage.size.height, stage.size.width)
+                problems += [f"stages.{stage.name}.size: {finding}" for finding in found]
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             problems.append(f"stages need different names, these are: {', '.join(names)}")
@@ -160,6 +169,14 @@ def _model_of(section: str, value: Any) -> type[Section]:
         raise ValueError(f"starts with kind: one of {', '.join(kinds())}")
     model: type[Section] = getattr(module(str(value["kind"])), name)
     return model
+
+
+def section_model(key: str, value: Any) -> Any:
+    """Return the type of a key of the recipe; of a section with a `kind`, the model of that kind where it is known."""
+    if key in _BY_KIND:
+        with contextlib.suppress(ValueError):
+            return _model_of(key, value)
+    return next(field.annotation for name, field in fields_of(Recipe).items() if name == key)
 
 
 def renamed_networks(values: Any) -> Mapping[str, str]:

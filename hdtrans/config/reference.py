@@ -45,9 +45,13 @@ hdtrans train pix2pixhd_labels --keys       every key of that recipe, with value
 hdtrans train --schema > recipe.schema.json a JSON schema, for editors that complete and check YAML
 ```
 
-`section.key=value` changes a key, its value written as in YAML; a stage is named (`stages.joint.epochs=2`) or numbered
-from 0. In Python, `hdtrans.train("pix2pixhd_labels", data={"root": "my/folder", "labels": 20})` does the same. All
-problems of a recipe are reported at once, each with its key, its value and the allowed ones.
+`section.key=value` changes a key; a stage is named (`stages.joint.epochs=2`) or numbered from 0. The type of the key
+decides how the value is read. Text and paths stand as they are: `data.root=my data #2`, quoted for the shell. Quotes
+around the whole value are taken off. `[a, b]` is a list, `{half_life: 3}` a section. `none`, `null`, `~` or nothing
+unsets a key that may be unset; a folder of that name is `./none`.
+
+In Python, `hdtrans.train("pix2pixhd_labels", data={"root": "my/folder", "labels": 20})` does the same. All problems of
+a recipe are reported at once, each with its key, its value and the allowed ones.
 
 The tables below are made from the schema by `make docs`. A key that is *required* has no default; one that is *unset*
 has no value until it is given one.

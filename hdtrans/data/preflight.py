@@ -1,9 +1,10 @@
 """Check every file of a training folder before the first step, and report all problems at once."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from os.path import dirname
 from typing import NamedTuple
@@ -42,6 +43,7 @@ def preflight(
     fields: Iterable[str],
     data: DataKind,
     stages: Sequence[Stage] = (),
+    too_small: Callable[[Stage, int, int], Iterable[str]] = lambda stage, height, width: (),
 ) -> None:
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
 
@@ -53,6 +55,7 @@ def preflight(
         fields: fields that will be loaded.
         data: section `data` of the recipe.
         stages: stages whose crops must fit into the files.
+        too_small: returns the reasons why the networks of a stage cannot be trained on pictures of a height and width.
 
     Raises:
         BadFiles: files cannot be read, differ in size within a sample, have a wrong kind, are smaller than a crop, or
@@ -60,12 +63,13 @@ def preflight(
         UserError: the same, or dataset.json is unusable or has another number of classes than `data.labels`.
     """
     wanted = set(data.files_for(fields))
+    check = partial(_size_problems, stages, too_small)
     if not data.paired:  # each file by itself, and once
         files = [SampleFiles(path, {side: path}) for side in files[0].paths for path in side_paths(files, side)]
     problems = of_classes = [*class_problems(data), *point_problems(data, fields)]
     with ThreadPoolExecutor(_THREADS) as threads:
         parts = [files[first : first + 64] for first in range(0, len(files), 64)]
-        checked = threads.map(lambda part: [_headers(sample, wanted, data, stages) for sample in part], parts)
+        checked = threads.map(lambda part: [_headers(sample, wanted, data, check) for sample in part], parts)
         by_sample = list(chain.from_iterable(checked))
         problems = [*problems, *chain.from_iterable(sample.problems for sample in by_sample)]
         remark_headers(chain.from_iterable(sample.notes for sample in by_sample))
@@ -159,7 +163,9 @@ class _Content(NamedTuple):
     pixels: dict[int, int]
 
 
-def _headers(sample: SampleFiles, fields: Collection[str], data: DataKind, stages: Sequence[Stage]) -> _Headers:
+def _headers(
+    sample: SampleFiles, fields: Collection[str], data: DataKind, check: Callable[[int, int], Iterable[Problem]]
+) -> _Headers:
     """Return what the headers of one sample show."""
     problems = []
     headers = {}
@@ -184,9 +190,19 @@ def _headers(sample: SampleFiles, fields: Collection[str], data: DataKind, stage
         return _Headers([_split(error, next(iter(paths.values())))])
     first = next(iter(sizes))
     place = shown(paths[first])
-    found = [(place, f"{stage}: {finding}") for stage, finding in geometry_problems(stages, *sizes[first])]
+    found = [(place, f"{stage}: {finding}") for stage, finding in check(*sizes[first])]
     notes = [(paths[role], note) for role, note in header_notes(headers, data)]
     return _Headers(found, notes, [(role, paths[role]) for role, header in headers.items() if header.floating])
+
+
+def _size_problems(
+    stages: Sequence[Stage], too_small: Callable[[Stage, int, int], Iterable[str]], height: int, width: int
+) -> Iterator[Problem]:
+    """Yield key and finding of each stage that a file of this size does not fit, or whose networks it does not."""
+    yield from geometry_problems(stages, height, width)
+    for stage in stages:
+        if stage.size is None:
+            yield from ((f"stages.{stage.name}", finding) for finding in too_small(stage, height, width))
 
 
 def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:

@@ -1,8 +1,14 @@
-"""Checkpoints: one file each, written atomically, with the SHA-256 of its bytes beside it."""
+"""Checkpoints: one file each, written atomically, with the SHA-256 of its bytes beside it.
+
+Without that digest, as after copying the `.pt` file alone, the checksums inside the file are verified instead.
+"""
 
 import contextlib
 import hashlib
+import os
 import re
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,6 +24,7 @@ FORMAT = 1
 _NAME = re.compile(r"images_(\d{9,})(?:_(.+))?\.pt")
 _BEST = "best"
 _BEST_NAME = re.compile(r"best_(\d{9,})\.pt")
+_DIGEST = re.compile(r"([0-9a-fA-F]{64})(?:\s+\*?(.*\S))?\s*")  # as sha256sum writes it
 
 
 class _Hashing:
@@ -56,7 +63,7 @@ class Checkpoints:
     def images_seen(self) -> int:
         """Return the images seen until the latest checkpoint, 0 without one."""
         latest = next(iter(self.files()), None)
-        return 0 if latest is None else int(cast(re.Match[str], _NAME.fullmatch(latest.name))[1])
+        return 0 if latest is None else _images(latest)
 
     def save(self, state: dict[str, Any], images_seen: int, stage_end: str | None = None) -> Path:
         """Write a checkpoint, then remove those that are no longer kept.
@@ -99,7 +106,8 @@ class Checkpoints:
     def latest(self, warn: Callable[[str], None]) -> Path | None:
         """Return the latest intact checkpoint, or None. Damaged checkpoints are skipped with a warning.
 
-        Call it only before training: it removes files that a killed process left half written.
+        One without a digest is returned with a warning, unless another after the same number of images has one. Call it
+        only before training: it removes files that a killed process left half written.
 
         Args:
             warn: called with each warning.
@@ -111,13 +119,28 @@ class Checkpoints:
                 for beside in self.folder.glob(f"{kind}_*.pt.{ending}"):
                     if not beside.with_suffix("").exists():
                         beside.unlink()
-        for file in self.files():
+        files = sorted(self.files(), key=lambda file: (_images(file), not unverified(file)), reverse=True)
+        for file in files:
             try:
-                load(file, need_digest=True)
-                return file
+                load(file)
             except UserError as error:
                 warn(f"warning: {error}\n  it is skipped; going back to the checkpoint before it")
+                continue
+            if reason := unverified(file):
+                warn(
+                    f"warning: {file}: {reason}; the checksums inside the file are right, so it is used. To vouch for "
+                    f"it, write its digest: sha256sum {file.name} > {digest_file(file).name}"
+                )
+            return file
         return None
+
+    def others(self) -> list[Path]:
+        """Return the files of other names that may hold the state of a run: the best, and renamed ones."""
+        return sorted(file for file in self.folder.glob("*.pt") if not _NAME.fullmatch(file.name))
+
+
+def _images(checkpoint: Path) -> int:
+    return int(cast(re.Match[str], _NAME.fullmatch(checkpoint.name))[1])
 
 
 def _remove(checkpoint: Path) -> None:
@@ -144,7 +167,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU and verify its digest.
+    """Load a checkpoint onto the CPU; verify it by its digest, or without one by the checksums inside.
 
     Args:
         path: checkpoint file.
@@ -155,10 +178,9 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError("no such checkpoint", path=path)
-    if need_digest or digest_file(path).is_file():
-        _check_digest(path)
+    _check_bytes(path, need_digest)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = _loaded(path)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         reason = reading_failure(error)
         raise UserError(
@@ -172,6 +194,13 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         finding = f"was written by a later hdtrans ({state.get('version')}); update hdtrans to read it"
         raise UserError(finding, path=path)
     return rename_networks(state)
+
+
+def _loaded(path: Path) -> Any:
+    if os.fsencode(path).decode("utf-8", "ignore") == os.fspath(path):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with path.open("rb") as file:  # torch maps files whose names are UTF-8 alone
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def rename_networks(state: dict[str, Any]) -> dict[str, Any]:
@@ -212,9 +241,45 @@ def find_checkpoint(path: Path) -> Path:
     raise UserError("holds no checkpoint (looked for checkpoints/images_*.pt); has the run saved one yet?", path=path)
 
 
-def _check_digest(path: Path) -> None:
+def unverified(path: Path) -> str:
+    """Return the reason why the digest beside a checkpoint says nothing about it; '' if it is its own."""
     beside = digest_file(path)
-    if not beside.is_file():
-        raise UserError(f"its digest {beside.name} is missing, so the file cannot be verified", path=path)
-    if file_digest(path) != beside.read_text(encoding="utf-8", errors="replace").split(" ")[0]:
-        raise UserError(f"is damaged: the SHA-256 of its bytes is not the one in {beside.name}", path=path)
+    digest, name = _digest_beside(path)
+    if not digest:
+        return f"its digest {beside.name} {'holds no SHA-256' if beside.is_file() else 'is missing'}"
+    if name not in ("", path.name) and file_digest(path) != digest:
+        return f"its digest {beside.name} is that of {name}"
+    return ""
+
+
+def _digest_beside(path: Path) -> tuple[str, str]:
+    """Return the SHA-256 beside a checkpoint and the name of the file it was made of, each '' where there is none."""
+    try:
+        found = _DIGEST.fullmatch(digest_file(path).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return "", ""
+    return (found[1].lower(), re.split(r"[\\/]", found[2] or "")[-1]) if found else ("", "")
+
+
+def _check_bytes(path: Path, need_digest: bool) -> None:
+    """Raise UserError unless the bytes of a checkpoint are those that were written."""
+    if reason := unverified(path):
+        if need_digest:
+            raise UserError(f"{reason}, so the file cannot be verified", path=path)
+        _check_parts(path)
+    elif file_digest(path) != _digest_beside(path)[0]:
+        finding = f"is damaged: the SHA-256 of its bytes is not the one in {digest_file(path).name}"
+        raise UserError(finding, path=path)
+
+
+def _check_parts(path: Path) -> None:
+    """Raise UserError if a part of a checkpoint has another checksum than it was written with."""
+    if not zipfile.is_zipfile(path):
+        return  # torch says why it cannot load it
+    try:
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise UserError(f"is damaged: the checksum of a part is wrong ({damaged})", path=path)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -21,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from hdtrans.common.errors import ProcessError, UserError, as_one
+from hdtrans.common.folder_lock import FolderLock
 
 T = TypeVar("T")
 _DAY = 24 * 60 * 60.0
@@ -144,6 +146,22 @@ class Processes:
             refusal.reported = not self.first
             raise refusal
         return outcome[0]
+
+    @contextmanager
+    def owning(self, folder: Path, argument: str = "out") -> Iterator[Callable[[], None]]:
+        """Own an output folder, by rank 0 for all processes; see `FolderLock`, and for its errors.
+
+        Args:
+            folder: the folder.
+            argument: argument that named it, for messages.
+
+        Yields:
+            A function for rank 0 that raises LostFolder if another process took the folder over.
+        """
+        lock = FolderLock(folder, argument)
+        with contextlib.ExitStack() as held:
+            self.on_first(lambda: held.enter_context(lock) and None)
+            yield lock.verify
 
     @contextmanager
     def watched(self, progress: Callable[[], str]) -> Iterator[None]:

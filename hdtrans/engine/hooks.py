@@ -119,11 +119,18 @@ class Save:
     Args:
         checkpoints: checkpoints of the run folder; None saves nothing.
         identity: plain values that go into every checkpoint (recipe, classes, version).
+        verify: raises where another process owns the run folder by now; called on rank 0 before a checkpoint.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None = None, identity: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None = None,
+        identity: dict[str, Any] | None = None,
+        verify: Callable[[], None] = lambda: None,
+    ) -> None:
         self.checkpoints = checkpoints
         self.identity = identity or {}
+        self.verify = verify
 
     def regular(self, after: AfterStep) -> bool:
         """Return True if a regular checkpoint is due: at its interval, at the end of a stage, and before a stop."""
@@ -149,6 +156,7 @@ class Save:
     def _write(self, state: dict[str, Any], after: AfterStep) -> None:
         """Write the checkpoints, and warn if that takes so long that a signal may cut it off."""
         assert self.checkpoints is not None
+        self.verify()
         start = time.monotonic()
         if after.best:
             self.checkpoints.save_best(state, after.images_seen)

@@ -32,6 +32,7 @@ from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import open_run_dir
 from hdtrans.engine.trainer import Trainer
+from hdtrans.engine.training_files import TrainingFiles
 from hdtrans.engine.validation import Judge, Validation
 
 
@@ -70,7 +71,10 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
     """
     timeouts = recipe.training.timeouts
     keep_freed_memory()
-    with start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes:
+    with (
+        start_processes(recipe.training.device, timeouts.step, timeouts.pause) as processes,
+        processes.owning(recipe.folder) as verify,
+    ):
         found: Found = processes.on_first(lambda: _find(recipe))
         module = method_module(recipe.method.kind)
         networks = module.build_networks(recipe.method, recipe.data, recipe.training.seed)
@@ -88,7 +92,7 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             recipe.training,
             processes,
             reporter,
-            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found)),
+            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found), verify),
             Preview(lambda number: _preview_batches(recipe, found, number), found.classes, data_of(recipe).viewable),
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
@@ -169,7 +173,7 @@ def _find(recipe: Recipe) -> Found:
     files = find_samples(data, data.train, needed, optional, index)
     warnings: list[str] = []
     try:
-        preflight(files, fields, data, recipe.stages)
+        preflight(files, fields, data, recipe.stages, recipe.method.too_small)
     except BadFiles as error:
         if recipe.training.bad_files != "skip":
             raise
@@ -185,6 +189,10 @@ def _find(recipe: Recipe) -> Found:
             f"{folder}: none of its checkpoints is whole, so the run cannot go on:\n  " + "\n  ".join(warnings) + "\n"
             "Start a new run in another folder (out=FOLDER)"
         )
+    present = TrainingFiles.of(data.root, files)
+    if resume is not None and (before := TrainingFiles.read(folder)) is not None:
+        present.check(before, warnings.append)
+    present.write(folder)
     count = recipe.training.sample_count
     try:
         preview_files = find_samples(data, data.test, needed - {PHOTO}, optional | {PHOTO}, index)[:count]

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.engine.checkpoint import Checkpoints
 
 # Keys that may change when a run continues, besides a longer last stage and the section validate. A batch_size may
 # change with the number of processes: the trainer requires an equal product.
@@ -25,6 +27,9 @@ _MAY_CHANGE = {
     "training.timeouts.step",
     "training.timeouts.pause",
 }
+
+
+_MOST_SHOWN = 5  # names of files in one message
 
 
 class NoRunFolder(UserError):
@@ -57,6 +62,24 @@ class RecipeChanged(UserError):
         )
 
 
+class NothingToResume(UserError):
+    """Refusal to start anew in a folder whose checkpoints have other names.
+
+    Args:
+        others: files that may hold the state of a run, at least one.
+    """
+
+    def __init__(self, others: Sequence[Path]) -> None:
+        self.others = tuple(others)
+        names = ", ".join(shown(file.name) for file in others[:_MOST_SHOWN]) + (", ..." if others[_MOST_SHOWN:] else "")
+        advice = [
+            f"rename {shown(others[0].name)} to images_<images seen, 9 digits>.pt to go on from it",
+            f"start a new run from its weights in another folder (init_from={shown(others[0])} out=FOLDER)",
+        ]
+        finding = f"has no checkpoint to go on from (images_<images seen>.pt), but others: {names}"
+        super().__init__(finding, path=others[0].parent, advice=advice)
+
+
 def open_run_dir(recipe: Recipe) -> Path:
     """Make the run folder with its `recipe.yaml`, or check that this recipe may continue the run in it.
 
@@ -64,15 +87,19 @@ def open_run_dir(recipe: Recipe) -> Path:
 
     Raises:
         NoRunFolder: the folder holds other files, and no run.
+        NothingToResume: its checkpoints have other names than those of a run.
         RecipeChanged: the folder holds a run of another recipe; the message lists the differences.
     """
     folder, file = recipe.folder, recipe.folder / "recipe.yaml"
     values = recipe.model_dump(mode="json")
-    if any((folder / "checkpoints").glob("images_*.pt")) and file.is_file():
+    checkpoints = Checkpoints(folder, recipe.training.keep)
+    if checkpoints.files() and file.is_file():
         was = read_yaml(file.read_text(encoding="utf-8"), str(file))
         if changes := differences(_resolved(was, str(file)), values):
             raise RecipeChanged(folder, changes)
-    elif folder.exists() and not file.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    elif file.is_file() and (others := checkpoints.others()):
+        raise NothingToResume(others)
+    elif folder.exists() and not file.is_file() and (not folder.is_dir() or holds_files(folder)):
         raise NoRunFolder(folder)
     write_text(file, yaml_text(values))
     return folder

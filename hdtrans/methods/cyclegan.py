@@ -37,7 +37,7 @@ from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gr
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
 from hdtrans.methods.history import Pool
-from hdtrans.networks.build import build_discriminator, build_generator
+from hdtrans.networks.build import build_discriminator, build_generator, too_small
 from hdtrans.networks.condition import any_size
 from hdtrans.networks.context import ForwardContext, Statistics
 from hdtrans.networks.initialise import initialise
@@ -152,6 +152,10 @@ class Config(MethodSection):
                 "adversarial.kind: wgangp looks between them; choose another geometry"
             )
         return stage
+
+    def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
+        """Return the reasons against training on pictures of this size."""
+        return too_small(self.discriminator, height, width, stage.batch_size)
 
     def stride(self, stage: Stage) -> int:
         """Return the multiple to which height and width are padded."""

@@ -35,7 +35,7 @@ from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
-from hdtrans.networks.build import build_discriminator, build_generator
+from hdtrans.networks.build import build_discriminator, build_generator, too_small
 from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext, Statistics
 from hdtrans.networks.initialise import initialise
@@ -103,6 +103,10 @@ class Config(MethodSection):
         if self.generator.dropout and self.translate.dropout:
             found.append(Input("seeds", "seed", role="style", optional=True))
         return (*found, Input.of("photo", fields["photo"], "target"))
+
+    def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
+        """Return the reasons against training on pictures of this size."""
+        return too_small(self.discriminator, height, width, stage.batch_size)
 
     def stride(self, stage: Stage) -> int:
         """Return the multiple to which height and width are padded."""

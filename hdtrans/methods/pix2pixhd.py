@@ -34,12 +34,12 @@ from hdtrans.losses.features import feature_matching_loss, perceptual_loss
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, check_names
 from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext
-from hdtrans.networks.discriminators import PatchDiscriminator, multiscale
+from hdtrans.networks.discriminators import PADDING, PatchDiscriminator, fits_patches, least_side, multiscale
 from hdtrans.networks.encoder import Encoder, pool
 from hdtrans.networks.generators import Enhancer, Head, Trunk, coarse_to_fine, networks_for
 from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
-from hdtrans.networks.perceptual import PerceptualNetwork
+from hdtrans.networks.perceptual import SMALLEST, PerceptualNetwork
 
 
 class AdversarialConfig(Section):
@@ -140,6 +140,22 @@ class Config(MethodSection):
             return None
         of: Literal["instance", "class"] = "instance" if self.features.pool == "instance" else "class"
         return Style("features", self.features.count, of, self.features.pool)
+
+    def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
+        """Return the reasons against training on pictures of this size: a discriminator, or the perceptual network."""
+        found, wanted = [], self.discriminator
+        perceptual = self.perceptual.kind if self.perceptual.weight else "none"
+        scales = [n for n in range(wanted.scales) if f"discriminator{n}" in (stage.train or ())]
+        for scale in scales:
+            rows, columns = (-(-side // 2 ** (max(scales) - scale)) for side in (height, width))  # of the pyramid
+            if not fits_patches(wanted.layers, PADDING, wanted.norm, rows, columns, stage.batch_size):
+                seen = "" if scale == max(scales) else f" sees {columns}x{rows}, and"
+                least = least_side(wanted.layers, PADDING, wanted.norm)
+                found.append(f"{width}x{height}: discriminator{scale}{seen} needs {least} pixels each way at least")
+        if perceptual != "none" and min(height, width) < (least := SMALLEST[perceptual]):
+            ways = "give a larger size, or method.perceptual.kind: none"
+            found.append(f"{width}x{height}: {perceptual} needs {least} pixels each way at least; {ways}")
+        return found
 
     def stride(self, stage: Stage) -> int:
         """Return the multiple to which height and width are padded; each enhancer doubles it."""

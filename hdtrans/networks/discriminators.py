@@ -1,5 +1,6 @@
 """Patch discriminators at one or several scales (Wang et al., 2018, section 3.2; Isola et al., 2017)."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
@@ -10,6 +11,9 @@ from hdtrans.networks.context import PLAIN, ForwardContext
 from hdtrans.networks.generators import halve
 from hdtrans.networks.norm import Activation, Norm, NormKind
 from hdtrans.networks.padding import Pad, PaddingKind
+
+PADDING = 2
+"""Padding of each layer of pix2pixHD's patch discriminators, in pixels."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -35,7 +39,7 @@ class PatchDiscriminator(nn.Module):
         width: int = 64,
         layers: int = 3,
         norm: NormKind = "instance",
-        padding: int = 2,
+        padding: int = PADDING,
         widest: int = 512,
         bias: bool = True,
         padding_kind: PaddingKind = "zero",
@@ -99,6 +103,32 @@ def _block(
 def _pixel_block(channels: int, out_channels: int, norm: NormKind, activation: Activation, bias: bool) -> ConvBlock:
     convolution = nn.Conv2d(channels, out_channels, 1, bias=bias)
     return ConvBlock(Pad(0, "zero"), convolution, Norm(out_channels, norm, activation), 0, Fraction(1))
+
+
+def patch_maps(layers: int, padding: int, height: int, width: int) -> list[tuple[int, int]]:
+    """Return (height, width) of each feature map of a `PatchDiscriminator`; those with a side below 1 cannot be."""
+    maps = []
+    for stride in (*[2] * layers, 1, 1):
+        height, width = ((side + 2 * padding - 4) // stride + 1 for side in (height, width))  # kernels are 4x4
+        maps.append((height, width))
+    return maps
+
+
+def fits_patches(layers: int, padding: int, norm: NormKind, height: int, width: int, batch_size: int = 1) -> bool:
+    """Return True if a `PatchDiscriminator` can be trained on pictures of this size.
+
+    Every feature map has a pixel, and those with a norm have two values at least to normalise: of an image with
+    instance norm, of the batch with batch norm.
+    """
+    maps = patch_maps(layers, padding, height, width)
+    values = batch_size if norm == "batch" else 1
+    normalised = [] if norm == "none" else maps[1:-1]
+    return min(map(min, maps)) >= 1 and all(rows * columns * values > 1 for rows, columns in normalised)
+
+
+def least_side(layers: int, padding: int, norm: NormKind) -> int:
+    """Return the least side of square pictures that a `PatchDiscriminator` can be trained on, one at a time."""
+    return next(side for side in itertools.count(1) if fits_patches(layers, padding, norm, side, side))
 
 
 def multiscale(

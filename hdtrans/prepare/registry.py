@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
+from hdtrans.common.folder_lock import FolderLock
 from hdtrans.common.hashing import file_digest
 from hdtrans.prepare import formats
 from hdtrans.prepare.options import SPLITS, Options, common_options, format_options, to_json_values
@@ -68,7 +69,8 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
         check_names(items)
         target.check()
         return _dry_run_text(target, limit_per_split(items, given.limit), len(items))
-    report = write_items(target, maker, items, given.workers, given.limit)
+    with FolderLock(given.out):
+        report = write_items(target, maker, items, given.workers, given.limit)
     return replace(report, needs_photos=getattr(module, "NEEDS_PHOTOS", False))
 
 

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, write_bytes
+from hdtrans.common.files import write_bytes
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.toycity.canvas import Canvas, Label, SplitMix64
 from hdtrans.toycity.street import (
     LIGHTS,
@@ -302,7 +303,7 @@ def _open_folder(out: Path, settings: dict[str, int]) -> None:
     table = out / "dataset.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a new or an empty folder")
-    if out.is_dir() and any(not each.name.endswith(PART_SUFFIX) for each in out.iterdir()):
+    if out.is_dir() and holds_files(out):
         found = _read_settings(table)
         if found is None:
             raise UserError(f"{out}: contains files that are not a toy city; give a new or an empty folder")

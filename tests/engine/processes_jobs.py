@@ -102,3 +102,13 @@ def same(one: Tensor | None, other: Tensor | None) -> bool:
 def run_jobs(processes: Processes, jobs: list[dict[str, Any]]) -> list[str]:
     """Run the jobs one after the other; return the result of each."""
     return [run_job(job, processes) for job in jobs]
+
+
+def own(processes: Processes, folder: str) -> str:
+    """Own a folder with all processes; return the error where another has it."""
+    try:
+        with processes.owning(Path(folder)):
+            processes.on_first((Path(folder) / "a").touch)
+            return str(processes.on_first(lambda: sorted(file.name for file in Path(folder).iterdir())))
+    except UserError as error:
+        return f"{type(error).__name__} {error.reported}"

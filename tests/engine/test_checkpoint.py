@@ -1,5 +1,7 @@
 """Checkpoints: intact or skipped, kept or removed, with tensors and plain values alone."""
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -57,11 +59,20 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "the last byte cut": lambda file: file.write_bytes(file.read_bytes()[:-1]),
     "a byte too many": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
     **{f"a bit flipped at {share}": flip(share) for share in (0.0, 0.01, 0.3, 0.6, 0.95, 1.0)},
-    "no digest": lambda file: digest_file(file).unlink(),
-    "an empty digest": lambda file: digest_file(file).write_bytes(b""),
-    "a digest that is no text": lambda file: digest_file(file).write_bytes(b"\xff\xfe"),
-    "the digest of another file": other_digest,
+    "another digest": other_digest,
     "text": lambda file: file.write_text("not a checkpoint"),
+}
+
+# Digests that say nothing about the file, and a part of the warning.
+UNVERIFIED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no digest": (lambda file: digest_file(file).unlink(), "is missing"),
+    "an empty digest": (lambda file: digest_file(file).write_bytes(b""), "holds no SHA-256"),
+    "a digest that is no text": (lambda file: digest_file(file).write_bytes(b"\xff\xfe"), "holds no SHA-256"),
+    "a digest that was cut off": (lambda file: digest_file(file).write_text("0" * 63), "holds no SHA-256"),
+    "the digest of another file": (
+        lambda file: digest_file(file).write_text(f"{'0' * 64}  run/images_000000010.pt\n"),
+        "is that of images_000000010.pt",
+    ),
 }
 
 
@@ -80,19 +91,62 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(damage: Callable[[Path],
     assert "going back to the checkpoint before it" in warnings[0]
 
 
+@pytest.mark.parametrize("kind", UNVERIFIED)
+def test_a_checkpoint_that_nobody_vouches_for_is_used_with_a_warning(kind: str, tmp_path: Path) -> None:
+    folder, (change, words) = filled(tmp_path, 10, 20), UNVERIFIED[kind]
+    latest = folder.files()[0]
+    change(latest)
+    warnings: list[str] = []
+    assert folder.latest(warnings.append) == latest
+    assert torch.equal(load(latest)["networks"]["a.weight"], STATE["networks"]["a.weight"])
+    assert len(warnings) == 1 and f"images_000000020.pt: its digest {digest_file(latest).name} {words}" in warnings[0]
+    command = warnings[0].partition("write its digest: ")[2]
+    subprocess.run(["sh", "-c", command], cwd=latest.parent, check=True)
+    assert folder.latest(warnings.append) == latest and len(warnings) == 1
+    flip(0.5)(latest)
+    change(latest)
+    found = folder.latest(warnings.append)
+    assert found is not None and found.name == "images_000000010.pt"
+    assert "is damaged: the checksum of a part is wrong" in warnings[1]
+
+
+def test_of_two_after_the_same_images_the_one_with_a_digest_is_used(tmp_path: Path) -> None:
+    folder = filled(tmp_path, 10, 20)
+    end = folder.save({**STATE, "images_seen": 20}, 20, "train")
+    for file in (end, folder.folder / "images_000000020.pt"):
+        kept = digest_file(file).read_bytes()
+        digest_file(file).unlink()
+        found = folder.latest(pytest.fail)
+        assert found is not None and found != file and found.name.startswith("images_000000020")
+        digest_file(file).write_bytes(kept)
+
+
+def test_a_checkpoint_renamed_with_its_digest_is_its_own(tmp_path: Path) -> None:
+    folder = filled(tmp_path, 10)
+    (old,) = folder.files()
+    new = old.with_name("images_000000030.pt")
+    digest_file(old).rename(digest_file(new))
+    old.rename(new)
+    assert folder.latest(pytest.fail) == new
+    load(new, need_digest=True)
+
+
 @pytest.mark.bar("B1.6", "a damaged newest checkpoint is skipped with a warning")
 @pytest.mark.parametrize("share", [0.3, 0.6])
-def test_mutant_without_a_digest_loads_a_flipped_bit(share: float, tmp_path: Path, figure: Figure) -> None:
-    """Without the digest torch loads other weights, without an error."""
+def test_mutant_without_a_check_loads_a_flipped_bit(share: float, tmp_path: Path, figure: Figure) -> None:
+    """Torch alone loads other weights, without an error; without a digest, the checksums inside show it."""
     file = filled(tmp_path, 10).files()[0]
     flip(share)(file)
+    weights = torch.load(file, weights_only=True, mmap=True)["networks"]["a.weight"]
+    assert not torch.equal(weights, STATE["networks"]["a.weight"])
+    figure("mutant without a check: loads a flipped bit")
     digest_file(file).unlink()
-    assert not torch.equal(load(file)["networks"]["a.weight"], STATE["networks"]["a.weight"])
-    figure("mutant without a digest: loads a flipped bit")
+    with pytest.raises(UserError, match="is damaged: the checksum of a part is wrong"):
+        load(file)
 
 
 @pytest.mark.bar("B1.6", "a damaged newest checkpoint is skipped with a warning")
-@pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "no digest"])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_file_that_was_named_is_an_error(damage: str, tmp_path: Path) -> None:
     folder = filled(tmp_path, 10, 20)
     latest = folder.files()[0]
@@ -222,6 +276,12 @@ def test_a_run_folder_a_folder_of_checkpoints_and_a_file_are_found(tmp_path: Pat
         find_checkpoint(tmp_path / "missing")
     with pytest.raises(UserError, match="no such checkpoint"):
         load(tmp_path / "missing.pt")
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    folder = filled(tmp_path / os.fsdecode(b"r\xffn"), 10)
+    latest = folder.latest(pytest.fail)
+    assert latest is not None and torch.equal(load(latest)["networks"]["a.weight"], STATE["networks"]["a.weight"])
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

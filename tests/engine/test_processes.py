@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Stopped
+from hdtrans.common.folder_lock import LOCK_FILE, FolderLock
 from hdtrans.engine import checkpoint, distributed
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
-from tests.engine.processes_jobs import run_jobs
+from tests.engine.processes_jobs import own, run_jobs
 from tests.engine.runs import PIX2PIXHD, Notes, hide_batch_norm, make_trainer, section, subject
 from tests.forked import values_of_two
 from tests.shared_folder import filled_once
@@ -391,3 +392,11 @@ def test_the_lost_process_is_named_for_every_error_of_an_exchange(text: str, mon
     assert explained.startswith("stage a: no word from process 1 on there")
     assert ("training.timeouts sets" in explained) == ("imed out" in text or "timeout" in text)
     assert reports.explain(RuntimeError("sizes do not fit"), "stage a") is None
+
+
+def test_several_processes_are_one_owner(tmp_path: Path) -> None:
+    assert values_of_two(own, str(tmp_path / "run"), folder=tmp_path) == [f"['{LOCK_FILE}', 'a']"] * 2
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["a"]
+    with FolderLock(tmp_path / "run"):
+        ends = values_of_two(own, str(tmp_path / "run"), folder=tmp_path)
+    assert ends == ["FolderInUse False", "FolderInUse True"]

@@ -7,7 +7,7 @@ import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.recipe import Recipe, check_recipe
-from hdtrans.engine.run_folder import differences, open_run_dir
+from hdtrans.engine.run_folder import NothingToResume, differences, open_run_dir
 from tests.small_runs import small_recipe
 
 
@@ -141,3 +141,15 @@ def test_a_run_that_never_saved_is_begun_anew_by_any_recipe(tmp_path: Path) -> N
     open_run_dir(check_recipe(values(out), "test"))
     open_run_dir(changed(values(out), "training.seed", 8))
     assert "seed: 8" in (out / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["best_000000004.pt", "last.pt", "images_12.pt"])
+def test_a_run_with_checkpoints_of_other_names_is_not_begun_anew(name: str, tmp_path: Path) -> None:
+    """Its log would be cut to nothing, and its best checkpoint replaced."""
+    out = tmp_path / "run"
+    begun(out)
+    (out / "checkpoints" / "images_000000010.pt").rename(out / "checkpoints" / name)
+    kept = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    with pytest.raises(NothingToResume, match=rf"but others: {name}; rename {name} to images_.* or start a new run"):
+        open_run_dir(changed(values(out), "training.workers", 5))
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == kept

@@ -88,6 +88,13 @@ def index_file(shard: Path) -> Path:
     return shard.with_suffix(".index.json")
 
 
+def find_member(path: str) -> tuple[str, str, Member] | None:
+    """Return the shard of a path, the file's name in the plain folder and its place; None for a path outside shards."""
+    shard, file = _split(path)
+    member = _contents(shard).members.get(file) if shard else None
+    return None if member is None else (shard, file, member)
+
+
 def open_member(path: str) -> tuple[BinaryIO, int] | None:
     """Open a file in a shard; return it and its size in bytes, or None for a path outside shards.
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SMALLEST_MAP = 16
+"""Side of a photo, in pixels, for each pixel of the smallest feature map."""
+
 _MEAN, _DEVIATION = 127.5, 64.0
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import hdtrans
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError, shown
+from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.files import whole_file
 from hdtrans.config.stage import Size
 from hdtrans.data.batch import Batch
@@ -26,7 +26,7 @@ from hdtrans.data.order import BatchOrder
 from hdtrans.data.preflight import class_table, preflight
 from hdtrans.engine.distributed import choose_device
 from hdtrans.engine.precision import choose_precision
-from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
+from hdtrans.evaluation.judges.small_segmenter import SMALLEST_MAP, SegmentationNetwork
 from hdtrans.evaluation.metrics.labels import confusion, label_scores
 
 FORMAT = 1
@@ -84,6 +84,13 @@ def train_segmenter(given: SegmenterTraining, progress: Progress = lambda step, 
     preflight(everything, _FIELDS, data)
     files, held = hold_back(data, everything, _FIELDS)
     size = given.size or _size_for(files[0])
+    if given.batch_size * -(-size.height // SMALLEST_MAP) * -(-size.width // SMALLEST_MAP) < 2:
+        raise UserError(
+            "leaves one value to normalise in a batch of 1",
+            argument="size",
+            value=size,
+            advice=[f"give more than {SMALLEST_MAP} pixels one way", Advice("batch_size", 2)],
+        )
     classes = class_table(data) or ClassTable.generic(data.labels, data.ignore)
     device = choose_device(given.device)
     torch.manual_seed(given.seed)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import PART_SUFFIX, append_line, write_text
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.read import contents
 from hdtrans.data.pairing import natural
@@ -77,7 +78,7 @@ def open_out_dir(out: Path, note: Mapping[str, Any]) -> None:
                 path=out,
                 advice=["choose another folder", "remove this one to make its pictures anew"],
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and holds_files(out):
         finding = "is not empty and was not made by hdtrans infer; choose another folder"
         raise UserError(finding, argument="out", path=out)
     else:

@@ -12,7 +12,7 @@ import hdtrans
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import whole_file, write_text
 from hdtrans.common.yaml_text import yaml_text
-from hdtrans.config.loading import set_value
+from hdtrans.config.overrides import set_value
 from hdtrans.config.recipe import Recipe, check_recipe
 from hdtrans.config.registry import method_module
 from hdtrans.data.preflight import class_table

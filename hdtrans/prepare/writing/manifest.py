@@ -9,7 +9,8 @@ from typing import Any
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, append_line, write_text
+from hdtrans.common.files import append_line, write_text
+from hdtrans.common.folder_lock import holds_files
 from hdtrans.prepare.writing.making import Record
 
 TABLE = "dataset.json"
@@ -39,7 +40,7 @@ class PreparedFolder:
         """Raise UserError unless the folder is new, empty, without any item yet, or started with the same settings."""
         if self.out.exists() and not self.out.is_dir():
             raise UserError("is a file; give a new or an empty folder", argument="out", path=self.out)
-        if not self.out.is_dir() or all(each.name.endswith(PART_SUFFIX) for each in self.out.iterdir()):
+        if not self.out.is_dir() or not holds_files(self.out):
             return
         found = self._read()
         before = found.get(_SETTINGS)
@@ -88,7 +89,7 @@ class PreparedFolder:
         if rest:
             write_text(path, f"{whole}\n" if whole else "")
         records: dict[str, Record] = {}
-        for number, line in enumerate(whole.splitlines(), start=1):
+        for number, line in enumerate(whole.split("\n") if whole else (), start=1):
             try:
                 record = Record(**json.loads(line))
             except (ValueError, TypeError) as error:
@@ -112,8 +113,7 @@ class PreparedFolder:
 
     def _is_begun(self) -> bool:
         """Return True if the folder holds anything besides dataset.json."""
-        names = (path.name for path in self.out.iterdir()) if self.out.is_dir() else ()
-        return any(name != TABLE and not name.endswith(PART_SUFFIX) for name in names)
+        return self.out.is_dir() and holds_files(self.out, (TABLE,))
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError
+from hdtrans.config.stage import Size
+from hdtrans.data.kinds.label_maps import Section as LabelMaps
 from hdtrans.evaluation.judges.segmenters import Segmenter, load_segmenter
+from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
+from hdtrans.evaluation.judges.train_segmenter import SegmenterTraining, train_segmenter
 from hdtrans.evaluation.metrics.segmentation import SegmentationMetric
 from hdtrans.evaluation.pairs import Item
+from hdtrans.toycity.scenes import CLASS_NAMES
 from tests.small_runs import toy_data
 
 CPU = torch.device("cpu")
@@ -188,3 +193,15 @@ def test_the_command_offers_to_trust_a_program(tmp_path: Path, capsys: pytest.Ca
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     assert run_tool("evaluate", [str(tmp_path), "--segmenter", str(file)]) == 2
     assert "export the network as ONNX, or give --trust" in capsys.readouterr().err
+
+
+def test_photos_that_leave_one_value_to_normalise_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    network = SegmentationNetwork(2, 2).train()
+    network(torch.zeros(1, 3, 16, 17))
+    network(torch.zeros(2, 3, 16, 16))
+    with pytest.raises(ValueError, match="more than 1 value"):
+        network(torch.zeros(1, 3, 16, 16))
+    data = LabelMaps(root=trained[0], labels=len(CLASS_NAMES))
+    given = SegmenterTraining(data, tmp_path / "n.pt", Size(height=16, width=16), 1, 1, width=2, workers=0)
+    with pytest.raises(UserError, match=r"^size=16x16: leaves one value to normalise .*, or batch_size=2$"):
+        train_segmenter(given)
