@@ -1,4 +1,6 @@
 import contextlib
+import errno
+import json
 import os
 import resource
 import signal
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, append_line, whole_file, write_bytes, write_text
+from hdtrans.common.files import PART_SUFFIX, append_line, fitting_name, whole_file, write_bytes, write_text
+from hdtrans.common.yaml_text import read_yaml, yaml_text
 
 
 @contextlib.contextmanager
@@ -132,6 +135,50 @@ def test_places_that_cannot_be_written_are_user_errors(tmp_path: Path, write: Ca
         with pytest.raises(UserError, match=path.name):
             write(path)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"No space left on device \(.*bytes are free in .*\); free some space"),
+        (errno.EACCES, r"Permission denied; get the permission to write there, or choose another folder"),
+        (errno.EROFS, r"Read-only file system; choose a folder that can be written"),
+        (errno.EIO, r"Input/output error; choose another folder"),
+    ],
+)
+def test_refusals_are_what_they_are(tmp_path: Path, number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hdtrans.common.files._RecordedFile", refuse)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/x: cannot be written: {words}.*run the same command again$"):
+        write_bytes(tmp_path / "x", b"")
+
+
+def test_a_name_and_a_path_that_are_too_long(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the name ü+ has 256 bytes, and at most 255 are allowed; choose a shorter"):
+        write_bytes(tmp_path / ("ü" * 128), b"")
+    with pytest.raises(UserError, match=r"the path has \d{4} bytes; .* at most 4095 are allowed; choose a shorter"):
+        write_bytes(tmp_path.joinpath(*["x" * 200] * 21), b"")
+
+
+def test_names_of_helper_files_fit() -> None:
+    assert fitting_name("a/b", "_input.jpg") == "a/b_input.jpg"
+    assert fitting_name("x" * 245, "_input.jpg") == "x" * 245 + "_input.jpg"
+    names = {fitting_name(f"day/{'汽' * 82}{end}", "_input.jpg") for end in "ab"}
+    assert len(names) == 2, "equal starts have different hashes"
+    assert all(name.startswith("day/汽汽") and len(os.fsencode(name)) < 255 for name in names)
+
+
+def test_names_that_are_not_utf8_are_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 ") + "ü\u2028"
+    write_text(tmp_path / "a.json", json.dumps({"name": name}, ensure_ascii=False))
+    append_line(tmp_path / "a.jsonl", json.dumps([name], ensure_ascii=False))
+    write_text(tmp_path / "a.yaml", yaml_text({name: [name]}))
+    texts = {file.suffix: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert json.loads(texts[".json"]) == {"name": name} and json.loads(texts[".jsonl"]) == [name]
+    assert read_yaml(texts[".yaml"], "a.yaml") == {name: [name]}
+    assert r"caf\udce9 ü" in texts[".json"]
 
 
 def test_long_names_still_have_room_for_the_unfinished_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`hdtrans evaluate`: folders and runs, refusals, and the JSON report."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hdtrans.common.classes import ClassTable
 from hdtrans.evaluation.metrics import set_distances
 from hdtrans.evaluation.pairs import Places
 from hdtrans.evaluation.scoring import score
-from tests.small_runs import small_recipe, toy_data, train_values
+from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -176,6 +177,26 @@ def test_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run_tool("evaluate", [str(run), "--metrics", "fid"]) == 2
     assert run_tool("evaluate", [str(run), "--split", "tets"]) == 2
     assert "test" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Names of old archives are trained on with validation, translated, scored and prepared, and read back."""
+    city = toy_data(tmp_path / "city", 2, 1)
+    name = os.fsdecode(b"caf\xe9")
+    for folder in city.iterdir():
+        if folder.is_dir():
+            (folder / "00000.png").rename(folder / f"{name}.png")
+    values = small_recipe(city, tmp_path / "run", validate={"every": 2, "metrics": ["l1"], "best": "l1"})
+    assert run_tool("train", [str(write_recipe(tmp_path / "r.yaml", values))]) == 0
+    file = tmp_path / "e.json"
+    assert name in _evaluate(tmp_path / "run", "--metrics", "l1", out=file)["each"]
+    assert r"caf\udce9" in file.read_text(encoding="utf-8")
+    assert f"{name}.png" in os.listdir(tmp_path / "e")
+    given = ["folder", "--in", str(city), "--label-dir", "train_label", "--photo-dir", "train_img", "--workers", "1"]
+    for _ in range(2):  # the second time, all items are done
+        assert run_tool("prepare", [*given, "--classes", "19", "--out", str(tmp_path / "out")]) == 0
+    lines = (tmp_path / "out" / "prepare.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(lines) == 2 and any(json.loads(line)["name"] == name for line in lines)
 
 
 def test_real_facades(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hdtrans.common import pages
 from hdtrans.common.cores import own_cores
 from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
+from hdtrans.common.progress import progress
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
@@ -146,7 +147,7 @@ class _Job:
     def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
         """Translate samples; after an interruption, finished ones are kept."""
         with (
-            tqdm(total=len(samples), unit=" pictures", disable=None if show else True) as bar,
+            progress(total=len(samples), unit=" pictures", show=show) as bar,
             ThreadPoolExecutor(self.readers) as readers,
             ThreadPoolExecutor(self.writers) as writers,
         ):

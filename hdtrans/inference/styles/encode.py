@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from hdtrans.common.errors import UserError
+from hdtrans.common.progress import progress
 from hdtrans.data.dataset import EvalDataset
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
@@ -119,9 +119,8 @@ def encode_styles(
     files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
     samples = _samples(translator, data, files)
     numbers = range(processes.rank, len(files), processes.world)
-    quiet = None if processes.first else True
     parts = processes.agree(
-        lambda: [_encoded(translator, samples, n) for n in tqdm(numbers, unit=" pictures", disable=quiet)]
+        lambda: [_encoded(translator, samples, n) for n in progress(numbers, unit=" pictures", show=processes.first)]
     )
     gathered = processes.gather(parts)
     lines = processes.on_first(lambda: _write(translator, checkpoint, options, samples, gathered))
