@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.errors import Advice, MissingFile, UnknownName, UnreadableFile, UserError, nearest, shown
 from hdtrans.config.inputs import Input, Style
 from hdtrans.data.folders import SampleFiles, partners_of
@@ -150,9 +151,7 @@ class Folders:
         for argument, path, start in named:
             if path is not None and not path.exists() and not is_folder(path):
                 raise MissingFile(path, "file or folder", argument=argument, value=f"{start}{path}")
-            if path is not None and path.resolve() == self.out.resolve():
-                finding = "holds the inputs of this command as well; give results a folder of their own"
-                raise UserError(finding, argument="out", path=self.out)
+        check_apart(self.out, (path for _, path, _ in named if path is not None))
         if not 0 <= self.seed <= 2**63 - self.num_samples:
             last = ", and so is that of the last sample" if self.num_samples > 1 else ""
             raise UserError(f"a seed is a number from 0 to 2**63 - 1{last}", argument="seed", value=self.seed)

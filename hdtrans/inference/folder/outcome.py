@@ -21,6 +21,7 @@ class Outcome:
         scale_mismatch: names of inputs much wider or narrower than `trained_width`.
         trained_width: width in pixels that training scaled whole pictures to; None if it kept their size.
         note: remark on the inputs, and its advice.
+        without_thumbnail: reason by name of an input whose thumbnails could not be written.
     """
 
     page: Path
@@ -32,6 +33,7 @@ class Outcome:
     scale_mismatch: list[str] = field(default_factory=list)
     trained_width: int | None = None
     note: tuple[str, Advice] | None = None
+    without_thumbnail: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: "Outcome") -> None:
         """Add the result of another process."""
@@ -39,6 +41,7 @@ class Outcome:
         self.skipped += other.skipped
         self.scale_mismatch += other.scale_mismatch
         self.failed |= other.failed
+        self.without_thumbnail |= other.without_thumbnail
         for finding, names in other.degenerate.items():
             self.degenerate.setdefault(finding, []).extend(names)
         self.memory = max(self.memory, other.memory)
@@ -57,6 +60,10 @@ class Outcome:
                 f"{self.trained_width} pixels of training pictures; a model knows objects at the size of training, so "
                 "scale such inputs to about that width if results look wrong"
             )
+        if self.without_thumbnail:
+            first = min(self.without_thumbnail, key=natural)
+            reason = self.without_thumbnail[first]
+            lines.append(f"note: the page shows {len(self.without_thumbnail)} of them without thumbnails: {reason}")
         if self.note is not None:
             finding, advice = self.note
             lines.append("; ".join(filter(None, (finding, advice.text(spelling)))))

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from hdtrans.common import pages
+from hdtrans.common.apart import check_apart
 from hdtrans.common.cores import own_cores
 from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
@@ -23,12 +22,12 @@ from hdtrans.config.recipe import Recipe
 from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.read import read_label, read_picture
-from hdtrans.data.io.shards import on_disk
 from hdtrans.engine.distributed import Processes
-from hdtrans.inference.folder.files import REFERENCE, Folders, check_results
+from hdtrans.inference.folder.files import Folders, check_results
 from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, collect, input_digests, open_out_dir
+from hdtrans.inference.folder.gallery import Gallery
 from hdtrans.inference.folder.outcome import Outcome
-from hdtrans.inference.folder.results import degenerate_output, file_ending, thinned, write_result
+from hdtrans.inference.folder.results import degenerate_output, file_ending, write_result
 from hdtrans.inference.folder.style_source import Reference, StyleSource
 from hdtrans.inference.folder.video import write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
@@ -103,14 +102,14 @@ def translate_folder(
         job.run(job.samples[processes.rank :: processes.world], processes.first)
     except KeyboardInterrupt:
         if processes.first:
-            job.write_page()
+            job.gallery.write_page(job.samples, job.outcome.failed)
         raise
     job.outcome.memory = peak_memory(translator.device)
     for other in processes.gather(job.outcome)[1:]:
         job.outcome.add(other)
     if processes.first:
         collect(folders.out)
-        job.write_page()
+        job.gallery.write_page(job.samples, job.outcome.failed)
         if frames_per_second is not None:
             job.write_videos(frames_per_second)
     return job.outcome
@@ -133,10 +132,15 @@ class _Job:
             raise UserError("the inputs hold the true pictures", argument="truth", path=folders.truth, advice=ways)
         self.result = data.result(translator.target)
         self.ending = file_ending(self.channels, folders.ending)
+        self.gallery = Gallery(translator, folders, self.ending, self.holds_truth)
+        check_apart(folders.out, files=(path for sample in self.samples for path in sample.paths.values()))
         check_results(
             folders.out,
             [
-                (shown(s.name), [path for n in self._numbers for path in (self.target(s, n), self._small(s, n))])
+                (
+                    shown(s.name),
+                    [f for n in self.gallery.numbers for f in (self.gallery.target(s, n), self.gallery.small(s, n))],
+                )
                 for s in self.samples
             ],
         )
@@ -195,7 +199,8 @@ class _Job:
     def _read(self, sample: SampleFiles) -> _Read | None:
         """Return a sample as read; None if its pictures are finished."""
         digests = input_digests(sample)
-        if self.finished.has(sample.name, digests) and all(self.target(sample, n).is_file() for n in self._numbers):
+        targets = (self.gallery.target(sample, number) for number in self.gallery.numbers)
+        if self.finished.has(sample.name, digests) and all(target.is_file() for target in targets):
             return None
         inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
         if TRUTH in sample.paths:
@@ -212,7 +217,7 @@ class _Job:
     def _translate(self, batch: list[_Read]) -> list[list[Result] | Exception]:
         """Begin all samples of each input: together, or one by one if memory is short or an input is at fault."""
         try:
-            samples = [self._sample(batch, self.folders.seed + number) for number in self._numbers]
+            samples = [self._sample(batch, self.folders.seed + number) for number in self.gallery.numbers]
             return [list(results) for results in zip(*samples, strict=True)]
         except UserError as error:
             if len(batch) == 1:
@@ -238,14 +243,10 @@ class _Job:
         results = [result() for result in begun]
         given = read.inputs[self.translator.lead.name]
         reference = None if read.reference is None else read.reference.picture
-        small = {self._thumbnail(read.sample, "input"): given, self._thumbnail(read.sample, "truth"): read.truth}
-        small |= {self._thumbnail(read.sample, REFERENCE): reference}
-        small |= {self._small(read.sample, number): result for number, result in enumerate(results)}
-        for path, picture in small.items():
-            if picture is not None:
-                pages.write_thumbnail(path, to_rgb(thinned(picture), self.translator.classes))
+        if lost := self.gallery.write_thumbnails(read.sample, given, read.truth, reference, results):
+            self.outcome.without_thumbnail[read.sample.name] = lost
         for number, result in enumerate(results):
-            write_result(self.target(read.sample, number), result)
+            write_result(self.gallery.target(read.sample, number), result)
         natural = self.translator.data.natural
         return next(filter(None, (degenerate_output(result, natural) for result in results)), "")
 
@@ -268,46 +269,14 @@ class _Job:
         self.outcome.failed[sample.name] = kept or "out of memory"
         bar.update()
 
-    def write_page(self) -> None:
-        """Write `index.html` with all finished pictures, of all processes."""
-        rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
-        columns = ["label map" if self.translator.lead.values == "classes" else "input"]
-        columns += [REFERENCE] if self.folders.reference is not None else []
-        columns += [self._folder(number) or "result" for number in self._numbers]
-        columns += ["truth"] if self.folders.truth is not None or self.holds_truth else []
-        shown = [row for row in rows if row]
-        name = self.translator.recipe.name
-        pages.write_gallery(self.folders.out, f"{name}: {len(shown)} pictures", columns, shown)
-
-    def _row(self, sample: SampleFiles) -> pages.GalleryRow | None:
-        """Return a row of the gallery, or None without a result; thumbnails lead to files, but for label maps."""
-        targets = [self.target(sample, number) for number in self._numbers]
-        if not all(target.is_file() for target in targets):
-            return None
-        small = self._thumbnail(sample, "input").resolve()
-        row: list[pages.Picture | None] = [pages.Picture(_shown_whole(self._lead_picture(sample)) or small, small)]
-        if self.folders.reference is not None:
-            row.append(self._beside(sample, REFERENCE, REFERENCE))
-        for number, target in enumerate(targets):
-            row.append(pages.Picture(target.resolve(), self._small(sample, number).resolve()))
-        if self.folders.truth is not None or self.holds_truth:
-            row.append(self._beside(sample, "truth", TRUTH))
-        return pages.GalleryRow(sample.name, row)
-
-    def _beside(self, sample: SampleFiles, kind: str, file: str) -> pages.Picture | None:
-        """Return a picture that is shown beside results, or None if it does not exist."""
-        small = self._thumbnail(sample, kind).resolve()
-        whole = _shown_whole(sample.paths.get(file)) or small
-        return pages.Picture(whole, small if small.is_file() else None) if whole.is_file() else None
-
     def write_videos(self, frames_per_second: float) -> None:
         """Write all results as the frames of a video, one video per sample number."""
         translator = self.translator
         is_map = not self.channels
-        for number in self._numbers:
-            files = [file for sample in self.samples if (file := self.target(sample, number)).is_file()]
+        for number in self.gallery.numbers:
+            files = [file for sample in self.samples if (file := self.gallery.target(sample, number)).is_file()]
             write_video(
-                self.folders.out / self._folder(number),
+                self.folders.out / self.gallery.folder(number),
                 files,
                 frames_per_second,
                 lambda file: to_rgb(read_label(file) if is_map else read_picture(file), translator.classes),
@@ -335,30 +304,6 @@ class _Job:
         """Channels of the results; 0 for maps of class ids."""
         return 0 if self.result.kind == "ids" else self.result.size or 0
 
-    def _lead_picture(self, sample: SampleFiles) -> str | None:
-        """Return the file of the lead input if it is a picture, which a page can show; else None."""
-        return sample.paths.get(self.translator.lead.name) if self.translator.lead.kind == "image" else None
-
-    @property
-    def _numbers(self) -> range:
-        """Numbers of the samples of each input."""
-        return range(self.folders.num_samples)
-
-    def _folder(self, number: int) -> str:
-        """Return the folder of a sample in `out`; '' for a single sample, which lies in `out` itself."""
-        return f"sample_{number}" if self.folders.num_samples > 1 else ""
-
-    def target(self, sample: SampleFiles, number: int = 0) -> Path:
-        """Return the file of a result."""
-        return self.folders.out / self._folder(number) / f"{sample.name}.{self.ending}"
-
-    def _small(self, sample: SampleFiles, number: int) -> Path:
-        """Return the thumbnail of a result."""
-        return self._thumbnail(sample, self._folder(number) or "result")
-
-    def _thumbnail(self, sample: SampleFiles, kind: str) -> Path:
-        return self.folders.out / "thumbnails" / f"{sample.name}_{kind}.jpg"
-
 
 def _threads(device: torch.device) -> tuple[int, int]:
     """Return the numbers of threads that read and that write, for a model on this device."""
@@ -381,11 +326,6 @@ def read_inputs(
         elif not spec.optional:
             raise UserError(f"no {name} map has its name" if spec.kind == "ids" else f"no {name} has its name")
     return inputs, truth
-
-
-def _shown_whole(path: str | None) -> Path | None:
-    """Return a file that a page can link to, or None: files inside shards have no address."""
-    return Path(path).resolve() if path and on_disk(path) == path else None
 
 
 def _trained_width(recipe: Recipe) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.errors import UserError
 from hdtrans.common.progress import progress
 from hdtrans.data.dataset import EvalDataset
@@ -117,6 +118,8 @@ def encode_styles(
     data = translator.data
     data = data if root is None else data.model_copy(update={"root": root})
     files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
+    searched = {Path(path).parent for file in files for path in file.paths.values()}
+    check_apart(page_folder(checkpoint), searched, argument="model")
     samples = _samples(translator, data, files)
     numbers = range(processes.rank, len(files), processes.world)
     parts = processes.agree(
@@ -217,8 +220,8 @@ def _write(
     styles = Styles(translator.style_size, translator.weights, made, clusters)
     patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
     name = f"{translator.recipe.name}, {checkpoint.stem}"
-    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     file = styles.save(checkpoint)
+    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     counted, total = sum(int(one.counts.sum()) for one in clusters.values()), sum(map(len, clusters.values()))
     return [
         *(f"left out: {problem}" for problem in bad),
