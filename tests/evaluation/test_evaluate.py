@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+import hdtrans
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
 from hdtrans.evaluation.metrics import set_distances
 from hdtrans.evaluation.pairs import Places
+from hdtrans.evaluation.report.scores import read_report
 from hdtrans.evaluation.scoring import score
 from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
 
@@ -197,6 +201,58 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         assert run_tool("prepare", [*given, "--classes", "19", "--out", str(tmp_path / "out")]) == 0
     lines = (tmp_path / "out" / "prepare.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(lines) == 2 and any(json.loads(line)["name"] == name for line in lines)
+
+
+@pytest.fixture
+def moved(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run whose recipe has relative paths, `runs/mine` and `city`."""
+    values = small_recipe(Path("city"), Path("runs/mine"))
+    values["method"]["condition"] = {"boundary": "none"}
+    shutil.copytree(run.parent / "city", tmp_path / "there" / "city")
+    monkeypatch.chdir(tmp_path / "there")
+    train_values(values)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "there"
+
+
+def test_data_that_have_moved(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A relative data.root is looked up from where training was started; --data names any other place."""
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    assert f"data: {moved}/city\n3 made" in capsys.readouterr().out
+    (moved / "city").rename(moved.parent / "elsewhere")
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 2
+    looked = f"(looked for {moved.parent}/city and {moved}/city); give --data DIR"
+    assert f"data.root=city: there is no such folder {looked}" in capsys.readouterr().err
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1", "--data", "elsewere"]) == 2
+    assert "--data elsewere: there is no such folder. Did you mean 'elsewhere'?" in capsys.readouterr().err
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1", "--data", "elsewhere"]) == 0
+    assert "0 made, 3 there already" in capsys.readouterr().out, "the same inputs"
+    with pytest.raises(UserError, match=r"; give data=DIR$"):
+        hdtrans.evaluate("there/runs/mine", metrics=["l1"])
+    assert hdtrans.evaluate("there/runs/mine", metrics=["l1"], data="elsewhere")["figures"]["l1"] > 0
+    # A folder of that name here goes first, as it always has.
+    shutil.copytree(moved.parent / "elsewhere", moved.parent / "city")
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    assert "data: " not in capsys.readouterr().out
+
+
+def test_a_report_that_moves_with_its_folders(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in a report are relative to it; `hdtrans compare` finds the pictures."""
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    (report,) = (moved / "runs/mine/evaluation").glob("*.json")
+    values = json.loads(report.read_text(encoding="utf-8"))
+    assert values["pictures"]["folder"] == report.stem and values["pictures"]["truth"] == "../../../city/test_img"
+    assert values["model"]["checkpoint"] == "../checkpoints/images_000000004_train.pt"
+    moved.rename(moved.parent / "later")
+    monkeypatch.chdir("/")
+    later = moved.parent / "later"
+    assert read_report(later / report.relative_to(moved))["pictures"]["truth"] == str(later / "city/test_img")
+    page = moved.parent / "page.html"
+    assert run_tool("compare", [str(later / "runs/mine")] * 2 + ["--out", str(page)]) == 0
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 9
+    shutil.rmtree(later / "city")
+    assert run_tool("compare", [str(later / "runs/mine")] * 2 + ["--out", str(page)]) == 0
+    assert f"not shown, as there is no folder {later}/city/test_img" in page.read_text(encoding="utf-8")
 
 
 def test_real_facades(tmp_path: Path) -> None:

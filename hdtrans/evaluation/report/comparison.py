@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.metrics import BETTER
@@ -148,9 +148,14 @@ def _figures(runs: Sequence[Run]) -> str:
 
 
 def _unlike(runs: Sequence[Run]) -> list[str]:
-    """Return remarks on figures that were measured differently and cannot be compared."""
-    notes = []
+    """Return remarks on figures measured differently, which cannot be compared, and on folders that are gone."""
     evaluated = [run for run in runs if run.evaluation]
+    notes = [
+        f"{run.name}: not shown, as there is no folder {shown(folder)}"
+        for run in evaluated
+        for side in ("folder", "truth")
+        if (folder := run.evaluation["pictures"].get(side)) and not Path(folder).is_dir()
+    ]
     for key in ("count", "sizes", "truth", "split", "resize"):
         values = {json.dumps(run.evaluation["pictures"].get(key)) for run in evaluated}
         if len(values) > 1:

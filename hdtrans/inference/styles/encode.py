@@ -22,6 +22,7 @@ from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.publish.published import FORMS
+from hdtrans.inference.run_data import current_data
 from hdtrans.inference.styles.clustering import assigned, k_means
 from hdtrans.inference.styles.clusters import Clusters, Styles
 from hdtrans.inference.styles.objects import Objects
@@ -115,8 +116,7 @@ def encode_styles(
     if style is None or style.prior != "clusters":
         raise UserError("was trained without features (method.features), so it has no styles", path=checkpoint)
     processes = processes or Processes()
-    data = translator.data
-    data = data if root is None else data.model_copy(update={"root": root})
+    data = current_data(translator, checkpoint, root)
     files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
     searched = {Path(path).parent for file in files for path in file.paths.values()}
     check_apart(page_folder(checkpoint), searched, argument="model")
@@ -127,7 +127,7 @@ def encode_styles(
     )
     gathered = processes.gather(parts)
     lines = processes.on_first(lambda: _write(translator, checkpoint, options, samples, gathered))
-    return list(lines)
+    return [*([] if data.root == translator.data.root else [f"data: {data.root}"]), *lines]
 
 
 def _training_files(translator: Translator, data: DataKind) -> list[SampleFiles]:

@@ -210,7 +210,7 @@ def test_encode_styles_refuses_unusable_arguments(
         ([tmp_path / "plain"], "was trained without features"),
         ([place / "bare", "--clusters", 0], "--clusters 0: is a number from 1"),
         ([place / "bare", "--min-area", 1], "--min-area 1.0: is a share of the picture"),
-        ([place / "bare", "--data", tmp_path / "nowhere"], "there is no folder"),
+        ([place / "bare", "--data", tmp_path / "nowhere"], "nowhere: there is no such folder"),
     ):
         assert run_tool("encode_styles", [str(a) for a in arguments]) == 2
         assert words in capsys.readouterr().err
