@@ -190,9 +190,8 @@ def _of_run(given: Any) -> Known:
     seed = given.seed if translator.noisy or style == "sample" else None
     model |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
     moved = [] if data.root == translator.data.root else [f"data: {data.root}"]
-    return (
-        files.places,
-        translator.classes,
-        model,
-        lambda: "\n".join([*moved, translate_folder(translator, folders).text()]),
-    )
+
+    def translate() -> str:
+        return "\n".join([*moved, translate_folder(translator, folders).text()])
+
+    return files.places, translator.classes, model, translate
