@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.loading import load_recipe
 from hdtrans.config.recipe import Recipe, check_recipe
@@ -157,6 +158,8 @@ def evaluate_given(given: Any, say: Callable[[str], None] = lambda text: None) -
     """
     folder = given.target if given.target.is_dir() else given.target.parent  # RUN, or RUN/best
     is_run = given.target.is_file() or (folder / "checkpoints").is_dir()
+    if given.data is not None and not is_run:
+        raise UserError("is for a run, and this is a folder of pictures", argument="data", path=given.data)
     places, classes, model, translate = _of_run(given) if is_run else (*folder_places(given), lambda: "")
     places = replace(
         places,

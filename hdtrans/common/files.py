@@ -6,6 +6,7 @@ as JSON and YAML do, so that `json.loads` and `read_yaml` return the same name.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -22,7 +23,7 @@ from hdtrans.common.errors import UserError, shown
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["PART_SUFFIX", "append_line", "fitting_name", "utf8", "whole_file", "write_bytes", "write_text"]
+__all__ = ["PART_SUFFIX", "append_line", "decoded", "fitting_name", "utf8", "whole_file", "write_bytes", "write_text"]
 
 PART_SUFFIX = ".part"
 """Suffix of an unfinished file, whose name starts with a dot; a killed process leaves one behind."""
@@ -169,6 +170,19 @@ def fitting_name(stem: str, ending: str) -> str:
     if len(raw) + len(os.fsencode(ending)) <= _NAME_BYTES:
         return f"{stem}{ending}"
     return f"{folder}{slash}{raw[:64].decode('utf-8', 'ignore')}-{hashlib.sha256(raw).hexdigest()[:16]}{ending}"
+
+
+def decoded(data: bytes) -> str:
+    """Return a text that a user wrote: UTF-8, or UTF-16 with a byte-order mark; a mark is left out.
+
+    Bytes that are not UTF-8 become lone surrogates, as in names of files.
+
+    Raises:
+        UnicodeDecodeError: UTF-16 that is cut off.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig", "surrogateescape")
 
 
 def utf8(text: str) -> bytes:

@@ -1,5 +1,6 @@
 """Training folder of a run, which may have moved since training."""
 
+import os
 from pathlib import Path
 
 from hdtrans.common.errors import Advice, MissingFile, UserError, shown
@@ -32,7 +33,7 @@ def current_data(translator: Translator, checkpoint: Path, root: Path | None = N
     for place in places:
         if place.is_dir():
             return data if place == data.root else data.model_copy(update={"root": place})
-    looked = " and ".join(shown(place.absolute()) for place in places)
+    looked = " and ".join(dict.fromkeys(shown(os.path.abspath(place)) for place in places))
     finding = f"there is no such folder (looked for {looked})"
     raise UserError(finding, argument="data.root", path=data.root, advice=[Advice("data", "DIR")])
 

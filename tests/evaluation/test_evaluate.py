@@ -76,6 +76,7 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
         (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
         (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
         (["found"], "there is nothing to measure yet; give --truth DIR"),
+        (["found", "--truth", "truth", "--data", "x"], "--data x: is for a run, and this is a folder of pictures"),
         (["found", "--truth", "truth", "--metrics", "psrn"], "there are l1, psnr"),
         (["found", "--truth", "truth", "--metrics", "labels"], "scores labels, but these results are pictures"),
         (["found", "--truth", "truth", "--metrics", "segmentation"], "--labels DIR"),

@@ -24,7 +24,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         required=True,
         metavar="INPUT",
-        help="folder; or files, patterns ('maps/*.png'), lists (@FILE, one name a line), - for a list on stdin",
+        help="folder; or files, patterns ('maps/*.png'), lists (@FILE: a name a line, found here or else beside the "
+        "list), - for a list on stdin",
     )
     group.add_argument(
         "--instances",

@@ -63,6 +63,32 @@ def test_inputs_are_named_in_many_ways(place: Path, tmp_path: Path) -> None:
     assert find_inputs([f"@{tmp_path}/list.txt", f"{maps}/f2.png"]) == [maps / "f3.png", maps / "f2.png"]
 
 
+def test_lists_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "a b").mkdir()
+    for name in ("1 2.png", "#3.png", "ü\u2028.png", " 4.png"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "1 2.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(folder))
+    text = "\ufeff# comment\r\n1 2.png\r\n\r\n#3.png\r\nü\u2028.png \r\n 4.png\r\n~/1 2.png"
+    wanted = [Path(name) for name in ("1 2.png", "a b/#3.png", "a b/ü\u2028.png", "a b/ 4.png", f"{folder}/1 2.png")]
+    for encoding in ("utf-8", "utf-16-le"):  # as Windows PowerShell writes
+        (folder / "list.txt").write_bytes(text.encode(encoding))
+        assert find_inputs(["@a b/list.txt"]) == wanted
+        assert find_inputs(["@~/list.txt"]) == [tmp_path / p if p.parts[0] == "a b" else p for p in wanted]
+    zeros = io.TextIOWrapper(io.BytesIO(b"a b/ 4.png\0" + os.fsencode("a b/ü\u2028.png\0")))
+    assert find_inputs(["-"], zeros) == [wanted[3], wanted[2]]
+    (folder / "list.txt").write_text("1 2.png\n\n5.png\n")
+    with pytest.raises(UserError, match=r"inputs=@a b/list.txt, line 3: 5.png: there is no such file"):
+        find_inputs(["@a b/list.txt"])
+
+
+def test_a_list_without_a_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UserError, match="names no file"):
+        find_inputs(["-"])
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
