@@ -71,7 +71,12 @@ def _add_pictures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--bits", type=int, choices=(8, 16), default=8, help="bits per channel of the results (default: 8)"
     )
-    group.add_argument("--video", type=_rate, metavar="FPS", help="also write DIR/video.mp4 of all results, in order")
+    group.add_argument(
+        "--video",
+        type=_rate,
+        metavar="FPS",
+        help="also write DIR/video.webm of all results (hdtrans[video])",
+    )
 
 
 def _add_computing(group: argparse._ArgumentGroup) -> None:

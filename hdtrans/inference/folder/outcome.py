@@ -6,6 +6,7 @@ from pathlib import Path
 from hdtrans.common.errors import Advice, Spelling, UserError, as_argument
 from hdtrans.data.pairing import natural
 from hdtrans.inference.folder.results import DEGENERATE
+from hdtrans.inference.folder.video import Video
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Outcome:
         scale_mismatch: names of inputs much wider or narrower than `trained_width`.
         trained_width: width in pixels that training scaled whole pictures to; None if it kept their size.
         note: remark on the inputs, and its advice.
+        videos: videos of the results.
         without_thumbnail: reason by name of an input whose thumbnails could not be written.
     """
 
@@ -34,6 +36,7 @@ class Outcome:
     trained_width: int | None = None
     note: tuple[str, Advice] | None = None
     without_thumbnail: dict[str, str] = field(default_factory=dict)
+    videos: list[Video] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
         """Add the result of another process."""
@@ -67,5 +70,6 @@ class Outcome:
         if self.note is not None:
             finding, advice = self.note
             lines.append("; ".join(filter(None, (finding, advice.text(spelling)))))
+        lines += [video.text() for video in self.videos]
         lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
         return "\n".join([*lines, f"gallery: {self.page}"])

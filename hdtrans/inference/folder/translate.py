@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from hdtrans.inference.folder.gallery import Gallery
 from hdtrans.inference.folder.outcome import Outcome
 from hdtrans.inference.folder.results import degenerate_output, file_ending, write_result
 from hdtrans.inference.folder.style_source import Reference, StyleSource
-from hdtrans.inference.folder.video import write_video
+from hdtrans.inference.folder.video import Change, need_video, write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.translator import Picture, Translator
@@ -85,7 +86,7 @@ def translate_folder(
         translator: model.
         folders: inputs, folder of the results, and options.
         batch_size: inputs of one size translated together, at most; >= 1.
-        frames_per_second: frame rate of `video.mp4`, a video of all results; None: no video.
+        frames_per_second: frame rate of `video.webm`, a video of all results; None: no video.
         processes: processes that share the inputs; None: this one alone.
 
     Raises:
@@ -93,6 +94,8 @@ def translate_folder(
             outside it or on another one.
     """
     processes = processes or Processes()
+    if frames_per_second is not None:
+        need_video()
     if translator.max_memory is None:
         keep_freed_memory()
     job = _Job(translator, folders, batch_size)
@@ -271,16 +274,22 @@ class _Job:
 
     def write_videos(self, frames_per_second: float) -> None:
         """Write all results as the frames of a video, one video per sample number."""
-        translator = self.translator
-        is_map = not self.channels
         for number in self.gallery.numbers:
-            files = [file for sample in self.samples if (file := self.gallery.target(sample, number)).is_file()]
-            write_video(
-                self.folders.out / self.gallery.folder(number),
-                files,
-                frames_per_second,
-                lambda file: to_rgb(read_label(file) if is_map else read_picture(file), translator.classes),
-            )
+            frames = {self.gallery.target(sample, number): sample for sample in self.samples}
+            files = [file for file in frames if file.is_file()]
+            change, of_inputs = Change(), Change()
+
+            def read(file: Path, change: Change = change) -> Picture:
+                result = read_picture(file) if self.channels else read_label(file)
+                change.add(result if result.ndim == 2 else to_rgb(result))
+                return to_rgb(result, self.translator.classes)
+
+            video = write_video(self.folders.out / self.gallery.folder(number), files, frames_per_second, read)
+            for file in files:
+                lead = read_inputs(self.translator, frames[file], self.folders.ready)[0][self.translator.lead.name]
+                of_inputs.add(lead if lead.ndim == 2 else to_rgb(lead))
+            left_out, texts = len(frames) - len(files), (change.text(), of_inputs.text())
+            self.outcome.videos.append(replace(video, left_out=left_out, change=texts[0], input_change=texts[1]))
 
     def note(self) -> dict[str, Any]:
         """Return the model and options of the pictures, as `inference.json` holds them."""

@@ -442,7 +442,7 @@ def test_samples_are_made_once(place: Path, tmp_path: Path, capsys: pytest.Captu
         out,
     ]
     assert infer(*command, "--video", 2) == 0
-    assert {str(f.relative_to(out)) for f in out.rglob("*.mp4")} == {"sample_0/video.mp4", "sample_1/video.mp4"}
+    assert {str(f.relative_to(out)) for f in out.rglob("*.webm")} == {"sample_0/video.webm", "sample_1/video.webm"}
     (out / "sample_1/00001.png").unlink()
     capsys.readouterr()
     assert infer(*command) == 0
