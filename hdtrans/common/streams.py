@@ -1,5 +1,6 @@
 """Standard streams that end no command: any encoding, closed, or with a reader that has gone."""
 
+import codecs
 import io
 import os
 import select
@@ -11,8 +12,23 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_STRICT = ("strict", "surrogateescape", "surrogatepass")  # ways to encode that can fail
+_BYTES = "hdtrans.bytes_or_escapes"
+# Ways to encode that can fail, and those that cannot; Python takes the second where the locale has no encoding.
+_SAFE = {"strict": "backslashreplace", "surrogateescape": _BYTES, "surrogatepass": "backslashreplace"}
 _NAMES = ("stdin", "stdout", "stderr")  # by descriptor
+
+
+def _bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode lone surrogates as the bytes that they stand for, and escape all others."""
+    assert isinstance(error, UnicodeEncodeError)
+    wrong = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(sign) - 0xDC00]) if "\udc80" <= sign <= "\udcff" else sign.encode("ascii", "backslashreplace")
+        for sign in wrong
+    ), error.end
+
+
+codecs.register_error(_BYTES, _bytes_or_escapes)
 
 
 class _Lasting(io.FileIO):
@@ -60,7 +76,7 @@ def make_lasting() -> None:
 def _lasting(stream: Any, original: Any) -> Any:
     """Return a stream that escapes and, if it is the one that Python opened, outlives its reader."""
     errors = getattr(stream, "errors", "")
-    errors = "backslashreplace" if errors in _STRICT else errors
+    errors = _SAFE.get(errors, errors)
     raw = getattr(getattr(stream, "buffer", None), "raw", None) or getattr(stream, "buffer", None)
     if stream is not original or type(raw) is not io.FileIO:
         if hasattr(stream, "reconfigure"):
