@@ -158,9 +158,9 @@ def evaluate_given(given: Any, say: Callable[[str], None] = lambda text: None) -
     """
     folder = given.target if given.target.is_dir() else given.target.parent  # RUN, or RUN/best
     is_run = given.target.is_file() or (folder / "checkpoints").is_dir()
+    places, classes, model, translate = _of_run(given) if is_run else (*folder_places(given), lambda: "")
     if given.data is not None and not is_run:
         raise UserError("is for a run, and this is a folder of pictures", argument="data", path=given.data)
-    places, classes, model, translate = _of_run(given) if is_run else (*folder_places(given), lambda: "")
     places = replace(
         places,
         truth=given.truth or places.truth,

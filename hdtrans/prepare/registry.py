@@ -56,7 +56,7 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     if not root.is_dir():
         raise UserError("no such folder", argument="root", path=given.root)
     own = to_json_values(format_options(given))
-    others = (Path(value) for value in own.values() if value and isinstance(value, str))
+    others = (root / value for value in own.values() if isinstance(value, str))  # folders of photos may lie elsewhere
     check_apart(given.out, [given.root, *(path for path in others if path.is_dir())])
     source = load_format(name).open_source(root, given)
     maker, classes = _maker(source, root, options)

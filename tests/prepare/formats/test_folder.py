@@ -314,8 +314,11 @@ class TestAgain:
             assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 2
             assert f"--out {out}: {words}" in capsys.readouterr().err
 
-    def test_results_among_photos_that_lie_elsewhere_are_refused(self, source, tmp_path, capsys):
+    def test_results_among_photos_that_lie_elsewhere_are_refused(self, source, tmp_path, capsys, monkeypatch):
         (photos := tmp_path / "photos").mkdir()
+        monkeypatch.chdir(photos)
+        assert prepare("pairs", "--in", source, "--photo-dir", ".", "--dry-run", "--out", photos / "out") == 0
+        capsys.readouterr()
         given = ["--photo-dir", photos, "--out", photos / "out", "--classes", 3]
         assert prepare("folder", "--in", source, *given) == 2
         assert f"is inside {photos}, whose sub-folders are searched too" in capsys.readouterr().err
