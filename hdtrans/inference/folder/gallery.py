@@ -10,7 +10,7 @@ from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.shards import on_disk
 from hdtrans.inference.folder.files import REFERENCE, Folders
-from hdtrans.inference.folder.finished import TRUTH
+from hdtrans.inference.folder.finished import THUMBNAILS, TRUTH
 from hdtrans.inference.folder.results import thinned
 from hdtrans.inference.translator import Picture, Translator
 
@@ -48,7 +48,7 @@ class Gallery:
 
     def thumbnail(self, sample: SampleFiles, kind: str) -> Path:
         """Return a thumbnail of a sample; of a long name, it has the start and a hash."""
-        return self.folders.out / "thumbnails" / fitting_name(sample.name, f"_{kind}.jpg")
+        return self.folders.out / THUMBNAILS / fitting_name(sample.name, f"_{kind}.jpg")
 
     def write_thumbnails(
         self,

@@ -22,6 +22,7 @@ class Outcome:
         scale_mismatch: names of inputs much wider or narrower than `trained_width`.
         trained_width: width in pixels that training scaled whole pictures to; None if it kept their size.
         note: remark on the inputs, and its advice.
+        thumbnails: number of thumbnails of an earlier translation among the inputs, which are passed over.
         videos: videos of the results.
         without_thumbnail: reason by name of an input whose thumbnails could not be written.
     """
@@ -36,6 +37,7 @@ class Outcome:
     trained_width: int | None = None
     note: tuple[str, Advice] | None = None
     without_thumbnail: dict[str, str] = field(default_factory=dict)
+    thumbnails: int = 0
     videos: list[Video] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
@@ -62,6 +64,10 @@ class Outcome:
                 f"note: {len(self.scale_mismatch)} inputs (first: {first}) are much wider or narrower than the "
                 f"{self.trained_width} pixels of training pictures; a model knows objects at the size of training, so "
                 "scale such inputs to about that width if results look wrong"
+            )
+        if self.thumbnails:
+            lines.append(
+                f"note: {self.thumbnails} thumbnails among the inputs, of an earlier translation, are passed over"
             )
         if self.without_thumbnail:
             first = min(self.without_thumbnail, key=natural)

@@ -25,7 +25,15 @@ from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.folder.files import Folders, check_results
-from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, collect, input_digests, open_out_dir
+from hdtrans.inference.folder.finished import (
+    TRUTH,
+    Digests,
+    Finished,
+    collect,
+    input_digests,
+    open_out_dir,
+    without_thumbnails,
+)
 from hdtrans.inference.folder.gallery import Gallery
 from hdtrans.inference.folder.outcome import Outcome
 from hdtrans.inference.folder.results import degenerate_output, file_ending, write_result
@@ -128,7 +136,8 @@ class _Job:
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
         self.readers, self.writers = _threads(translator.device)
         self.style = StyleSource(translator, folders)
-        self.samples = folders.samples(data, translator.given, translator.method.style)
+        found = folders.samples(data, translator.given, translator.method.style)
+        self.samples = without_thumbnails(folders.inputs, found)
         self.holds_truth = data.holds_truth(folders.ready)
         if folders.truth is not None and self.holds_truth:
             ways = ("leave it out", Advice("ready"))
@@ -149,7 +158,8 @@ class _Job:
         )
         note = data.ready_note if self.holds_truth else None
         width = _trained_width(translator.recipe)
-        self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
+        thumbnails = len(found) - len(self.samples)
+        self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note, thumbnails=thumbnails)
 
     def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
         """Translate samples; after an interruption, finished ones are kept."""

@@ -78,6 +78,19 @@ def test_results_among_the_inputs_are_refused(
     assert infer(place / "run", "--input", *inputs.glob("*.npy"), "--out", inputs / "out") == 0, "files are no folder"
 
 
+def test_results_of_another_translation_are_inputs_without_their_thumbnails(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(place / "run", "--input", inputs, "--out", tmp_path / "first") == 0
+    for file in (tmp_path / "first").glob("*.png"):
+        shutil.copy(inputs / f"{file.stem}.npy", file.with_suffix(".npy")), file.unlink()
+    capsys.readouterr()
+    assert infer(place / "run", "--input", tmp_path / "first", "--out", tmp_path / "second") == 0
+    printed = capsys.readouterr().out
+    assert "3 made, 0 there already, 0 failed" in printed
+    assert "note: 6 thumbnails of an earlier translation are passed over" in printed
+
+
 def test_a_name_that_leaves_no_room_for_its_thumbnail(place: Path, tmp_path: Path) -> None:
     """A result decides by itself: its thumbnails take a name with a hash."""
     (inputs := tmp_path / "maps").mkdir()
