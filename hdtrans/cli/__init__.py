@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hdtrans.cli.flags import flags
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.files import of_the_system
 from hdtrans.common.streams import lost_output, make_lasting
 
 COMMANDS = {
@@ -46,7 +47,8 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         if lost := lost_output():
             print(f"hdtrans {name}: the output could not be written: {lost}", file=sys.stderr)
         return done or int(bool(lost))
-    except Exception as error:
+    except Exception as raised:
+        error = of_the_system(raised)
         code = getattr(error, "exit_code", None)
         if code is None:
             raise

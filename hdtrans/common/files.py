@@ -23,7 +23,17 @@ from hdtrans.common.errors import UserError, shown
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["PART_SUFFIX", "append_line", "decoded", "fitting_name", "utf8", "whole_file", "write_bytes", "write_text"]
+__all__ = [
+    "PART_SUFFIX",
+    "append_line",
+    "decoded",
+    "fitting_name",
+    "of_the_system",
+    "utf8",
+    "whole_file",
+    "write_bytes",
+    "write_text",
+]
 
 PART_SUFFIX = ".part"
 """Suffix of an unfinished file, whose name starts with a dot; a killed process leaves one behind."""
@@ -118,13 +128,21 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _refusal(target: Path, error: OSError, needed: int | None) -> UserError:
+def of_the_system(error: Exception) -> Exception:
+    """Return a refusal of the system that names a file as UserError; any other error as it is."""
+    if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str):
+        return _refusal(Path(error.filename), error, None, "used")
+    return error
+
+
+def _refusal(target: Path, error: OSError, needed: int | None, done: str = "written") -> UserError:
     """Return an error with path, reason and way out.
 
     Args:
-        target: file that could not be written.
+        target: file at fault.
         error: refusal of the system.
         needed: bytes of the file so far, or None before any.
+        done: verb for what the file cannot be.
     """
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.ENAMETOOLONG:
@@ -134,7 +152,7 @@ def _refusal(target: Path, error: OSError, needed: int | None) -> UserError:
     else:
         finding, way = reason, _WAYS_OUT.get(error.errno or 0, _OTHER_WAY)
     again = f"{way}, and run the same command again"
-    return UserError(f"cannot be written: {finding}", path=target, advice=[again])
+    return UserError(f"cannot be {done}: {finding}", path=target, advice=[again])
 
 
 def _too_long(target: Path) -> str:
@@ -143,7 +161,7 @@ def _too_long(target: Path) -> str:
     if (length := len(os.fsencode(longest))) > _NAME_BYTES:
         return f"the name {shown(longest)} has {length} bytes, and at most {_NAME_BYTES} are allowed"
     length = len(os.fsencode(os.path.abspath(target)))
-    return f"the path has {length} bytes; with the name of the unfinished file, at most {_PATH_BYTES} are allowed"
+    return f"the path has {length} bytes; with the name of an unfinished file, at most {_PATH_BYTES} are allowed"
 
 
 def _space(target: Path, needed: int | None) -> str:

@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import resource
 import signal
 import stat
@@ -12,8 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, append_line, fitting_name, whole_file, write_bytes, write_text
+from hdtrans.common.files import (
+    PART_SUFFIX,
+    append_line,
+    fitting_name,
+    of_the_system,
+    whole_file,
+    write_bytes,
+    write_text,
+)
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 
 
@@ -160,6 +170,17 @@ def test_a_name_and_a_path_that_are_too_long(tmp_path: Path) -> None:
         write_bytes(tmp_path / ("ü" * 128), b"")
     with pytest.raises(UserError, match=r"the path has \d{4} bytes; .* at most 4095 are allowed; choose a shorter"):
         write_bytes(tmp_path.joinpath(*["x" * 200] * 21), b"")
+
+
+def test_errors_of_the_system_that_name_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b")
+    assert str(of_the_system(missing)).startswith("a/b: cannot be used: No such file or directory; ")
+    for error in (OSError("no errno"), BrokenPipeError(errno.EPIPE, "Broken pipe"), KeyError("x")):
+        assert of_the_system(error) is error
+    name = "x" * 300
+    for command in (["train", name], ["check_data", name], ["compare", name, name, "--out", "a.html"]):
+        assert run_tool(command[0], command[1:]) == 2
+        assert re.search(r": the name x+(/\w+)? has \d+ bytes, and at most 255 are", capsys.readouterr().err), command
 
 
 def test_names_of_helper_files_fit() -> None:

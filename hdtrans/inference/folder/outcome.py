@@ -66,9 +66,7 @@ class Outcome:
                 "scale such inputs to about that width if results look wrong"
             )
         if self.thumbnails:
-            lines.append(
-                f"note: {self.thumbnails} thumbnails among the inputs, of an earlier translation, are passed over"
-            )
+            lines.append(f"note: {self.thumbnails} thumbnails of an earlier translation are passed over")
         if self.without_thumbnail:
             first = min(self.without_thumbnail, key=natural)
             reason = self.without_thumbnail[first]
