@@ -29,6 +29,7 @@ __all__ = [
     "decoded",
     "fitting_name",
     "of_the_system",
+    "plain_path",
     "utf8",
     "whole_file",
     "write_bytes",
@@ -201,6 +202,23 @@ def decoded(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig", "surrogateescape")
+
+
+@contextlib.contextmanager
+def plain_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield a path of an existing file, or folder, for libraries that take UTF-8 alone.
+
+    A path that is not UTF-8 is reached by the number of its open file, on Linux; elsewhere it stays as it is.
+    """
+    text = os.fspath(path)
+    if not any("\ud800" <= sign <= "\udfff" for sign in text) or not os.path.isdir("/proc/self/fd"):
+        yield text
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def utf8(text: str) -> bytes:

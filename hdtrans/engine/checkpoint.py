@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from hdtrans.common.errors import UserError, reading_failure
-from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
+from hdtrans.common.files import PART_SUFFIX, plain_path, whole_file, write_text
 from hdtrans.common.hashing import file_digest
 from hdtrans.config.recipe import renamed_networks
 
@@ -158,7 +158,8 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
     if need_digest or digest_file(path).is_file():
         _check_digest(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with plain_path(path) as plain:
+            state = torch.load(plain, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         reason = reading_failure(error)
         raise UserError(

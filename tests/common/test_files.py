@@ -20,6 +20,7 @@ from hdtrans.common.files import (
     append_line,
     fitting_name,
     of_the_system,
+    plain_path,
     whole_file,
     write_bytes,
     write_text,
@@ -189,6 +190,21 @@ def test_names_of_helper_files_fit() -> None:
     names = {fitting_name(f"day/{'汽' * 82}{end}", "_input.jpg") for end in "ab"}
     assert len(names) == 2, "equal starts have different hashes"
     assert all(name.startswith("day/汽汽") and len(os.fsencode(name)) < 255 for name in names)
+
+
+def test_libraries_read_files_whose_path_is_not_utf8(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "a.pt").write_bytes(b"")
+    with plain_path(tmp_path / "a.pt") as plain:
+        assert plain == str(tmp_path / "a.pt")
+    (folder := tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    with whole_file(folder / "a.pt") as file:
+        torch.save({"weight": torch.arange(3)}, file)
+    with plain_path(folder / "a.pt") as plain:
+        state = torch.load(plain, weights_only=True, mmap=True)
+    assert state["weight"].tolist() == [0, 1, 2], "the memory outlives the number of the file"
+    with plain_path(folder) as plain:
+        assert os.listdir(plain) == ["a.pt"]
 
 
 def test_names_that_are_not_utf8_are_read_back(tmp_path: Path) -> None:
