@@ -101,7 +101,7 @@ wheel: environment-dev
 
 # CI tests the versions that the image holds. Minutes: what PyPI does not say about a wheel is read from the wheel.
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
-	--no-emit-index-url --no-emit-find-links --build-deps-for wheel --extra tensorboard --extra export
+	--no-emit-index-url --no-emit-find-links --build-deps-for wheel --extra tensorboard --extra export --extra video
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade pip pip-tools

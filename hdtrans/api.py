@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
 from hdtrans.common.folder_lock import FolderLock
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.loading import load_recipe
@@ -26,6 +27,7 @@ from hdtrans.evaluation.scoring import score
 from hdtrans.evaluation.validation import make_judge
 from hdtrans.inference.folder.files import Folders
 from hdtrans.inference.folder.translate import translate_folder
+from hdtrans.inference.run_data import current_data
 from hdtrans.inference.translator import Translator
 
 Known = tuple[Places, ClassTable | None, dict[str, Any], Callable[[], str]]
@@ -103,6 +105,7 @@ def train(recipe: str | Path | Recipe, /, overrides: Sequence[str] = (), **secti
 def evaluate(
     target: str | Path | Run,
     *,
+    data: str | Path | None = None,
     truth: str | Path | None = None,
     labels: str | Path | None = None,
     out: str | Path | None = None,
@@ -139,7 +142,7 @@ def evaluate(
     """
     given = SimpleNamespace(**locals())
     given.target = target.folder if isinstance(target, Run) else Path(target)
-    for name in ("truth", "labels", "out", "segmenter", "cache", "pictures"):
+    for name in ("data", "truth", "labels", "out", "segmenter", "cache", "pictures"):
         value = getattr(given, name)
         setattr(given, name, None if value is None else Path(value))
     given.weights = [Path(path) for path in weights]
@@ -157,6 +160,8 @@ def evaluate_given(given: Any, say: Callable[[str], None] = lambda text: None) -
     folder = given.target if given.target.is_dir() else given.target.parent  # RUN, or RUN/best
     is_run = given.target.is_file() or (folder / "checkpoints").is_dir()
     places, classes, model, translate = _of_run(given) if is_run else (*folder_places(given), lambda: "")
+    if given.data is not None and not is_run:
+        raise UserError("is for a run, and this is a folder of pictures", argument="data", path=given.data)
     places = replace(
         places,
         truth=given.truth or places.truth,
@@ -167,7 +172,7 @@ def evaluate_given(given: Any, say: Callable[[str], None] = lambda text: None) -
     places, metrics = make_metrics(given, places, classes)
     if is_run:
         say(translate())
-    values = report(score(places, metrics), metrics, places, model)
+    values = report(score(places, metrics), metrics, places, model, given.out)
     write_report(given.out, values)
     return values
 
@@ -181,15 +186,17 @@ def _of_run(given: Any) -> Known:
     name = "_".join(part for part in (checkpoint.stem, split, translator.direction, style) if part)
     given.out = given.out or checkpoint.parent.parent / "evaluation" / f"{name}.json"
     out = given.pictures or given.out.with_suffix("")
-    files = run_files(translator.data, translator.inputs, translator.direction, split, out)
+    data = current_data(translator, checkpoint, given.data)
+    files = run_files(data, translator.inputs, translator.direction, split, out)
     folders = Folders(files.inputs, files.extra, None, out, given.seed, style=given.style)
     folders.check()
     model = {"checkpoint": str(checkpoint), "recipe": translator.recipe.name, "images_seen": translator.images_seen}
     seed = given.seed if translator.noisy or style == "sample" else None
     model |= {"weights": translator.weights, "split": split, "seed": seed, **({"style": given.style} if style else {})}
+    moved = [] if data.root == translator.data.root else [f"data: {data.root}"]
 
     def translate() -> str:
         with FolderLock(out, "pictures"):
-            return translate_folder(translator, folders).text()
+            return "\n".join([*moved, translate_folder(translator, folders).text()])
 
     return files.places, translator.classes, model, translate

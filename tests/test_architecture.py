@@ -140,7 +140,7 @@ INPUT_KINDS = {
     "image": (
         "hdtrans/config/inputs.py",
         "hdtrans/data/fields.py",
-        "hdtrans/inference/folder/translate.py",
+        "hdtrans/inference/folder/gallery.py",
         "hdtrans/inference/publish/trial_inputs.py",
         "hdtrans/methods/base.py",
         "hdtrans/prepare/check/contact_sheet.py",

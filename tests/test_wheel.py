@@ -74,7 +74,7 @@ def test_its_metadata(wheel: Path) -> None:
     needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     assert needed[:2] == ["torch>=2.11", "torchvision"]
     extras = {line.removeprefix("Provides-Extra: ") for line in lines if line.startswith("Provides-Extra: ")}
-    assert extras == {"dev", "export", "tensorboard"}
+    assert extras == {"dev", "export", "tensorboard", "video"}
 
 
 def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:

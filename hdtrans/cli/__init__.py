@@ -2,13 +2,14 @@
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from hdtrans.cli.flags import flags
 from hdtrans.common.errors import UserError, nearest
+from hdtrans.common.files import of_the_system
 from hdtrans.common.remarks import printed_remarks
+from hdtrans.common.streams import lost_output, make_lasting
 
 COMMANDS = {
     "demo": "train a small model on toy street scenes and translate some, in ten minutes without a GPU",
@@ -32,23 +33,26 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 done, 1 some inputs failed or a process was lost, 2 wrong input, 3 not finite, 128+n after signal n. One process
-    prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any.
+    prints a user's mistake, without a traceback and in the words of the command: its module's `SPELLING`, if any. No
+    command ends because of its standard streams; output that a full disk swallowed makes a 0 a 1.
     """
     from hdtrans.common.cores import choose_threads
     from hdtrans.common.versions import check_versions
 
     choose_threads()
     spelling = flags()
+    make_lasting()
     try:
         check_versions()
         module = importlib.import_module(f"hdtrans.cli.{name}")
         spelling = getattr(module, "SPELLING", spelling)
         with printed_remarks():
-            return int(module.main(arguments))
-    except BrokenPipeError:  # the reader of the output has seen enough: `hdtrans train --keys | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except Exception as error:
+            done = int(module.main(arguments))
+        if lost := lost_output():
+            print(f"hdtrans {name}: the output could not be written: {lost}", file=sys.stderr)
+        return done or int(bool(lost))
+    except Exception as raised:
+        error = of_the_system(raised)
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
@@ -62,6 +66,7 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `hdtrans COMMAND ...`."""
+    make_lasting()
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:

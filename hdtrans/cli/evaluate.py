@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="folder of pictures, run, RUN/best or checkpoint file")
     add_options(parser)
     model = parser.add_argument_group("for a run or checkpoint")
+    model.add_argument(
+        "--data", type=Path, metavar="DIR", help="training folder, if it has moved (the recipe's data.root)"
+    )
     model.add_argument("--split", help="files to translate: test, train, validation, ... (the recipe's data.test)")
     model.add_argument("--pictures", type=Path, metavar="DIR", help="folder of the results (beside --out)")
     model.add_argument("--direction", default="", help="AtoB or BtoA, for a model with both")

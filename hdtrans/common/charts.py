@@ -56,8 +56,8 @@ class _Curve:
 
 
 def escape(text: str) -> str:
-    """Escape plain text for HTML elements and quoted attributes; bytes that are not UTF-8 become `?`."""
-    return html.escape(text.encode("utf-8", "replace").decode("utf-8"), quote=True)
+    """Escape plain text for HTML elements and quoted attributes, and bytes of names that are not UTF-8."""
+    return html.escape(text.encode("utf-8", "backslashreplace").decode("utf-8"), quote=True)
 
 
 def number(value: float) -> str:

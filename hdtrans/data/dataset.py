@@ -25,6 +25,7 @@ from hdtrans.data.geometry import Geometry, plan
 from hdtrans.data.io.header import shown
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.order import file_index, sample_random
+from hdtrans.data.shared_memory import Sent, make_socket_folder
 
 Array = npt.NDArray[Any]
 RngFactory = Callable[[str], np.random.Generator]
@@ -217,18 +218,24 @@ class _Refusal:
 
 
 class _Batches(Dataset[Any]):
-    """Dataset of whole batches, each a `Batch` or a `_Refusal`."""
+    """Dataset of whole batches, each a `Batch` (of a worker, a `Sent` one) or a `_Refusal`."""
 
     def __init__(self, samples: Dataset[Sample]) -> None:
         self._samples = samples
 
-    def __getitems__(self, places: list[int]) -> Batch | _Refusal:
+    def __getitems__(self, places: list[int]) -> Batch | Sent | _Refusal:
         """Load and stack samples; called by the loader in place of `__getitem__`."""
         try:
             batch = collate([self._samples[place] for place in places])
-            return batch if get_worker_info() is None else batch.shareable()
         except UserError as error:
             return _Refusal(error)
+        if get_worker_info() is None:
+            return batch
+        try:
+            return Sent(batch.shareable())
+        except (OSError, RuntimeError) as error:  # too many open files, too little memory
+            ways = ["give fewer training.workers", "give training.workers=0, which hands nothing over"]
+            return _Refusal(UserError(f"a data worker cannot hand a batch over: {error}", advice=ways))
 
 
 _LIVING: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of torch that have worker processes
@@ -258,7 +265,7 @@ def _raising(batches: Any) -> Iterator[Batch]:
         for batch in batches:
             if isinstance(batch, _Refusal):
                 raise batch.error
-            yield batch
+            yield batch.received() if isinstance(batch, Sent) else batch
     except (ConnectionError, EOFError) as error:  # the worker died while it handed a batch over
         raise _lost(f"a worker hung up ({error})") from error
     finally:
@@ -304,6 +311,7 @@ def make_loader(
         timeout: seconds to wait for a batch from a worker; 0 waits for ever.
     """
     if workers:
+        make_socket_folder()
         _keep_objects_shared()
     return _SampleLoader(
         _Batches(samples),

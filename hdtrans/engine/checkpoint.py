@@ -5,7 +5,6 @@ Without that digest, as after copying the `.pt` file alone, the checksums inside
 
 import contextlib
 import hashlib
-import os
 import re
 import zipfile
 import zlib
@@ -180,7 +179,8 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         raise UserError("no such checkpoint", path=path)
     _check_bytes(path, need_digest)
     try:
-        state = _loaded(path)
+        with plain_path(path) as plain:
+            state = torch.load(plain, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         reason = reading_failure(error)
         raise UserError(
@@ -194,13 +194,6 @@ def load(path: Path, need_digest: bool = False) -> dict[str, Any]:
         finding = f"was written by a later hdtrans ({state.get('version')}); update hdtrans to read it"
         raise UserError(finding, path=path)
     return rename_networks(state)
-
-
-def _loaded(path: Path) -> Any:
-    if os.fsencode(path).decode("utf-8", "ignore") == os.fspath(path):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    with path.open("rb") as file:  # torch maps files whose names are UTF-8 alone
-        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def rename_networks(state: dict[str, Any]) -> dict[str, Any]:

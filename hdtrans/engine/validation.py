@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hdtrans.common.errors import UserError, as_one
+from hdtrans.common.files import utf8
 from hdtrans.config.validation import Validate
 from hdtrans.data.batch import Batch, Sample, collate
 from hdtrans.engine.report.reporter import Reporter
@@ -206,4 +207,4 @@ class Validation:
     def _key(self) -> str:
         """Return a short hash of the deciding figure and the pictures."""
         measured = self.section.model_dump_json(include={"best", "pictures", "protocol", "segmenter_input", "lpips"})
-        return hashlib.sha256("\n".join([measured, *self._names]).encode()).hexdigest()[:16]
+        return hashlib.sha256(utf8("\n".join([measured, *self._names]))).hexdigest()[:16]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from hdtrans.common.cores import cores
 from hdtrans.common.errors import UserError
+from hdtrans.common.progress import progress
 from hdtrans.data.folders import SampleFiles
 from hdtrans.evaluation.metrics.base import Metric, Summary
 from hdtrans.evaluation.pairs import Item, Places
@@ -83,7 +84,7 @@ class _Job:
     def run(self, samples: Sequence[SampleFiles]) -> None:
         """Read ahead and measure in threads; run networks on batches of one size here."""
         batch: list[Item] = []
-        with tqdm(total=len(samples), unit=" pictures", disable=None) as bar:
+        with progress(total=len(samples), unit=" pictures") as bar:
             for item in self._items(samples, bar):
                 if batch and (len(batch) == self.batch_size or _shapes(item) != _shapes(batch[0])):
                     self._measure(batch)

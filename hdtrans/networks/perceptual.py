@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hdtrans.common.errors import UserError, nearest, reading_failure
+from hdtrans.common.files import plain_path
 
 PerceptualKind = Literal["vgg19", "squeezenet"]
 
@@ -166,7 +167,8 @@ def _from_file(kind: PerceptualKind, file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"method.perceptual.weights: {file}: there is no such file; {_ADVICE}")
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with plain_path(file) as plain:
+            state = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         reason = reading_failure(error)
         raise UserError(

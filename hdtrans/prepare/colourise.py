@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, UserError
 from hdtrans.common.files import write_bytes
@@ -44,6 +45,7 @@ def colourise(labels: Path, out: Path, table: Path | None = None) -> Colourised:
     """
     if not labels.exists():
         raise UserError("no such file or folder", argument="labels", path=labels)
+    check_apart(out, [labels])
     classes = ClassTable.read(table or _find_table(labels))
     done: list[Path] = []
     failures: list[UserError] = []
@@ -56,8 +58,6 @@ def colourise(labels: Path, out: Path, table: Path | None = None) -> Colourised:
             continue
         seen.update(np.unique(label).tolist())
         path = out / f"{sample.name}.png"
-        if path.resolve() == Path(sample.paths["label"]).resolve():
-            raise UserError("contains the label maps themselves; give another folder", argument="out", path=out)
         write_bytes(path, encode_png(classes.colourise(label)))
         done.append(path)
     if done:

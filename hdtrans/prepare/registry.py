@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import UserError
 from hdtrans.common.folder_lock import FolderLock
@@ -55,13 +56,12 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     root = given.root.resolve()
     if not root.is_dir():
         raise UserError("no such folder", argument="root", path=given.root)
-    if given.out.resolve().is_relative_to(root):
-        finding = f"is inside the data set; give a folder outside of {given.root}"
-        raise UserError(finding, argument="out", path=given.out)
+    own = to_json_values(format_options(given))
+    others = (root / value for value in own.values() if isinstance(value, str))  # folders of photos may lie elsewhere
+    check_apart(given.out, [given.root, *(path for path in others if path.is_dir())])
     module = load_format(name)
     source = module.open_source(root, given)
     maker, classes = _maker(source, root, options)
-    own = to_json_values(format_options(given))
     settings = {"format": name, "from": str(root), "format_options": own, OPTION_FILES: _digests(root, own)}
     target = PreparedFolder(given.out, classes, {**settings, **_recorded_options(options, maker)})
     items = assign_splits(source.items(), options)

@@ -1,5 +1,8 @@
 import contextlib
+import errno
+import json
 import os
+import re
 import resource
 import signal
 import stat
@@ -10,8 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from hdtrans.cli import run_tool
 from hdtrans.common.errors import UserError
-from hdtrans.common.files import PART_SUFFIX, append_line, whole_file, write_bytes, write_text
+from hdtrans.common.files import (
+    PART_SUFFIX,
+    append_line,
+    fitting_name,
+    of_the_system,
+    plain_path,
+    whole_file,
+    write_bytes,
+    write_text,
+)
+from hdtrans.common.yaml_text import read_yaml, yaml_text
 
 
 @contextlib.contextmanager
@@ -132,6 +146,76 @@ def test_places_that_cannot_be_written_are_user_errors(tmp_path: Path, write: Ca
         with pytest.raises(UserError, match=path.name):
             write(path)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"No space left on device \(.*bytes are free in .*\); free some space"),
+        (errno.EACCES, r"Permission denied; get the permission to write there, or choose another folder"),
+        (errno.EROFS, r"Read-only file system; choose a folder that can be written"),
+        (errno.EIO, r"Input/output error; choose another folder"),
+    ],
+)
+def test_refusals_are_what_they_are(tmp_path: Path, number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hdtrans.common.files._RecordedFile", refuse)
+    with pytest.raises(UserError, match=rf"^{tmp_path}/x: cannot be written: {words}.*run the same command again$"):
+        write_bytes(tmp_path / "x", b"")
+
+
+def test_a_name_and_a_path_that_are_too_long(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the name ü+ has 256 bytes, and at most 255 are allowed; choose a shorter"):
+        write_bytes(tmp_path / ("ü" * 128), b"")
+    with pytest.raises(UserError, match=r"the path has \d{4} bytes; .* at most 4095 are allowed; choose a shorter"):
+        write_bytes(tmp_path.joinpath(*["x" * 200] * 21), b"")
+
+
+def test_errors_of_the_system_that_name_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b")
+    assert str(of_the_system(missing)).startswith("a/b: cannot be used: No such file or directory; ")
+    for error in (OSError("no errno"), BrokenPipeError(errno.EPIPE, "Broken pipe"), KeyError("x")):
+        assert of_the_system(error) is error
+    name = "x" * 300
+    for command in (["train", name], ["check_data", name], ["compare", name, name, "--out", "a.html"]):
+        assert run_tool(command[0], command[1:]) == 2
+        assert re.search(r": the name x+(/\w+)? has \d+ bytes, and at most 255 are", capsys.readouterr().err), command
+
+
+def test_names_of_helper_files_fit() -> None:
+    assert fitting_name("a/b", "_input.jpg") == "a/b_input.jpg"
+    assert fitting_name("x" * 245, "_input.jpg") == "x" * 245 + "_input.jpg"
+    names = {fitting_name(f"day/{'汽' * 82}{end}", "_input.jpg") for end in "ab"}
+    assert len(names) == 2, "equal starts have different hashes"
+    assert all(name.startswith("day/汽汽") and len(os.fsencode(name)) < 255 for name in names)
+
+
+def test_libraries_read_files_whose_path_is_not_utf8(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "a.pt").write_bytes(b"")
+    with plain_path(tmp_path / "a.pt") as plain:
+        assert plain == str(tmp_path / "a.pt")
+    (folder := tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    with whole_file(folder / "a.pt") as file:
+        torch.save({"weight": torch.arange(3)}, file)
+    with plain_path(folder / "a.pt") as plain:
+        state = torch.load(plain, weights_only=True, mmap=True)
+    assert state["weight"].tolist() == [0, 1, 2], "the memory outlives the number of the file"
+    with plain_path(folder) as plain:
+        assert os.listdir(plain) == ["a.pt"]
+
+
+def test_names_that_are_not_utf8_are_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 ") + "ü\u2028"
+    write_text(tmp_path / "a.json", json.dumps({"name": name}, ensure_ascii=False))
+    append_line(tmp_path / "a.jsonl", json.dumps([name], ensure_ascii=False))
+    write_text(tmp_path / "a.yaml", yaml_text({name: [name]}))
+    texts = {file.suffix: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert json.loads(texts[".json"]) == {"name": name} and json.loads(texts[".jsonl"]) == [name]
+    assert read_yaml(texts[".yaml"], "a.yaml") == {name: [name]}
+    assert r"caf\udce9 ü" in texts[".json"]
 
 
 def test_long_names_still_have_room_for_the_unfinished_file(tmp_path: Path) -> None:

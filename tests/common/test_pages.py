@@ -74,7 +74,7 @@ def test_links_keep_strange_names() -> None:
     assert link("javascript:alert(1)") == "javascript%3Aalert%281%29"
     assert link("//elsewhere/x.png") == "file:///elsewhere/x.png"
     assert link(os.fsdecode(b"\xff.png")) == "%FF.png"
-    assert "?.png" in gallery([GalleryRow(os.fsdecode(b"\xff.png"), [None])], ["x"])
+    assert r"\udcff.png" in gallery([GalleryRow(os.fsdecode(b"\xff.png"), [None])], ["x"])
 
 
 def test_tables_put_numbers_on_the_right() -> None:

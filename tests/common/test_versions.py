@@ -50,7 +50,7 @@ STARTED = "no such run folder or checkpoint"
 
 def start(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run a command on a missing run; return its exit code and its output."""
-    code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "out"])
+    code = run_tool("infer", ["no/such/run", "--input", ".", "--out", "../out"])
     return code, capsys.readouterr().err
 
 

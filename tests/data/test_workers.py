@@ -5,14 +5,16 @@ import multiprocessing
 import os
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from hdtrans.common.errors import ProcessError
+from hdtrans.common.errors import ProcessError, UserError
 from hdtrans.config.training import Timeouts
 from hdtrans.data.batch import Sample
 from hdtrans.data.dataset import make_loader, workers_watched
@@ -135,6 +137,58 @@ def _file_behind(address: int) -> str:
         if start <= address < end:
             return file
     return ""
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Values of multiprocessing for this process, without a folder for sockets."""
+    values: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.delitem(values, "tempdir", raising=False)
+    return values
+
+
+def test_batches_arrive_where_the_folder_for_temporary_files_has_a_long_path(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (long := tmp_path / ("x" * 110)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    batches = make_loader(Numbered(), [[0], [1]], workers=1, pin_memory=False, timeout=30)
+    assert [batch.sample_indices for batch in batches] == [(0,), (1,)]
+    assert not list(long.iterdir()) and len(config["tempdir"]) < 80
+    first = config["tempdir"]
+    make_loader(Numbered(), [[0]], workers=1, pin_memory=False)
+    assert config["tempdir"] == first
+    os.rmdir(first)  # as cleaners of /tmp do in a long training
+    make_loader(Numbered(), [[0]], workers=1, pin_memory=False)
+    assert os.path.isdir(config["tempdir"])
+
+
+def test_no_folder_for_sockets_is_refused_at_once(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (long := tmp_path / ("x" * 110)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setattr("hdtrans.data.shared_memory._PLACES", (str(tmp_path / "missing"),))
+    words = rf"^TMPDIR {long}: has {len(str(long))} bytes.* at most 75 .*; set TMPDIR, or give training.workers=0$"
+    with pytest.raises(UserError, match=words):
+        make_loader(Numbered(), [[0]], workers=1, pin_memory=False)
+    assert "tempdir" not in config
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("unable to mmap 4096 bytes")])
+def test_a_batch_that_cannot_be_handed_over_is_reported(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        """Pickler that fails, in the worker and not in the thread of its queue."""
+
+        @staticmethod
+        def dumps(batch: object) -> bytes:
+            raise error
+
+    monkeypatch.setattr("hdtrans.data.shared_memory.ForkingPickler", Refusing)
+    loader = make_loader(Numbered(), [[0]], workers=1, pin_memory=False, timeout=30)
+    with pytest.raises(UserError, match=rf"cannot hand a batch over: .*{error.args[-1]}; give fewer training.workers"):
+        next(iter(loader))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (0, 3), ()])

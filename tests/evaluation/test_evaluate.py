@@ -1,6 +1,8 @@
 """`hdtrans evaluate`: folders and runs, refusals, and the JSON report."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
+import hdtrans
 from hdtrans.cli import run_tool
 from hdtrans.common.classes import ClassTable
+from hdtrans.common.errors import UserError
 from hdtrans.evaluation.metrics import set_distances
 from hdtrans.evaluation.pairs import Places
+from hdtrans.evaluation.report.scores import read_report
 from hdtrans.evaluation.scoring import score
-from tests.small_runs import small_recipe, toy_data, train_values
+from tests.small_runs import small_recipe, toy_data, train_values, write_recipe
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -71,6 +76,7 @@ def test_a_damaged_picture_stops_no_other(tmp_path: Path, capsys: pytest.Capture
         (["fond", "--truth", "truth"], "there is no such folder. Did you mean 'found'?"),
         (["found", "--truth", "truht"], "--truth truht: there is no such folder. Did you mean 'truth'?"),
         (["found"], "there is nothing to measure yet; give --truth DIR"),
+        (["found", "--truth", "truth", "--data", "x"], "--data x: is for a run, and this is a folder of pictures"),
         (["found", "--truth", "truth", "--metrics", "psrn"], "there are l1, psnr"),
         (["found", "--truth", "truth", "--metrics", "labels"], "scores labels, but these results are pictures"),
         (["found", "--truth", "truth", "--metrics", "segmentation"], "--labels DIR"),
@@ -176,6 +182,78 @@ def test_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run_tool("evaluate", [str(run), "--metrics", "fid"]) == 2
     assert run_tool("evaluate", [str(run), "--split", "tets"]) == 2
     assert "test" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """Names of old archives are trained on with validation, translated, scored and prepared, and read back."""
+    city = toy_data(tmp_path / "city", 2, 1)
+    name = os.fsdecode(b"caf\xe9")
+    for folder in city.iterdir():
+        if folder.is_dir():
+            (folder / "00000.png").rename(folder / f"{name}.png")
+    values = small_recipe(city, tmp_path / "run", validate={"every": 2, "metrics": ["l1"], "best": "l1"})
+    assert run_tool("train", [str(write_recipe(tmp_path / "r.yaml", values))]) == 0
+    file = tmp_path / "e.json"
+    assert name in _evaluate(tmp_path / "run", "--metrics", "l1", out=file)["each"]
+    assert r"caf\udce9" in file.read_text(encoding="utf-8")
+    assert f"{name}.png" in os.listdir(tmp_path / "e")
+    given = ["folder", "--in", str(city), "--label-dir", "train_label", "--photo-dir", "train_img", "--workers", "1"]
+    for _ in range(2):  # the second time, all items are done
+        assert run_tool("prepare", [*given, "--classes", "19", "--out", str(tmp_path / "out")]) == 0
+    lines = (tmp_path / "out" / "prepare.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(lines) == 2 and any(json.loads(line)["name"] == name for line in lines)
+
+
+@pytest.fixture
+def moved(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run whose recipe has relative paths, `runs/mine` and `city`."""
+    values = small_recipe(Path("city"), Path("runs/mine"))
+    values["method"]["condition"] = {"boundary": "none"}
+    shutil.copytree(run.parent / "city", tmp_path / "there" / "city")
+    monkeypatch.chdir(tmp_path / "there")
+    train_values(values)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "there"
+
+
+def test_data_that_have_moved(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A relative data.root is looked up from where training was started; --data names any other place."""
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    assert f"data: {moved}/city\n3 made" in capsys.readouterr().out
+    (moved / "city").rename(moved.parent / "elsewhere")
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 2
+    looked = f"(looked for {moved.parent}/city and {moved}/city); give --data DIR"
+    assert f"data.root=city: there is no such folder {looked}" in capsys.readouterr().err
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1", "--data", "elsewere"]) == 2
+    assert "--data elsewere: there is no such folder. Did you mean 'elsewhere'?" in capsys.readouterr().err
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1", "--data", "elsewhere"]) == 0
+    assert "0 made, 3 there already" in capsys.readouterr().out, "the same inputs"
+    with pytest.raises(UserError, match=r"; give data=DIR$"):
+        hdtrans.evaluate("there/runs/mine", metrics=["l1"])
+    assert hdtrans.evaluate("there/runs/mine", metrics=["l1"], data="elsewhere")["figures"]["l1"] > 0
+    # A folder of that name here goes first, as it always has.
+    shutil.copytree(moved.parent / "elsewhere", moved.parent / "city")
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    assert "data: " not in capsys.readouterr().out
+
+
+def test_a_report_that_moves_with_its_folders(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in a report are relative to it; `hdtrans compare` finds the pictures."""
+    assert run_tool("evaluate", ["there/runs/mine", "--metrics", "l1"]) == 0
+    (report,) = (moved / "runs/mine/evaluation").glob("*.json")
+    values = json.loads(report.read_text(encoding="utf-8"))
+    assert values["pictures"]["folder"] == report.stem and values["pictures"]["truth"] == "../../../city/test_img"
+    assert values["model"]["checkpoint"] == "../checkpoints/images_000000004_train.pt"
+    moved.rename(moved.parent / "later")
+    monkeypatch.chdir("/")
+    later = moved.parent / "later"
+    assert read_report(later / report.relative_to(moved))["pictures"]["truth"] == str(later / "city/test_img")
+    page = moved.parent / "page.html"
+    assert run_tool("compare", [str(later / "runs/mine")] * 2 + ["--out", str(page)]) == 0
+    assert page.read_text(encoding="utf-8").count("data:image/jpeg;base64,") == 9
+    shutil.rmtree(later / "city")
+    assert run_tool("compare", [str(later / "runs/mine")] * 2 + ["--out", str(page)]) == 0
+    assert f"not shown, as there is no folder {later}/city/test_img" in page.read_text(encoding="utf-8")
 
 
 def test_real_facades(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def test_the_same_seed_gives_the_same_picture(place: Path, tmp_path: Path, capsy
     x = source()
     assert np.array_equal(translator(x), translator(x, seed=0))
     assert np.array_equal(translator(x, seed=2**63 - 1), translator(x, seed=2**63 - 1))
+    frames = translator.translate([translator.check(x)] * 2, seed=7)
+    assert np.array_equal(frames[0], frames[1]), "each frame of a video has the noise of the others"
     files = []
     for place_of, seed in enumerate((5, 5, 6)):
         out = tmp_path / str(place_of)

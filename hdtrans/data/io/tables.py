@@ -2,10 +2,12 @@
 
 A table is a CSV file in UTF-8 with a header; its first column holds the names of the samples (with their sub-folder,
 with or without an extension), all others numbers. Empty cells are missing numbers (NaN). Rows are paired with files by
-name, as the files of a folder are.
+name, as the files of a folder are. Cells end at commas; where the header has none, at semicolons or tabs. Beside
+semicolons, numbers may have a decimal comma, as spreadsheets write them in many languages.
 """
 
 import csv
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -17,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import UserError, shown
+from hdtrans.common.files import decoded
 
 ENDING = ".csv"
+_ENDS = (",", ";", "\t")  # of cells; the first that the header has
 
 Row = npt.NDArray[np.float32]
 
@@ -78,32 +82,36 @@ def read_row(path: str) -> Row:
 def _read(path: str, size: int, changed: int) -> Table:
     rows: dict[str, Row] = {}
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            if len(header) < 2:
-                raise UserError("line 1: a header with a name and at least one number is expected", path=path)
-            for cells in reader:
-                if not cells:
-                    continue
-                where = f"{shown(path)}: line {reader.line_num}"
-                if len(cells) != len(header):
-                    raise UserError(f"{where}: has {len(cells)} cells, but the header has {len(header)}")
-                if not cells[0]:
-                    raise UserError(f"{where}: the name is empty")
-                if cells[0] in rows:
-                    raise UserError(f"{where}: the name {shown(cells[0])} stands twice; keep one of the rows")
-                rows[cells[0]] = np.array([_number(cell, where) for cell in cells[1:]], np.float32)
+        text = decoded(Path(path).read_bytes())
+        headers = {end: next(csv.reader(io.StringIO(text, newline=""), delimiter=end), []) for end in _ENDS}
+        end = next((end for end in _ENDS if len(headers[end]) > 1), "")
+        if not end:
+            finding = "line 1: a header with a name and at least one number is expected, with commas between them"
+            raise UserError(finding, path=path)
+        header = headers[end]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=end)
+        next(reader)
+        for cells in reader:
+            if not cells:
+                continue
+            where = f"{shown(path)}: line {reader.line_num}"
+            if len(cells) != len(header):
+                raise UserError(f"{where}: has {len(cells)} cells, but the header has {len(header)}")
+            if not cells[0]:
+                raise UserError(f"{where}: the name is empty")
+            if cells[0] in rows:
+                raise UserError(f"{where}: the name {shown(cells[0])} stands twice; keep one of the rows")
+            rows[cells[0]] = np.array([_number(cell, where, end == ";") for cell in cells[1:]], np.float32)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot be read as a CSV table in UTF-8: {error}", path=path) from error
     return Table(tuple(header[1:]), rows)
 
 
-def _number(cell: str, where: str) -> float:
+def _number(cell: str, where: str, decimal_comma: bool) -> float:
     if not cell.strip():
         return math.nan
     try:
-        number = float(cell)
+        number = float(cell.replace(",", ".") if decimal_comma else cell)
     except ValueError:
         raise UserError(f"{where}: {cell!r} is no number") from None
     if not abs(number) <= _LARGEST:

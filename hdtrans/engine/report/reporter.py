@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from hdtrans.common import pages
 from hdtrans.common.errors import UserError
 from hdtrans.common.files import append_line, write_bytes, write_text
+from hdtrans.common.progress import bar_has_room
 from hdtrans.engine.report.grid import Pictures, sample_grid
 from hdtrans.engine.report.page import VALIDATION, Record, Sample, duration, is_charted, is_sound, run_page
 
@@ -68,7 +68,7 @@ class Reporter:
         except OSError as error:
             raise UserError(f"the run folder cannot be used: {error.strerror or error}", path=folder) from error
         self._board = self._open_board()
-        if _bar_has_room():
+        if bar_has_room():
             self._bar = tqdm(
                 total=total_images, initial=images_seen, unit=" images", bar_format=_BAR, mininterval=0.0,
                 dynamic_ncols=True, file=sys.stderr,
@@ -77,6 +77,8 @@ class Reporter:
 
     def message(self, text: str) -> None:
         """Print a line on the standard error, above the bar if one is shown."""
+        if sys.stderr is None:  # a process without a terminal, as pythonw
+            return
         try:
             if self._bar is not None:
                 self._bar.write(text, file=sys.stderr)
@@ -257,16 +259,6 @@ class Reporter:
         parts += [f"{name} {value:.4g}" for name, value in losses.items()]
         parts += [f"(best {values[name]} yet)" for name in ("best",) if name in values]
         return "  ".join(parts)
-
-
-def _bar_has_room() -> bool:
-    """Return True if the standard error is a terminal with a size; in some containers it has none and hides the bar."""
-    if not sys.stderr.isatty():
-        return False
-    try:
-        return min(os.get_terminal_size(sys.stderr.fileno())) > 0
-    except (OSError, ValueError):  # no terminal of the system, but a notebook or a test
-        return True
 
 
 def _rewind(path: Path, images_seen: int) -> list[Record]:

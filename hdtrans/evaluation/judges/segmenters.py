@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from hdtrans.common.classes import ClassTable
 from hdtrans.common.errors import Advice, MissingFile, MissingPackage, UnreadableFile, UserError, reading_failure
+from hdtrans.common.files import plain_path
 from hdtrans.common.hashing import file_digest
 from hdtrans.evaluation.judges.features import torchvision_segmenter
 from hdtrans.evaluation.judges.small_segmenter import SegmentationNetwork
@@ -143,7 +144,8 @@ def _program(file: Path) -> str:
 def _weights(file: Path, device: torch.device, takes: str, provenance: Mapping[str, Any]) -> Segmenter:
     """Load a network of `train_segmenter` or torchvision from its weights."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with plain_path(file) as plain:
+            state = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         raise UnreadableFile(file, reading_failure(error), argument="segmenter") from None
     if isinstance(state, Mapping) and "hdtrans_segmenter" in state:

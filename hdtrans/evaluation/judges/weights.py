@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Advice, MissingFile, UnreadableFile, UserError, reading_failure, shown
+from hdtrans.common.files import plain_path
 from hdtrans.common.hashing import file_digest
 
 
@@ -156,7 +157,8 @@ def _fetch(wanted: Published, file: Path) -> None:
 
 def _read(file: Path) -> Mapping[str, Tensor]:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with plain_path(file) as plain:
+            state = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is no checkpoint
         raise UnreadableFile(file, reading_failure(error), "weights") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

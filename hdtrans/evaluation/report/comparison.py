@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hdtrans.common import pages
 from hdtrans.common.classes import ClassTable
-from hdtrans.common.errors import UserError
+from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.common.yaml_text import read_yaml
 from hdtrans.config.metrics import BETTER
@@ -64,6 +64,10 @@ def write_comparison(given: Sequence[Path], out: Path, count: int = 8) -> None:
     Raises:
         UserError: a path is neither, or the page cannot be written.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError("is no name of a page; give one that ends in .html", argument="out", path=out)
+    if any((page := run / "index.html").exists() and out.exists() and page.samefile(out) for run in given):
+        raise UserError("is the page of a run; give another name", argument="out", path=out)
     runs = [_read(path) for path in given]
     names = _names([run.name for run in runs], given)
     for run, name in zip(runs, names, strict=True):
@@ -144,9 +148,14 @@ def _figures(runs: Sequence[Run]) -> str:
 
 
 def _unlike(runs: Sequence[Run]) -> list[str]:
-    """Return remarks on figures that were measured differently and cannot be compared."""
-    notes = []
+    """Return remarks on figures measured differently, which cannot be compared, and on folders that are gone."""
     evaluated = [run for run in runs if run.evaluation]
+    notes = [
+        f"{run.name}: not shown, as there is no folder {shown(folder)}"
+        for run in evaluated
+        for side in ("folder", "truth")
+        if (folder := run.evaluation["pictures"].get(side)) and not Path(folder).is_dir()
+    ]
     for key in ("count", "sizes", "truth", "split", "resize"):
         values = {json.dumps(run.evaluation["pictures"].get(key)) for run in evaluated}
         if len(values) > 1:

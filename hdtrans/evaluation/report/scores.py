@@ -1,6 +1,7 @@
 """Report of an evaluation: figures and protocol as JSON, figures as a text table."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,14 @@ from hdtrans.evaluation.pairs import Place, Places
 from hdtrans.evaluation.scoring import Scores
 
 FORMAT = 1
+_PATHS = "relative to the folder of this report"
+_FOLDERS = ("folder", "truth", "labels")  # keys with paths
 _MOST_SHOWN = 10
 
 
-def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Mapping[str, Any]) -> dict[str, Any]:
+def report(
+    scores: Scores, metrics: Sequence[Metric], places: Places, model: Mapping[str, Any], file: Path
+) -> dict[str, Any]:
     """Return figures and protocol as plain values.
 
     Args:
@@ -31,8 +36,11 @@ def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Map
         metrics: metrics that measured them.
         places: scored folders.
         model: provenance of the pictures, empty if unknown.
+        file: file of the report; paths are relative to its folder, so that both can be moved together.
     """
     count = sum(scores.sizes.values())
+    folders = places.found, places.truth, places.labels
+    checkpoint = {"checkpoint": _relative(model["checkpoint"], file)} if "checkpoint" in model else {}
     return {
         "hdtrans_evaluation": FORMAT,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -40,16 +48,15 @@ def report(scores: Scores, metrics: Sequence[Metric], places: Places, model: Map
         "pictures": {
             "count": count,
             "sizes": scores.sizes,
-            "folder": _folder_text(places.found),
-            "truth": _folder_text(places.truth),
-            "labels": _folder_text(places.labels),
+            **{key: _folder_text(place, file) for key, place in zip(_FOLDERS, folders, strict=True)},
             "results": places.results,
             "paired": places.paired,
             "split": model.get("split"),
             "resize": None if places.resize is None else {"to": str(places.resize), "pictures": "bicubic, antialiased",
                                                          "maps": "nearest"},
         },
-        "model": dict(model),
+        "model": {**model, **checkpoint},
+        "paths": _PATHS,
         "metrics": {metric.name: dict(metric.protocol) for metric in metrics},
         "left_out": {"figures": scores.summary.left_out, "pictures": scores.failed},
         "warnings": scores.summary.warnings,
@@ -72,13 +79,18 @@ def write_report(file: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_report(file: Path) -> dict[str, Any]:
-    """Read a report; raise UserError for another file."""
+    """Read a report, with absolute paths of its folders; raise UserError for another file."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnreadableFile(file, str(error), "a report of hdtrans evaluate") from None
     if not isinstance(values, dict) or values.get("hdtrans_evaluation") != FORMAT:
         raise UserError("not a report of hdtrans evaluate", path=file)
+    for key, folder in values["pictures"].items():
+        if key in _FOLDERS and folder is not None:
+            start = os.path.realpath(file.parent) if values.get("paths") == _PATHS else ""
+            path = os.path.abspath(os.path.join(start, folder))
+            values["pictures"][key] = path if start or os.path.isdir(path) else folder
     return values
 
 
@@ -102,10 +114,15 @@ def report_text(values: Mapping[str, Any], file: Path) -> str:
     return "\n".join([*lines, f"written: {shown(file)}"])
 
 
-def _folder_text(place: Place | None) -> str | None:
-    if place is None or isinstance(place, Path):
-        return None if place is None else str(place)
-    return str(Path(place[0]).parent) if place else None
+def _folder_text(place: Place | None, file: Path) -> str | None:
+    if not place:
+        return None
+    return _relative(place if isinstance(place, Path) else Path(place[0]).parent, file)
+
+
+def _relative(path: str | Path, file: Path) -> str:
+    """Return a path relative to the folder of a file, links resolved."""
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(file.parent))
 
 
 def _finite(values: Any) -> Any:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.errors import Advice, MissingFile, UnknownName, UnreadableFile, UserError, nearest, shown
+from hdtrans.common.files import decoded
 from hdtrans.config.inputs import Input, Style
 from hdtrans.data.folders import SampleFiles, partners_of
 from hdtrans.data.index import slashed
@@ -23,20 +25,22 @@ REFERENCE = "reference"
 """Name, among the files of a sample, of the picture that the style is taken from."""
 
 
-def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Path | list[Path]:
+def find_inputs(given: Sequence[str], standard_input: TextIO | None = None) -> Path | list[Path]:
     """Return the folder, or the files in their order, that the argument `inputs` names.
 
     Args:
         given: one folder; or any number of files, patterns (`maps/*.png`, `**` for sub-folders; in natural order),
-            lists (`@FILE`: one name a line) and `-` for a list on standard input.
-        standard_input: stream that `-` reads.
+            lists (`@FILE`) and `-` for a list on standard input. A list has one name a line, or names that end in a
+            zero byte; lines that start with `#` are comments. A name is looked up in the current folder, then in that
+            of the list; `~` is the home folder.
+        standard_input: stream that `-` reads; None: that of the process.
 
     Raises:
         UserError: a file is missing, a pattern matches nothing, or a folder is one of several entries.
     """
     if len(given) == 1 and is_folder(Path(given[0])):
         return Path(given[0])
-    files = [Path(name) for entry in given for name in _expanded(entry, standard_input)]
+    files = [Path(name) for entry in given for name in _expanded(entry, standard_input or sys.stdin)]
     for file in files:
         if not file.exists():
             raise MissingFile(file, "file or folder", argument="inputs")
@@ -48,16 +52,19 @@ def find_inputs(given: Sequence[str], standard_input: TextIO = sys.stdin) -> Pat
     return list(dict.fromkeys(files))
 
 
-def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
+def _expanded(entry: str, standard_input: TextIO | None) -> Iterator[str]:
     """Yield the names that one entry stands for."""
     if entry == "-":
-        yield from _lines(standard_input)
+        if standard_input is not None:
+            raw = getattr(standard_input, "buffer", None)
+            yield from _listed(standard_input.read() if raw is None else decoded(raw.read()), entry, "")
     elif entry.startswith("@") and not Path(entry).exists():
+        file = os.path.expanduser(entry[1:])
         try:
-            with open(entry[1:], encoding="utf-8") as file:
-                yield from _lines(file)
+            text = decoded(Path(file).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise UnreadableFile(entry, str(error), "a list of file names", argument="inputs") from error
+        yield from _listed(text, entry, os.path.dirname(file))
     elif any(sign in entry for sign in "*?[") and not Path(entry).exists():
         found = sorted(glob.glob(entry, recursive=True), key=natural)
         if not found:
@@ -67,8 +74,27 @@ def _expanded(entry: str, standard_input: TextIO) -> Iterator[str]:
         yield entry
 
 
-def _lines(file: TextIO) -> Iterator[str]:
-    return (line for line in map(str.strip, file) if line)
+def _listed(text: str, entry: str, folder: str) -> Iterator[str]:
+    """Yield the files of a list, as `find_inputs` looks them up.
+
+    Args:
+        text: the list.
+        entry: argument that names the list, for messages.
+        folder: folder of the list; '' is the current one.
+    """
+    for number, line in enumerate(text.split("\0" if "\0" in text else "\n"), start=1):
+        name = line.removesuffix("\r")
+        words = name.strip()
+        if not words:
+            continue
+        spelled = [name, words, os.path.expanduser(words)]
+        places = [*spelled, *(os.path.join(folder, one) for one in spelled)]
+        found = next((place for place in places if os.path.exists(place)), "")
+        if not found and not words.startswith("#"):
+            value = f"{entry}, line {number}: {words}"
+            raise MissingFile(words, "file or folder", argument="inputs", value=value)
+        if found:
+            yield found
 
 
 def check_results(out: Path, results: Iterable[tuple[str, Sequence[Path]]]) -> None:
@@ -150,9 +176,7 @@ class Folders:
         for argument, path, start in named:
             if path is not None and not path.exists() and not is_folder(path):
                 raise MissingFile(path, "file or folder", argument=argument, value=f"{start}{path}")
-            if path is not None and path.resolve() == self.out.resolve():
-                finding = "holds the inputs of this command as well; give results a folder of their own"
-                raise UserError(finding, argument="out", path=self.out)
+        check_apart(self.out, (path for _, path, _ in named if path is not None))
         if not 0 <= self.seed <= 2**63 - self.num_samples:
             last = ", and so is that of the last sample" if self.num_samples > 1 else ""
             raise UserError(f"a seed is a number from 0 to 2**63 - 1{last}", argument="seed", value=self.seed)

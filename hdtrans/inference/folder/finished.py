@@ -17,6 +17,9 @@ from hdtrans.data.pairing import natural
 TRUTH = "truth"
 """Name of the true picture among the files of a sample; it is shown, and is no input."""
 
+THUMBNAILS = "thumbnails"
+"""Sub-folder of the small pictures of the page."""
+
 _NAME = "finished.jsonl"
 _NOTE = "inference.json"  # model and options of the pictures in a folder
 Digests = dict[str, str]
@@ -86,6 +89,13 @@ def open_out_dir(out: Path, note: Mapping[str, Any]) -> None:
     for part in out.rglob(f".*{PART_SUFFIX}"):
         part.unlink()
     collect(out)
+
+
+def without_thumbnails(inputs: Path | list[Path], samples: list[SampleFiles]) -> list[SampleFiles]:
+    """Return the inputs without the thumbnails that an earlier translation left in their folder."""
+    if not isinstance(inputs, Path) or not (inputs / _NOTE).is_file():
+        return samples
+    return [sample for sample in samples if not sample.name.startswith(f"{THUMBNAILS}/")]
 
 
 def collect(out: Path) -> None:

@@ -24,7 +24,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         nargs="+",
         required=True,
         metavar="INPUT",
-        help="folder; or files, patterns ('maps/*.png'), lists (@FILE, one name a line), - for a list on stdin",
+        help="folder; or files, patterns ('maps/*.png'), lists (@FILE: a name a line, found here or else beside the "
+        "list), - for a list on stdin",
     )
     group.add_argument(
         "--instances",
@@ -70,7 +71,12 @@ def _add_pictures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--bits", type=int, choices=(8, 16), default=8, help="bits per channel of the results (default: 8)"
     )
-    group.add_argument("--video", type=_rate, metavar="FPS", help="also write DIR/video.mp4 of all results, in order")
+    group.add_argument(
+        "--video",
+        type=_rate,
+        metavar="FPS",
+        help="also write DIR/video.webm of all results (hdtrans[video])",
+    )
 
 
 def _add_computing(group: argparse._ArgumentGroup) -> None:

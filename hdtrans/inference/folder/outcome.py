@@ -6,6 +6,7 @@ from pathlib import Path
 from hdtrans.common.errors import Advice, Spelling, UserError, as_argument
 from hdtrans.data.pairing import natural
 from hdtrans.inference.folder.results import DEGENERATE
+from hdtrans.inference.folder.video import Video
 
 
 @dataclass
@@ -21,6 +22,9 @@ class Outcome:
         scale_mismatch: names of inputs much wider or narrower than `trained_width`.
         trained_width: width in pixels that training scaled whole pictures to; None if it kept their size.
         note: remark on the inputs, and its advice.
+        thumbnails: number of thumbnails of an earlier translation among the inputs, which are passed over.
+        videos: videos of the results.
+        without_thumbnail: reason by name of an input whose thumbnails could not be written.
     """
 
     page: Path
@@ -32,6 +36,9 @@ class Outcome:
     scale_mismatch: list[str] = field(default_factory=list)
     trained_width: int | None = None
     note: tuple[str, Advice] | None = None
+    without_thumbnail: dict[str, str] = field(default_factory=dict)
+    thumbnails: int = 0
+    videos: list[Video] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
         """Add the result of another process."""
@@ -39,6 +46,7 @@ class Outcome:
         self.skipped += other.skipped
         self.scale_mismatch += other.scale_mismatch
         self.failed |= other.failed
+        self.without_thumbnail |= other.without_thumbnail
         for finding, names in other.degenerate.items():
             self.degenerate.setdefault(finding, []).extend(names)
         self.memory = max(self.memory, other.memory)
@@ -57,8 +65,15 @@ class Outcome:
                 f"{self.trained_width} pixels of training pictures; a model knows objects at the size of training, so "
                 "scale such inputs to about that width if results look wrong"
             )
+        if self.thumbnails:
+            lines.append(f"note: {self.thumbnails} thumbnails of an earlier translation are passed over")
+        if self.without_thumbnail:
+            first = min(self.without_thumbnail, key=natural)
+            reason = self.without_thumbnail[first]
+            lines.append(f"note: the page shows {len(self.without_thumbnail)} of them without thumbnails: {reason}")
         if self.note is not None:
             finding, advice = self.note
             lines.append("; ".join(filter(None, (finding, advice.text(spelling)))))
+        lines += [video.text() for video in self.videos]
         lines += [f"peak memory: {self.memory / 1e9:.2f} GB"] if self.made else []
         return "\n".join([*lines, f"gallery: {self.page}"])

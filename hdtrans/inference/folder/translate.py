@@ -7,29 +7,38 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from hdtrans.common import pages
+from hdtrans.common.apart import check_apart
 from hdtrans.common.cores import cores
 from hdtrans.common.errors import Advice, UserError, shown
 from hdtrans.common.freed_memory import keep_freed_memory
+from hdtrans.common.progress import progress
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
 from hdtrans.data.io.read import read_label, read_picture
-from hdtrans.data.io.shards import on_disk
 from hdtrans.engine.distributed import Processes
-from hdtrans.inference.folder.files import REFERENCE, Folders, check_results
-from hdtrans.inference.folder.finished import TRUTH, Digests, Finished, collect, input_digests, open_out_dir
+from hdtrans.inference.folder.files import Folders, check_results
+from hdtrans.inference.folder.finished import (
+    TRUTH,
+    Digests,
+    Finished,
+    collect,
+    input_digests,
+    open_out_dir,
+    without_thumbnails,
+)
+from hdtrans.inference.folder.gallery import Gallery
 from hdtrans.inference.folder.outcome import Outcome
-from hdtrans.inference.folder.results import degenerate_output, file_ending, thinned, write_result
+from hdtrans.inference.folder.results import degenerate_output, file_ending, write_result
 from hdtrans.inference.folder.style_source import Reference, StyleSource
-from hdtrans.inference.folder.video import write_video
+from hdtrans.inference.folder.video import Change, need_video, write_video
 from hdtrans.inference.memory import is_out_of_memory, peak_memory
 from hdtrans.inference.styles.objects import Objects
 from hdtrans.inference.translator import Picture, Translator
@@ -85,7 +94,7 @@ def translate_folder(
         translator: model.
         folders: inputs, folder of the results, and options.
         batch_size: inputs of one size translated together, at most; >= 1.
-        frames_per_second: frame rate of `video.mp4`, a video of all results; None: no video.
+        frames_per_second: frame rate of `video.webm`, a video of all results; None: no video.
         processes: processes that share the inputs; None: this one alone.
 
     Raises:
@@ -93,6 +102,8 @@ def translate_folder(
             outside it or on another one.
     """
     processes = processes or Processes()
+    if frames_per_second is not None:
+        need_video()
     if translator.max_memory is None:
         keep_freed_memory()
     job = _Job(translator, folders, batch_size)
@@ -102,14 +113,14 @@ def translate_folder(
         job.run(job.samples[processes.rank :: processes.world], processes.first)
     except KeyboardInterrupt:
         if processes.first:
-            job.write_page()
+            job.gallery.write_page(job.samples, job.outcome.failed)
         raise
     job.outcome.memory = peak_memory(translator.device)
     for other in processes.gather(job.outcome)[1:]:
         job.outcome.add(other)
     if processes.first:
         collect(folders.out)
-        job.write_page()
+        job.gallery.write_page(job.samples, job.outcome.failed)
         if frames_per_second is not None:
             job.write_videos(frames_per_second)
     return job.outcome
@@ -125,28 +136,35 @@ class _Job:
         self.translator, self.folders, self.batch_size = translator, folders, batch_size
         self.readers, self.writers = _threads(translator.device)
         self.style = StyleSource(translator, folders)
-        self.samples = folders.samples(data, translator.given, translator.method.style)
+        found = folders.samples(data, translator.given, translator.method.style)
+        self.samples = without_thumbnails(folders.inputs, found)
         self.holds_truth = data.holds_truth(folders.ready)
         if folders.truth is not None and self.holds_truth:
             ways = ("leave it out", Advice("ready"))
             raise UserError("the inputs hold the true pictures", argument="truth", path=folders.truth, advice=ways)
         self.result = data.result(translator.target)
         self.ending = file_ending(self.channels, folders.ending)
+        self.gallery = Gallery(translator, folders, self.ending, self.holds_truth)
+        check_apart(folders.out, files=(path for sample in self.samples for path in sample.paths.values()))
         check_results(
             folders.out,
             [
-                (shown(s.name), [path for n in self._numbers for path in (self.target(s, n), self._small(s, n))])
+                (
+                    shown(s.name),
+                    [f for n in self.gallery.numbers for f in (self.gallery.target(s, n), self.gallery.small(s, n))],
+                )
                 for s in self.samples
             ],
         )
         note = data.ready_note if self.holds_truth else None
         width = _trained_width(translator.recipe)
-        self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note)
+        thumbnails = len(found) - len(self.samples)
+        self.outcome = Outcome(folders.out / "index.html", trained_width=width, note=note, thumbnails=thumbnails)
 
     def run(self, samples: Sequence[SampleFiles], show: bool) -> None:
         """Translate samples; after an interruption, finished ones are kept."""
         with (
-            tqdm(total=len(samples), unit=" pictures", disable=None if show else True) as bar,
+            progress(total=len(samples), unit=" pictures", show=show) as bar,
             ThreadPoolExecutor(self.readers) as readers,
             ThreadPoolExecutor(self.writers) as writers,
         ):
@@ -194,7 +212,8 @@ class _Job:
     def _read(self, sample: SampleFiles) -> _Read | None:
         """Return a sample as read; None if its pictures are finished."""
         digests = input_digests(sample)
-        if self.finished.has(sample.name, digests) and all(self.target(sample, n).is_file() for n in self._numbers):
+        targets = (self.gallery.target(sample, number) for number in self.gallery.numbers)
+        if self.finished.has(sample.name, digests) and all(target.is_file() for target in targets):
             return None
         inputs, truth = read_inputs(self.translator, sample, self.folders.ready)
         if TRUTH in sample.paths:
@@ -211,7 +230,7 @@ class _Job:
     def _translate(self, batch: list[_Read]) -> list[list[Result] | Exception]:
         """Begin all samples of each input: together, or one by one if memory is short or an input is at fault."""
         try:
-            samples = [self._sample(batch, self.folders.seed + number) for number in self._numbers]
+            samples = [self._sample(batch, self.folders.seed + number) for number in self.gallery.numbers]
             return [list(results) for results in zip(*samples, strict=True)]
         except UserError as error:
             if len(batch) == 1:
@@ -237,14 +256,10 @@ class _Job:
         results = [result() for result in begun]
         given = read.inputs[self.translator.lead.name]
         reference = None if read.reference is None else read.reference.picture
-        small = {self._thumbnail(read.sample, "input"): given, self._thumbnail(read.sample, "truth"): read.truth}
-        small |= {self._thumbnail(read.sample, REFERENCE): reference}
-        small |= {self._small(read.sample, number): result for number, result in enumerate(results)}
-        for path, picture in small.items():
-            if picture is not None:
-                pages.write_thumbnail(path, to_rgb(thinned(picture), self.translator.classes))
+        if lost := self.gallery.write_thumbnails(read.sample, given, read.truth, reference, results):
+            self.outcome.without_thumbnail[read.sample.name] = lost
         for number, result in enumerate(results):
-            write_result(self.target(read.sample, number), result)
+            write_result(self.gallery.target(read.sample, number), result)
         natural = self.translator.data.natural
         return next(filter(None, (degenerate_output(result, natural) for result in results)), "")
 
@@ -267,50 +282,24 @@ class _Job:
         self.outcome.failed[sample.name] = kept or "out of memory"
         bar.update()
 
-    def write_page(self) -> None:
-        """Write `index.html` with all finished pictures, of all processes."""
-        rows = [self._row(sample) for sample in self.samples if sample.name not in self.outcome.failed]
-        columns = ["label map" if self.translator.lead.values == "classes" else "input"]
-        columns += [REFERENCE] if self.folders.reference is not None else []
-        columns += [self._folder(number) or "result" for number in self._numbers]
-        columns += ["truth"] if self.folders.truth is not None or self.holds_truth else []
-        shown = [row for row in rows if row]
-        name = self.translator.recipe.name
-        pages.write_gallery(self.folders.out, f"{name}: {len(shown)} pictures", columns, shown)
-
-    def _row(self, sample: SampleFiles) -> pages.GalleryRow | None:
-        """Return a row of the gallery, or None without a result; thumbnails lead to files, but for label maps."""
-        targets = [self.target(sample, number) for number in self._numbers]
-        if not all(target.is_file() for target in targets):
-            return None
-        small = self._thumbnail(sample, "input").resolve()
-        row: list[pages.Picture | None] = [pages.Picture(_shown_whole(self._lead_picture(sample)) or small, small)]
-        if self.folders.reference is not None:
-            row.append(self._beside(sample, REFERENCE, REFERENCE))
-        for number, target in enumerate(targets):
-            row.append(pages.Picture(target.resolve(), self._small(sample, number).resolve()))
-        if self.folders.truth is not None or self.holds_truth:
-            row.append(self._beside(sample, "truth", TRUTH))
-        return pages.GalleryRow(sample.name, row)
-
-    def _beside(self, sample: SampleFiles, kind: str, file: str) -> pages.Picture | None:
-        """Return a picture that is shown beside results, or None if it does not exist."""
-        small = self._thumbnail(sample, kind).resolve()
-        whole = _shown_whole(sample.paths.get(file)) or small
-        return pages.Picture(whole, small if small.is_file() else None) if whole.is_file() else None
-
     def write_videos(self, frames_per_second: float) -> None:
         """Write all results as the frames of a video, one video per sample number."""
-        translator = self.translator
-        is_map = not self.channels
-        for number in self._numbers:
-            files = [file for sample in self.samples if (file := self.target(sample, number)).is_file()]
-            write_video(
-                self.folders.out / self._folder(number),
-                files,
-                frames_per_second,
-                lambda file: to_rgb(read_label(file) if is_map else read_picture(file), translator.classes),
-            )
+        for number in self.gallery.numbers:
+            frames = {self.gallery.target(sample, number): sample for sample in self.samples}
+            files = [file for file in frames if file.is_file()]
+            change, of_inputs = Change(), Change()
+
+            def read(file: Path, change: Change = change) -> Picture:
+                result = read_picture(file) if self.channels else read_label(file)
+                change.add(result if result.ndim == 2 else to_rgb(result))
+                return to_rgb(result, self.translator.classes)
+
+            video = write_video(self.folders.out / self.gallery.folder(number), files, frames_per_second, read)
+            for file in files:
+                lead = read_inputs(self.translator, frames[file], self.folders.ready)[0][self.translator.lead.name]
+                of_inputs.add(lead if lead.ndim == 2 else to_rgb(lead))
+            left_out, texts = len(frames) - len(files), (change.text(), of_inputs.text())
+            self.outcome.videos.append(replace(video, left_out=left_out, change=texts[0], input_change=texts[1]))
 
     def note(self) -> dict[str, Any]:
         """Return the model and options of the pictures, as `inference.json` holds them."""
@@ -334,30 +323,6 @@ class _Job:
         """Channels of the results; 0 for maps of class ids."""
         return 0 if self.result.kind == "ids" else self.result.size or 0
 
-    def _lead_picture(self, sample: SampleFiles) -> str | None:
-        """Return the file of the lead input if it is a picture, which a page can show; else None."""
-        return sample.paths.get(self.translator.lead.name) if self.translator.lead.kind == "image" else None
-
-    @property
-    def _numbers(self) -> range:
-        """Numbers of the samples of each input."""
-        return range(self.folders.num_samples)
-
-    def _folder(self, number: int) -> str:
-        """Return the folder of a sample in `out`; '' for a single sample, which lies in `out` itself."""
-        return f"sample_{number}" if self.folders.num_samples > 1 else ""
-
-    def target(self, sample: SampleFiles, number: int = 0) -> Path:
-        """Return the file of a result."""
-        return self.folders.out / self._folder(number) / f"{sample.name}.{self.ending}"
-
-    def _small(self, sample: SampleFiles, number: int) -> Path:
-        """Return the thumbnail of a result."""
-        return self._thumbnail(sample, self._folder(number) or "result")
-
-    def _thumbnail(self, sample: SampleFiles, kind: str) -> Path:
-        return self.folders.out / "thumbnails" / f"{sample.name}_{kind}.jpg"
-
 
 def _threads(device: torch.device) -> tuple[int, int]:
     """Return the numbers of threads that read and that write, for a model on this device."""
@@ -380,11 +345,6 @@ def read_inputs(
         elif not spec.optional:
             raise UserError(f"no {name} map has its name" if spec.kind == "ids" else f"no {name} has its name")
     return inputs, truth
-
-
-def _shown_whole(path: str | None) -> Path | None:
-    """Return a file that a page can link to, or None: files inside shards have no address."""
-    return Path(path).resolve() if path and on_disk(path) == path else None
 
 
 def _trained_width(recipe: Recipe) -> int | None:

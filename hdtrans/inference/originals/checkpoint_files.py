@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hdtrans.common.errors import Advice, MissingFile, UserError, reading_failure
+from hdtrans.common.files import plain_path
 
 GENERATORS = ("G", "G_A", "G_B")
 ENCODER = "E"
@@ -109,7 +110,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         finding = f"is a text file ({start[:32].decode()!r}...), no weights; was the download complete?"
         raise UserError(finding, path=path)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with plain_path(path) as plain:
+            weights = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that holds no weights
         reason = reading_failure(error)
         if "could run code" in reason:

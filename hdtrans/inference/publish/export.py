@@ -16,7 +16,7 @@ from torch import Tensor
 
 import hdtrans
 from hdtrans.common.errors import UnknownName, UserError, nearest
-from hdtrans.common.files import whole_file
+from hdtrans.common.files import plain_path, whole_file
 from hdtrans.config.stage import Size
 from hdtrans.data.fields import BATCH, HEIGHT, WIDTH, as_floats, kind_of
 from hdtrans.inference.publish.published import FORMS, IN_PROGRAM, as_graph_inputs, need, to_metadata
@@ -74,8 +74,9 @@ def export(
     lines = _round(own, samples, size, dtype)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}.", dir=out.parent) as folder:
-        file = Path(folder) / out.name
-        _write(own, file, DTYPES[dtype], every=not direction)
+        file = Path(folder) / f"model{out.suffix}"
+        with plain_path(folder) as plain:
+            _write(own, Path(plain) / file.name, DTYPES[dtype], every=not direction)
         read_back = Translator.load(file, "cpu", "fp32", direction=own.direction, trust=True)
         compared, equal = _compare(own, read_back, samples, size)
         if equal:

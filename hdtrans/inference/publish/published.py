@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hdtrans.common.errors import Advice, UserError, reading_failure
+from hdtrans.common.files import plain_path
 from hdtrans.config.inputs import Inputs, lead, translated
 from hdtrans.data.fields import kind_of
 from hdtrans.engine.checkpoint import rename_networks
@@ -64,7 +65,8 @@ def read_published(path: Path, device: torch.device, trust: bool = False) -> dic
         )
     read = {".safetensors": _read_safetensors, ".onnx": _read_onnx, ".pt2": _read_pt2}[path.suffix]
     try:
-        metadata, found = read(path, device)
+        with plain_path(path) as plain:
+            metadata, found = read(Path(plain), device)
     except Exception as error:  # each reader raises kinds of its own
         reason = reading_failure(error)
         size = f"{path.stat().st_size:,} bytes"

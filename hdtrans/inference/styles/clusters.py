@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from hdtrans.common.errors import UnreadableFile, UserError, reading_failure
-from hdtrans.common.files import whole_file
+from hdtrans.common.files import plain_path, whole_file
 from hdtrans.engine.checkpoint import styles_file
 
 Array = npt.NDArray[Any]
@@ -119,7 +119,8 @@ class Styles:
             return None
         again = "run hdtrans encode_styles again"
         try:
-            values = torch.load(file, map_location="cpu", weights_only=True)
+            with plain_path(file) as plain:
+                values = torch.load(plain, map_location="cpu", weights_only=True)
             if values["format"] > FORMAT:
                 ways = ["update hdtrans to read it", again]
                 raise UserError("was written by a later hdtrans", path=file, advice=ways)

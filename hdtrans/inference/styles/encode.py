@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.errors import UserError
+from hdtrans.common.progress import progress
 from hdtrans.data.dataset import EvalDataset
 from hdtrans.data.folders import SampleFiles, find_samples
 from hdtrans.data.geometry import Geometry
@@ -21,6 +22,7 @@ from hdtrans.data.index import Index
 from hdtrans.data.kinds.base import PHOTO, DataKind
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.publish.published import FORMS
+from hdtrans.inference.run_data import current_data
 from hdtrans.inference.styles.clustering import assigned, k_means
 from hdtrans.inference.styles.clusters import Clusters, Styles
 from hdtrans.inference.styles.objects import Objects
@@ -114,18 +116,18 @@ def encode_styles(
     if style is None or style.prior != "clusters":
         raise UserError("was trained without features (method.features), so it has no styles", path=checkpoint)
     processes = processes or Processes()
-    data = translator.data
-    data = data if root is None else data.model_copy(update={"root": root})
+    data = current_data(translator, checkpoint, root)
     files: list[SampleFiles] = processes.on_first(lambda: _training_files(translator, data))
+    searched = {Path(path).parent for file in files for path in file.paths.values()}
+    check_apart(page_folder(checkpoint), searched, argument="model")
     samples = _samples(translator, data, files)
     numbers = range(processes.rank, len(files), processes.world)
-    quiet = None if processes.first else True
     parts = processes.agree(
-        lambda: [_encoded(translator, samples, n) for n in tqdm(numbers, unit=" pictures", disable=quiet)]
+        lambda: [_encoded(translator, samples, n) for n in progress(numbers, unit=" pictures", show=processes.first)]
     )
     gathered = processes.gather(parts)
     lines = processes.on_first(lambda: _write(translator, checkpoint, options, samples, gathered))
-    return list(lines)
+    return [*([] if data.root == translator.data.root else [f"data: {data.root}"]), *lines]
 
 
 def _training_files(translator: Translator, data: DataKind) -> list[SampleFiles]:
@@ -218,8 +220,8 @@ def _write(
     styles = Styles(translator.style_size, translator.weights, made, clusters)
     patches = {label: [_patch(translator, samples, *place) for place in nearest[label]] for label in nearest}
     name = f"{translator.recipe.name}, {checkpoint.stem}"
-    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     file = styles.save(checkpoint)
+    page = write_page(page_folder(checkpoint), name, styles, translator.classes, patches)
     counted, total = sum(int(one.counts.sum()) for one in clusters.values()), sum(map(len, clusters.values()))
     return [
         *(f"left out: {problem}" for problem in bad),

@@ -5,10 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, shown
+from hdtrans.common.progress import progress
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.folders import SampleFiles, find_everything
 from hdtrans.data.index import Index, slashed
@@ -88,7 +87,7 @@ def _read(jobs: Sequence[tuple[SampleFiles, str]], data: DataKind, workers: int)
         rest = iter(jobs)
         tasks = [threads.submit(read_sample, *job, data) for job in islice(rest, _AHEAD * workers)]
         facts = []
-        with tqdm(total=len(jobs), unit=" samples", disable=None) as bar:
+        with progress(total=len(jobs), unit=" samples") as bar:
             for place in range(len(jobs)):
                 facts.append(tasks[place].result())
                 tasks += [threads.submit(read_sample, *job, data) for job in islice(rest, 1)]

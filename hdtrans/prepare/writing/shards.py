@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hdtrans.common.apart import check_apart
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import whole_file, write_text
 from hdtrans.data.folders import grouped_files
@@ -183,8 +184,7 @@ def _member_name(key: str, role: str, file: str) -> str:
 def _check_out(folder: Path, out: Path, plan: dict[str, list[Sample]]) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{shown(out)}: is a file; give a folder for the shards")
-    if out.is_dir() and out.resolve() == folder.resolve():
-        raise UserError(f"{shown(out)}: is the training folder itself; give another output folder")
+    check_apart(out, [folder])
     known = {*plan, *(index_file(Path(name)).name for name in plan), *_copied(folder)}
     others = sorted(set(os.listdir(out)) - known) if out.is_dir() else []
     if others := [name for name in others if not name.startswith(".")]:

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from hdtrans.common.cores import cores
 from hdtrans.common.errors import Advice, Stopped, UserError, shown
 from hdtrans.common.files import write_bytes
+from hdtrans.common.progress import progress
 from hdtrans.prepare.sources.class_names import likeness_notes
 from hdtrans.prepare.sources.source import Item, Noted
 from hdtrans.prepare.writing.inputs import Inputs
@@ -70,7 +70,7 @@ def write_items(
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, UserError | str] = {}
     before = len(records)
-    with _stop_on_signal(), tqdm(total=len(items), initial=len(items) - len(left), unit="item", disable=None) as bar:
+    with _stop_on_signal(), progress(total=len(items), done=len(items) - len(left), unit="item") as bar:
         for result in _run_all(_Task(maker, folder.out, inputs), left, count):
             if isinstance(result, Failure):
                 failures[result.key] = result.error

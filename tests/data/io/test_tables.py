@@ -34,6 +34,22 @@ class TestRead:
         found = read_table(file)
         assert found.columns == ("x, left",) and list(found.rows) == ["a, b", "c"]
 
+    def test_tables_of_spreadsheets(self, tmp_path: Path) -> None:
+        """Semicolons with decimal commas, tabs, and UTF-16 with its mark."""
+        semicolons = read_table(table(tmp_path, "\ufeffname;x;y\r\na;1,5;\r\n'b, c';-2;3e1\r\n", "a.csv"))
+        assert semicolons.columns == ("x", "y") and semicolons.rows["'b, c'"].tolist() == [-2, 30]
+        assert semicolons.rows["a"][0] == 1.5 and np.isnan(semicolons.rows["a"][1])
+        (tmp_path / "b.csv").write_bytes("name\tx\r\nü\t1.25\r\n".encode("utf-16"))
+        tabs = read_table(tmp_path / "b.csv")
+        assert tabs.columns == ("x",) and tabs.rows["ü"].tolist() == [1.25]
+        commas = read_table(table(tmp_path, "name,x;y\na,1\n", "c.csv"))
+        assert commas.columns == ("x;y",), "a comma goes first"
+
+    def test_names_that_are_not_utf8(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_bytes(b"name,x\ncaf\xe9,1\n")
+        name = os.fsdecode(b"caf\xe9")
+        assert read_row(f"{tmp_path}/a.csv/{name}").tolist() == [1]
+
     def test_a_table_of_no_rows(self, tmp_path: Path) -> None:
         assert read_table(table(tmp_path, "name,x\n")).rows == {}
 
@@ -80,7 +96,10 @@ class TestRows:
     [
         ("", "line 1: a header with a name and at least one number is expected"),
         ("name\na\n", "line 1: a header with a name and at least one number is expected"),
-        ("name;x\na;1\n", "line 1: a header"),
+        ("name,x\na,1;5\n", "line 2: '1;5' is no number"),
+        ("name\tx\na\t1,250\n", "line 2: '1,250' is no number"),
+        ("name;x\na;1;5\n", "line 2: has 3 cells, but the header has 2"),
+        ("name;x\na;1,2,3\n", "line 2: '1,2,3' is no number"),
         ("name,x,y\na,1,2\nb,1\n", "line 3: has 2 cells, but the header has 3"),
         ("name,x\na,1\nb,2\na,3\n", "line 4: the name a stands twice; keep one of the rows"),
         ("name,x\na,one\n", "line 2: 'one' is no number"),
@@ -102,5 +121,8 @@ def test_no_text_and_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.csv: cannot be opened: No such file"):
         read_table(file)
     file.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UserError, match=r"x\.csv: line 1: a header with a name and at least one number is expected"):
+        read_table(file)
+    file.write_bytes(b"\xff\xfea")
     with pytest.raises(UserError, match=r"x\.csv: cannot be read as a CSV table in UTF-8: "):
         read_table(file)

@@ -56,6 +56,71 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
+def test_results_among_the_inputs_are_refused(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the second run would translate the results and thumbnails of the first."""
+    given = [place / "run", "--input", inputs, "--out"]
+    assert infer(*given, inputs / "out") == 2
+    assert f"--out {inputs / 'out'}: is inside {inputs}, whose sub-folders are searched" in capsys.readouterr().err
+    assert infer(*given, tmp_path) == 2
+    assert f"holds inputs of this command as well ({inputs})" in capsys.readouterr().err
+    (mask := tmp_path / "mask").mkdir()
+    assert infer(*given, mask / "out", "--with", f"mask={mask}") == 2
+    assert f"is inside {mask}, whose sub-folders are searched" in capsys.readouterr().err
+    assert infer(*given, tmp_path / "out", "--bits", 8) == 0
+    (inputs / "earlier").symlink_to(tmp_path / "out")
+    before = everything(tmp_path / "out")
+    for again in (inputs, f"{inputs}/*/*.png"):
+        assert infer(place / "run", "--input", again, "--out", tmp_path / "out") == 2
+        assert f"holds inputs of this command as well ({inputs}/earlier/" in capsys.readouterr().err
+    assert everything(tmp_path / "out") == before
+    assert infer(place / "run", "--input", *inputs.glob("*.npy"), "--out", inputs / "out") == 0, "files are no folder"
+
+
+def test_results_of_another_translation_are_inputs_without_their_thumbnails(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(place / "run", "--input", inputs, "--out", tmp_path / "first") == 0
+    for file in (tmp_path / "first").glob("*.png"):
+        shutil.copy(inputs / f"{file.stem}.npy", file.with_suffix(".npy")), file.unlink()
+    capsys.readouterr()
+    assert infer(place / "run", "--input", tmp_path / "first", "--out", tmp_path / "second") == 0
+    printed = capsys.readouterr().out
+    assert "3 made, 0 there already, 0 failed" in printed
+    assert "note: 6 thumbnails of an earlier translation are passed over" in printed
+
+
+def test_a_name_that_leaves_no_room_for_its_thumbnail(place: Path, tmp_path: Path) -> None:
+    """A result decides by itself: its thumbnails take a name with a hash."""
+    (inputs := tmp_path / "maps").mkdir()
+    stem = "汽" * 82  # 246 bytes
+    for end in "ab":
+        cv2.imwrite(str(inputs / f"{stem}{end}.png"), np.full((16, 24), 1, np.uint8))
+    out = tmp_path / "out"
+    assert infer(place / "run", "--input", inputs, "--out", out) == 0
+    assert {f"{stem}{end}.png" for end in "ab"} < set(os.listdir(out))
+    thumbnails = os.listdir(out / "thumbnails")
+    assert len(thumbnails) == 4 and all(len(os.fsencode(name)) < 100 for name in thumbnails)
+    assert all(urllib.parse.quote(f"thumbnails/{name}") in (out / "index.html").read_text() for name in thumbnails)
+
+
+def test_a_thumbnail_that_cannot_be_written_stops_no_result(
+    place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert infer(place / "run", "--input", inputs / "0.npy", "--out", out) == 0
+    shutil.rmtree(out / "thumbnails")
+    (out / "thumbnails").write_text("in the way")
+    (out / "0.png").unlink()
+    assert infer(place / "run", "--input", inputs, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "3 made, 0 there already, 0 failed" in printed
+    words = f"note: the page shows 3 of them without thumbnails: {out}/thumbnails/0_input.jpg: cannot be written: "
+    assert words in printed and "remove the file that is in the way" in printed
+    assert (out / "index.html").read_text().count('<img src="0.png"') == 1
+
+
 def test_a_second_run_touches_nothing(place: Path, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     command = [place / "run", "--input", inputs, "--out", tmp_path / "out"]
     assert infer(*command) == 0

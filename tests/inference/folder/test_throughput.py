@@ -2,9 +2,12 @@
 
 import io
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,32 @@ def test_inputs_are_named_in_many_ways(place: Path, tmp_path: Path) -> None:
     assert find_inputs(["-"], listed) == [maps / "f9.png", maps / "f1.png"]
     (tmp_path / "list.txt").write_text(f"{maps}/f3.png\n")
     assert find_inputs([f"@{tmp_path}/list.txt", f"{maps}/f2.png"]) == [maps / "f3.png", maps / "f2.png"]
+
+
+def test_lists_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "a b").mkdir()
+    for name in ("1 2.png", "#3.png", "ü\u2028.png", " 4.png"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "1 2.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(folder))
+    text = "\ufeff# comment\r\n1 2.png\r\n\r\n#3.png\r\nü\u2028.png \r\n 4.png\r\n~/1 2.png"
+    wanted = [Path(name) for name in ("1 2.png", "a b/#3.png", "a b/ü\u2028.png", "a b/ 4.png", f"{folder}/1 2.png")]
+    for encoding in ("utf-8", "utf-16-le"):  # as Windows PowerShell writes
+        (folder / "list.txt").write_bytes(text.encode(encoding))
+        assert find_inputs(["@a b/list.txt"]) == wanted
+        assert find_inputs(["@~/list.txt"]) == [tmp_path / p if p.parts[0] == "a b" else p for p in wanted]
+    zeros = io.TextIOWrapper(io.BytesIO(b"a b/ 4.png\0" + os.fsencode("a b/ü\u2028.png\0")))
+    assert find_inputs(["-"], zeros) == [wanted[3], wanted[2]]
+    (folder / "list.txt").write_text("1 2.png\n\n5.png\n")
+    with pytest.raises(UserError, match=r"inputs=@a b/list.txt, line 3: 5.png: there is no such file"):
+        find_inputs(["@a b/list.txt"])
+
+
+def test_a_list_without_a_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UserError, match="names no file"):
+        find_inputs(["-"])
 
 
 @pytest.mark.parametrize(
@@ -179,18 +208,35 @@ def test_two_processes_share_a_folder(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_of_frames_in_their_order(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    maps, out = place / "maps", tmp_path / "out"
+    av = pytest.importorskip("av")
+    maps, out = Path(shutil.copytree(place / "maps", tmp_path / "maps")), tmp_path / "out"
     assert infer(place / "run", "--input", maps, "--out", out, "--video", 25) == 2
     assert "frames have one size" in capsys.readouterr().err
-    assert len(made(out)) == 7 and not list(out.glob("*.mp4")) and not list(out.glob(".*"))
+    assert len(made(out)) == 7 and not list(out.glob("*.webm")) and not list(out.glob(".*"))
+    (maps / "damaged.png").write_bytes(b"x")
     frames = [maps / f"f{number}.png" for number in (1, 3, 8, 10)]
-    assert infer(place / "run", "--input", *frames, "--out", out, "--video", 25) == 0
-    video = cv2.VideoCapture(str(out / "video.mp4"))
-    assert video.get(cv2.CAP_PROP_FPS) == 25 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
-    for file in frames:
-        frame = video.read()[1].astype(int)
-        distances = {other.name: np.abs(frame - cv2.imread(str(out / other.name))).mean() for other in frames}
-        assert min(distances, key=lambda name: distances[name]) == file.name
+    assert infer(place / "run", "--input", *frames, maps / "damaged.png", "--out", out, "--video", 25) == 1
+    with av.open(str(out / "video.webm")) as container:
+        found = [frame.to_ndarray(format="bgr24").astype(int) for frame in container.decode(video=0)]
+    results = [cv2.imread(str(out / file.name)).astype(int) for file in frames]
+    for number, frame in enumerate(found):
+        distances = [np.abs(frame - other).mean() for other in results]
+        assert len(found) == 4 and distances[number] == min(distances)
+    change = np.mean([np.abs(one - other).mean() for one, other in pairwise(results)])
+    ids = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in frames]
+    share = np.mean([(one != other).mean() for one, other in pairwise(ids)])
+    printed = capsys.readouterr().out
+    assert f"video: {out}/video.webm: 4 frames of 24x20, 25 a second; 1 input(s) have no picture" in printed
+    assert f"differ by {change:.2f} levels of 255 on average, their inputs by {100 * share:.2f} % of the" in printed
+
+
+def test_a_video_without_its_package_is_refused_first(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert infer(place / "run", "--input", place / "maps", "--out", tmp_path / "out", "--video", 25) == 2
+    assert "--video: needs av: pip install hdtrans[video]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_run_keeps_finished_pictures(place: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_original_weights_are_no_checkpoints(tmp_path: Path, capsys: pytest.Capt
     file = tmp_path / "latest_net_G.pth"
     for new in (True, False):
         torch.save({"model.1.weight": torch.zeros(1)}, file, _use_new_zipfile_serialization=new)
-        assert infer(file, "--input", tmp_path, "--out", tmp_path / "out") == 2
+        assert infer(file, "--input", file, "--out", tmp_path / "out") == 2
         assert "bring them in with hdtrans convert_checkpoint" in capsys.readouterr().err
 
 

@@ -210,7 +210,7 @@ def test_encode_styles_refuses_unusable_arguments(
         ([tmp_path / "plain"], "was trained without features"),
         ([place / "bare", "--clusters", 0], "--clusters 0: is a number from 1"),
         ([place / "bare", "--min-area", 1], "--min-area 1.0: is a share of the picture"),
-        ([place / "bare", "--data", tmp_path / "nowhere"], "there is no folder"),
+        ([place / "bare", "--data", tmp_path / "nowhere"], "nowhere: there is no such folder"),
     ):
         assert run_tool("encode_styles", [str(a) for a in arguments]) == 2
         assert words in capsys.readouterr().err
@@ -442,7 +442,7 @@ def test_samples_are_made_once(place: Path, tmp_path: Path, capsys: pytest.Captu
         out,
     ]
     assert infer(*command, "--video", 2) == 0
-    assert {str(f.relative_to(out)) for f in out.rglob("*.mp4")} == {"sample_0/video.mp4", "sample_1/video.mp4"}
+    assert {str(f.relative_to(out)) for f in out.rglob("*.webm")} == {"sample_0/video.webm", "sample_1/video.webm"}
     (out / "sample_1/00001.png").unlink()
     capsys.readouterr()
     assert infer(*command) == 0

@@ -362,10 +362,26 @@ class TestAgain:
         assert files(out) == whole
 
     def test_foreign_folders_are_refused(self, source, tmp_path, capsys):
-        assert prepare("folder", "--in", source, "--out", source.parent, "--classes", 3) == 2
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "mine.txt").write_text("")
+        assert prepare("folder", "--in", source, "--out", tmp_path / "other", "--classes", 3) == 2
         assert "contains files not written by hdtrans prepare" in capsys.readouterr().err
-        assert prepare("folder", "--in", source, "--out", source, "--classes", 3) == 2
-        assert "is inside the data set" in capsys.readouterr().err
+        for out, words in (
+            (source.parent, "holds inputs of this command as well"),
+            (source, "holds inputs of this command as well"),
+            (source / "out", f"is inside {source}, whose sub-folders are searched too"),
+        ):
+            assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 2
+            assert f"--out {out}: {words}" in capsys.readouterr().err
+
+    def test_results_among_photos_that_lie_elsewhere_are_refused(self, source, tmp_path, capsys, monkeypatch):
+        (photos := tmp_path / "photos").mkdir()
+        monkeypatch.chdir(photos)
+        assert prepare("pairs", "--in", source, "--photo-dir", ".", "--dry-run", "--out", photos / "out") == 0
+        capsys.readouterr()
+        given = ["--photo-dir", photos, "--out", photos / "out", "--classes", 3]
+        assert prepare("folder", "--in", source, *given) == 2
+        assert f"is inside {photos}, whose sub-folders are searched too" in capsys.readouterr().err
 
     def test_a_changed_data_set_is_refused(self, source, tmp_path, capsys):
         assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 0

@@ -182,6 +182,14 @@ class TestColours:
         shown = {tuple(colour) for colour in read_picture(tmp_path / "out/legend.png").reshape(-1, 3).tolist()}
         assert {RED, GREEN, (7, 8, 9), (0, 0, 0)} <= shown
 
+    def test_pictures_among_the_maps_are_refused(self, tmp_path, capsys):
+        source = grey_folder(tmp_path / "in", 1)
+        ClassTable(("a", "b", "c"), (RED, GREEN, (7, 8, 9))).write(source / "dataset.json")
+        maps, before = source / "train_label", files(source)
+        for out, words in ((maps, "holds inputs of this command"), (maps / "out", "sub-folders are searched too")):
+            assert run_tool("colorize_labels", ["--in", str(maps), "--out", str(out)]) == 2
+            assert words in capsys.readouterr().err and files(source) == before
+
     def test_no_table(self, tmp_path, capsys):
         source = grey_folder(tmp_path / "in", 1)
         words = ["--in", source / "train_label", "--out", tmp_path / "out"]

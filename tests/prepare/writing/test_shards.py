@@ -103,7 +103,7 @@ class TestWriting:
             if index_is_there:
                 index_file(tmp_path / "out" / "train-000000.tar").unlink()
 
-    @pytest.mark.parametrize("kind", ["nothing", "small", "same", "other", "twins"])
+    @pytest.mark.parametrize("kind", ["nothing", "small", "same", "inside", "other", "twins"])
     def test_mistakes(self, city, tmp_path, kind):
         folder, out, size, words = city[0], tmp_path / "out", 1 << 20, "contains no pictures in train_label/"
         if kind == "nothing":
@@ -111,7 +111,9 @@ class TestWriting:
         elif kind == "small":
             size, words = 1000, "give at least 65536"
         elif kind == "same":
-            out, words = folder, "is the training folder itself"
+            out, words = folder, "holds inputs of this command as well"
+        elif kind == "inside":
+            out, words = folder / "shards", "give a folder outside of it"
         elif kind == "other":
             picture(out / "mine.png", 1)
             words = "contains other files (mine.png)"
