@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from hdtrans.common.errors import UserError, reading_failure
-from hdtrans.common.files import PART_SUFFIX, whole_file, write_text
+from hdtrans.common.files import PART_SUFFIX, plain_path, whole_file, write_text
 from hdtrans.common.hashing import file_digest
 from hdtrans.config.recipe import renamed_networks
 
