@@ -48,9 +48,7 @@ def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
         spelling = getattr(module, "SPELLING", spelling)
         with printed_remarks():
             done = int(module.main(arguments))
-        if lost := lost_output():
-            print(f"hdtrans {name}: the output could not be written: {lost}", file=sys.stderr)
-        return done or int(bool(lost))
+        return done or int(lost_output(f"hdtrans {name}"))
     except Exception as raised:
         error = of_the_system(raised)
         code = getattr(error, "exit_code", None)
@@ -71,10 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
         return run_tool(name, given[1:])
-    lines = [f"  {command:<18} {what}" for command, what in COMMANDS.items()]
-    usage = "\n".join(
-        ["usage: hdtrans COMMAND ...", "", *lines, "", "`hdtrans COMMAND --help` lists the options of one."]
-    )
+    lines = "\n".join(f"  {command:<18} {what}" for command, what in COMMANDS.items())
+    usage = f"usage: hdtrans COMMAND ...\n\n{lines}\n\n`hdtrans COMMAND --help` lists the options of one."
     if name in ("__help", "_h", ""):
         print(usage)
         return 0 if name else 2

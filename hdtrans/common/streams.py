@@ -95,13 +95,14 @@ def _lasting(stream: Any, original: Any) -> Any:
     )
 
 
-def lost_output() -> str:
-    """Flush the standard output; return the reason why some of it is lost, or '' if all was written or nobody reads."""
+def lost_output(command: str) -> bool:
+    """Flush the standard output; return True, and say so, if some of it is lost to anything but a reader that left."""
     buffer = getattr(sys.stdout, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
     if not isinstance(raw, _Lasting):
-        return ""
+        return False
     sys.stdout.flush()
     if raw.failure is None or raw.failure.errno in (EPIPE, EIO):
-        return ""
-    return raw.failure.strerror or str(raw.failure)
+        return False
+    print(f"{command}: the output could not be written: {raw.failure.strerror or raw.failure}", file=sys.stderr)
+    return True

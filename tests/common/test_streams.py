@@ -21,7 +21,7 @@ descriptor = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
 assert descriptor > 2, "a file took the number of a standard stream"
 os.write(2, b"words of a library")
 os.write(descriptor, b"done")
-sys.exit(5 if lost_output() else 0)
+sys.exit(5 if lost_output("command") else 0)
 """
 
 

@@ -64,8 +64,6 @@ def write_comparison(given: Sequence[Path], out: Path, count: int = 8) -> None:
     Raises:
         UserError: a path is neither, or the page cannot be written.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError("is no name of a page; give one that ends in .html", argument="out", path=out)
     if any((page := run / "index.html").exists() and out.exists() and page.samefile(out) for run in given):
         raise UserError("is the page of a run; give another name", argument="out", path=out)
     runs = [_read(path) for path in given]
