@@ -56,10 +56,10 @@ def prepare(name: str, given: argparse.Namespace) -> Report | str:
     root = given.root.resolve()
     if not root.is_dir():
         raise UserError("no such folder", argument="root", path=given.root)
-    own = to_json_values(format_options(given))
+    own, module = to_json_values(format_options(given)), load_format(name)
+    searched = module.searched(given.root, given) if hasattr(module, "searched") else [given.root]
     others = (root / value for value in own.values() if isinstance(value, str))  # folders of photos may lie elsewhere
-    check_apart(given.out, [given.root, *(path for path in others if path.is_dir())])
-    module = load_format(name)
+    check_apart(given.out, [*searched, *(path for path in others if path.is_dir())])
     source = module.open_source(root, given)
     maker, classes = _maker(source, root, options)
     settings = {"format": name, "from": str(root), "format_options": own, OPTION_FILES: _digests(root, own)}

@@ -15,7 +15,7 @@ from hdtrans.data.io.header import probe, shown
 from hdtrans.data.io.read import read_instance, read_label, read_picture
 from hdtrans.data.label_ids import count_ids, grey_values
 from hdtrans.prepare.sources.class_list import read_classes
-from hdtrans.prepare.sources.paired import DEFAULTS, paired_items
+from hdtrans.prepare.sources.paired import DEFAULTS, paired_folders, paired_items
 from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import translate
 from hdtrans.prepare.sources.values import read_values
@@ -103,11 +103,17 @@ class FolderSource:
 def _read_grey(path: Path) -> npt.NDArray[Any]:
     """Read a label map, (H, W), or a mask that was saved in colour, all of whose channels are equal."""
     header = probe(path)
-    if header.channels in (3, 4) and not header.cmyk and header.format not in ("JPEG", "WEBP"):
+    if header.channels in (3, 4) and not header.cmyk and not header.lossy:
         picture = read_picture(path)
         if picture.dtype.kind in "iu" and (picture == picture[..., :1]).all():
             return picture[..., 0]
     return read_label(path)
+
+
+def searched(root: Path, options: argparse.Namespace) -> list[Path]:
+    """Return the folders that are searched."""
+    names = {"label": options.label_dir, "photo": options.photo_dir, "instance": options.instance_dir}
+    return paired_folders(root, names)
 
 
 def open_source(root: Path, options: argparse.Namespace) -> FolderSource:

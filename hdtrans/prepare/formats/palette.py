@@ -14,7 +14,7 @@ from hdtrans.data.io.header import probe
 from hdtrans.data.io.read import read_picture
 from hdtrans.prepare.formats.folder import add_folder_options
 from hdtrans.prepare.sources.class_list import read_classes
-from hdtrans.prepare.sources.paired import paired_items
+from hdtrans.prepare.sources.paired import paired_folders, paired_items
 from hdtrans.prepare.sources.source import Item, Maps
 from hdtrans.prepare.sources.tables import pack_rgb, unpack_rgb
 
@@ -41,6 +41,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="colours outside the table: error (exact), nearest class (nearest, needed for JPEG label maps), or "
         "ignored pixels (ignore) (default: exact)",
     )
+
+
+def searched(root: Path, options: argparse.Namespace) -> list[Path]:
+    """Return the folders that are searched."""
+    return paired_folders(root, {"label": options.label_dir, "photo": options.photo_dir})
 
 
 def open_source(root: Path, options: argparse.Namespace) -> "PaletteSource":

@@ -36,6 +36,13 @@ class PairedFiles:
         return self.label
 
 
+def paired_folders(root: Path, folder_names: Mapping[str, str | None]) -> list[Path]:
+    """Return the folders that `paired_items` searches and that exist."""
+    patterns = [name or DEFAULTS[role] for role, name in folder_names.items()]
+    found = dict.fromkeys(_folder(root, pattern, split) for pattern in patterns for split in SPLITS)
+    return [folder for folder in found if folder.is_dir()]
+
+
 def paired_items(root: Path, folder_names: Mapping[str, str | None]) -> list[Item]:
     """Pair the files in folders below `root`.
 

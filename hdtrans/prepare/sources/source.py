@@ -4,6 +4,7 @@ A format is one module in `hdtrans/prepare/formats/`, found by its name, with
 
 * `HELP`: one line for `hdtrans prepare --help`;
 * `NEEDS_PHOTOS = True` if its annotations belong to photos, so that label maps without any photo are a failure;
+* `searched(root, options)`: returns the folders that it searches, if not all below the root;
 * `add_options(parser)`: adds the format's own options;
 * `open_source(root, options)`: indexes the data set by file names and small files, and raises UserError for missing
   ones.

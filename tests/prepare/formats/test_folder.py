@@ -369,7 +369,7 @@ class TestAgain:
         for out, words in (
             (source.parent, "holds inputs of this command as well"),
             (source, "holds inputs of this command as well"),
-            (source / "out", f"is inside {source}, whose sub-folders are searched too"),
+            (source / "train_label/out", f"is inside {source}/train_label, whose sub-folders are searched too"),
         ):
             assert prepare("folder", "--in", source, "--out", out, "--classes", 3) == 2
             assert f"--out {out}: {words}" in capsys.readouterr().err
