@@ -191,7 +191,7 @@ def _headers(
     first = next(iter(sizes))
     place = shown(paths[first])
     found = [(place, f"{stage}: {finding}") for stage, finding in check(*sizes[first])]
-    notes = [(paths[role], note) for role, note in header_notes(headers, data)]
+    notes = [(paths[role], note) for role, note in header_notes(headers, data.files, data.paired)]
     return _Headers(found, notes, [(role, paths[role]) for role, header in headers.items() if header.floating])
 
 

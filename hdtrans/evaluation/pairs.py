@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import Advice, MissingFile, MissingPartner, SizeMismatch, UserError, shown
-from hdtrans.config.inputs import Input
+from hdtrans.config.inputs import Field, Input
 from hdtrans.config.stage import Size
 from hdtrans.data import derived
 from hdtrans.data.folders import SampleFiles, check_sizes, gather, partners_of
@@ -39,6 +39,11 @@ class Item:
     found: Array | None = None
     truth: Array | None = None
     label: Array | None = None
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that there are, by role."""
+        arrays = {"found": self.found, "truth": self.truth, "label": self.label}
+        return {role: array for role, array in arrays.items() if array is not None}
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ class Places:
     resize: Size | None = None
     any_size: bool = False
     label_size: bool = True
+
+    @property
+    def specs(self) -> dict[str, Field]:
+        """Kind, size and values of the files of each role."""
+        ids = Field("ids", values="classes")
+        results = (
+            ids if self.results == "labels" else Field("image", 1 if self.results == "boundaries" else self.channels)
+        )
+        return {"found": results, "truth": results, "label": ids}
 
     def samples(self) -> list[SampleFiles]:
         """Return the pairs; unpaired, first the found pictures, then the true ones.

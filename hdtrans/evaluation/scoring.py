@@ -17,6 +17,7 @@ from hdtrans.common.cores import cores
 from hdtrans.common.errors import UserError
 from hdtrans.common.progress import progress
 from hdtrans.data.folders import SampleFiles
+from hdtrans.data.header_notes import InputNotes
 from hdtrans.evaluation.metrics.base import Metric, Summary
 from hdtrans.evaluation.pairs import Item, Places
 
@@ -60,6 +61,7 @@ def score(places: Places, metrics: Sequence[Metric], batch_size: int = 4) -> Sco
     begun = time.perf_counter()
     with _shared_cores(bool(job.light)):
         job.run(samples)
+    job.notes.remark()
     if not job.done:
         name, reason = next(iter(job.scores.failed.items()))
         where = f"none of {len(samples)} pictures can be scored; {name}"
@@ -76,6 +78,7 @@ class _Job:
         self.metrics = metrics
         self.light = [metric for metric in metrics if not metric.batched]
         self.heavy = [metric for metric in metrics if metric.batched]
+        self.notes = InputNotes(places.specs)
         self.measured: dict[str, list[Any]] = defaultdict(list)
         self.spent: dict[str, float] = defaultdict(float)
         self.scores = Scores(Summary())
@@ -123,6 +126,7 @@ class _Job:
         """Read one sample and measure without networks; return the processor time of each step too."""
         clock = time.thread_time()
         item = self.places.read(sample)
+        self.notes.add(sample.paths, item.arrays())
         spent = {"reading": time.thread_time() - clock}
         measured = {}
         for metric in self.light:

@@ -22,6 +22,7 @@ from hdtrans.common.progress import progress
 from hdtrans.config.recipe import Recipe
 from hdtrans.data.derived import to_rgb
 from hdtrans.data.folders import SampleFiles
+from hdtrans.data.header_notes import InputNotes
 from hdtrans.data.io.read import read_label, read_picture
 from hdtrans.engine.distributed import Processes
 from hdtrans.inference.folder.files import Folders, check_results
@@ -115,6 +116,7 @@ def translate_folder(
         if processes.first:
             job.gallery.write_page(job.samples, job.outcome.failed)
         raise
+    job.notes.remark()
     job.outcome.memory = peak_memory(translator.device)
     for other in processes.gather(job.outcome)[1:]:
         job.outcome.add(other)
@@ -142,6 +144,7 @@ class _Job:
         if folders.truth is not None and self.holds_truth:
             ways = ("leave it out", Advice("ready"))
             raise UserError("the inputs hold the true pictures", argument="truth", path=folders.truth, advice=ways)
+        self.notes = InputNotes(translator.given, data.ignore)
         self.result = data.result(translator.target)
         self.ending = file_ending(self.channels, folders.ending)
         self.gallery = Gallery(translator, folders, self.ending, self.holds_truth)
@@ -219,6 +222,7 @@ class _Job:
         if TRUTH in sample.paths:
             path = sample.paths[TRUTH]
             truth = read_picture(path, self.channels) if self.channels else read_label(path)
+        self.notes.add(sample.paths, inputs)
         given = inputs[self.translator.lead.name]
         width = self.outcome.trained_width
         if width and not 2 / 3 <= given.shape[1] / width <= 3 / 2:

@@ -262,7 +262,7 @@ def _of_headers(facts: Facts) -> Iterator[Finding]:
     places: dict[tuple[str, HeaderNote], list[tuple[str, str]]] = defaultdict(list)
     for sample in facts.samples:
         headers = {role: f.header for role, f in sample.files.items() if f.header and not f.problem}
-        for role, note in header_notes(headers, facts.data):
+        for role, note in header_notes(headers, facts.data.files, facts.data.paired):
             places[role, note].append((sample.files[role].path, ""))
     for (role, note), files in places.items():
         if note.name != "alpha":  # counted by its pixels

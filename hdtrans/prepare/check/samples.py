@@ -121,7 +121,7 @@ def _read_file(name: str, path: str, data: DataKind) -> tuple[FileFacts, Array |
         return FileFacts(path, digest, header, error.without_place()), None
     constant = any(_is_constant(side) for side in data.sides(name, array))
     highest = int(array.max()) if array.ndim == 3 and array.dtype == np.int32 else None
-    transparent = 0.0 if spec.kind == "ids" else _transparent(path, loaded, drops_alpha(name, header, data))
+    transparent = 0.0 if spec.kind == "ids" else _transparent(path, loaded, drops_alpha(header, spec))
     lowest = float(array.min()) if array.ndim == 3 and header.floating else None
     facts = FileFacts(path, digest, header, "", False, constant, highest, lowest, transparent)
     return facts, array
