@@ -5,7 +5,7 @@ Sections: `data` (files and their kind), `method` (networks and losses; each met
 training).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar
@@ -63,6 +63,11 @@ class MethodSection(Section):
         """
         tables = [self.inputs(data, direction) for direction in self.directions]
         return frozenset().union(*(read_fields(table, optional) for table in tables))
+
+    @property
+    def must_train(self) -> tuple[str, ...]:
+        """Networks that the recipe asks for, and that are of no use unless some stage trains them."""
+        return ()
 
     def stride(self, stage: Stage) -> int:
         """Return the number that height and width are padded to multiples of, by repeating the last row and column."""
@@ -125,6 +130,7 @@ class Recipe(Section):
                 stages.append(self.method.complete(stage))
             except ValueError as error:
                 problems.append(f"stage {stage.name}: {error}")
+        problems += self._untrained(stages) if len(stages) == len(self.stages) else []
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             problems.append(f"stages need different names, these are: {', '.join(names)}")
@@ -139,6 +145,20 @@ class Recipe(Section):
             raise ValueError("\n".join(problems))
         object.__setattr__(self, "stages", tuple(stages))
         return self
+
+    def _untrained(self, stages: Sequence[Stage]) -> list[str]:
+        """Return the problems of networks that the recipe mentions and no stage trains, or not that stage."""
+        found = [
+            f"stage {stage.name}: segmenter_at: {stage.segmenter_at}, but it trains no segmenter; leave it out"
+            for stage in stages
+            if stage.segmenter_at and "segmenter" not in (stage.train or ())
+        ]
+        trained = {name for stage in stages for name in stage.train or ()}
+        for name in self.method.must_train:
+            if name not in trained:
+                places = ", ".join(f"stages.{stage.name}.train" for stage in stages)
+                found.append(f"method.{name}: no stage trains it; add {name} to {places}")
+        return found
 
     @property
     def folder(self) -> Path:
