@@ -36,7 +36,16 @@ from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import CriticKind, boundary, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
 from hdtrans.methods.augmentation import Augmentation, View
-from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
+from hdtrans.methods.base import (
+    ClassAxes,
+    Losses,
+    Method,
+    Nets,
+    Phase,
+    StepContext,
+    axes_of_classes,
+    train_together,
+)
 from hdtrans.networks.build import build_discriminator, build_generator
 from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext, Statistics
@@ -270,3 +279,10 @@ class Pix2pix(Method):
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pix:
     """Return pix2pix over networks from `build_networks`."""
     return Pix2pix(config, data, networks)
+
+
+def class_axes(config: Config, data: Data, networks: nn.ModuleDict) -> ClassAxes:
+    """Return the axes of classes: one-hot inputs and results."""
+    generator, discriminator = NETWORKS
+    seen = config.channels(data).channels
+    return axes_of_classes(data.fields, networks, [generator], [generator], [discriminator], seen)

@@ -35,6 +35,7 @@ from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
 from hdtrans.losses.adversarial import AdversarialKind, boundary, fake_loss, generator_loss, real_loss
 from hdtrans.losses.features import feature_matching_loss
+from hdtrans.methods import base
 from hdtrans.methods.augmentation import Augmentation, View
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, check_names
 from hdtrans.methods.perceptual import load_perceptual, weighted_perceptual
@@ -378,3 +379,13 @@ class Pix2pixHD(Method):
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pixHD:
     """Return pix2pixHD in one stage, over networks from `build_networks`."""
     return Pix2pixHD(config, data, stage, networks)
+
+
+def class_axes(config: Config, data: Data, networks: nn.ModuleDict) -> base.ClassAxes:
+    """Return the axes of classes: one-hot inputs and results, and the segmenter's logits."""
+    heads, enhancers = [name for name in networks if name.endswith("head")], config.generator.enhancers
+    readers = [name for name in networks if name.startswith(("trunk", "enhancer")) and name not in heads]
+    judges = [name for name in networks if name.startswith("discriminator")]
+    makers = [*heads, *([f"enhancer{enhancers}"] if enhancers else [])]
+    axes = base.axes_of_classes(data.fields, networks, readers, makers, judges, config.channels(data).channels)
+    return axes | (base.last_axes(SEGMENTER, networks[SEGMENTER], 1) if SEGMENTER in networks else {})
