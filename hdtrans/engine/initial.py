@@ -34,14 +34,15 @@ class Classes:
 
     @classmethod
     def between(cls, there: ClassTable, here: ClassTable) -> "Classes | None":
-        """Match classes by name, of equal names the first with the first; None if one table alone has names.
+        """Match classes by name, of equal names the first with the first.
 
-        Two tables of one length match by id then.
+        Where a table has no names, ids count, if both are of one length; else the result is None.
         """
         nameless = [table.names == ClassTable.generic(len(table)).names for table in (there, here)]
-        if nameless[0] != nameless[1]:
+        if any(nameless):
             ids = tuple((n, n) for n in range(len(there)))
-            return cls(len(there), len(here), ids, by_id=True) if len(there) == len(here) else None
+            by_id = not all(nameless)
+            return cls(len(there), len(here), ids, by_id=by_id) if len(there) == len(here) else None
         ours, theirs = _named(here), _named(there)
         pairs = tuple((theirs[name], ours[name]) for name in ours if name in theirs)
         new, gone = (tuple(key[0] for key in a if key not in b) for a, b in ((ours, theirs), (theirs, ours)))

@@ -99,8 +99,9 @@ def test_equal_tables_and_tables_without_names_keep_their_ids(
     assert ("classes by id" in message) == (names[0] != names[1])
 
 
-def test_names_on_one_side_alone_do_not_match_other_numbers_of_classes(tmp_path: Path) -> None:
-    names = ClassTable.generic(4), table(HERE)
+@pytest.mark.parametrize("here", [table(HERE), ClassTable.generic(5)])
+def test_classes_without_names_do_not_match_other_numbers_of_classes(here: ClassTable, tmp_path: Path) -> None:
+    names = ClassTable.generic(4), here
     with pytest.raises(UserError, match="there has other weights than here .* named classes"):
         take_over(tmp_path, pix2pixhd, PIX2PIXHD, of_labels(4), of_labels(5), names)
 
