@@ -18,7 +18,8 @@ import pytest
 from hdtrans.common import errors
 
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - {"__init__", "base", "history"}
+SHARED_BY_METHODS = ("base", "history", "augmentation", "perceptual", "segmenter")
+METHODS = {file.stem for file in (ROOT / "hdtrans" / "methods").glob("*.py")} - {"__init__", *SHARED_BY_METHODS}
 KINDS = {file.stem for file in (ROOT / "hdtrans" / "data" / "kinds").glob("*.py")} - {"__init__", "base"}
 
 # A room, and the modules of the package it may import besides its own. A module includes what lies under it.
@@ -34,8 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "methods": (
         "networks",
         "losses",
-        "methods.base",
-        "methods.history",
+        *(f"methods.{name}" for name in SHARED_BY_METHODS),
         "config",
         "data.batch",
         "data.fields",

@@ -27,19 +27,15 @@ SMALL = [
 UNET = [*SMALL, "method.generator.downsamples=3", "stages.0.load=36x20"]
 RESNET = [*SMALL, "method.generator.blocks=1"]
 
-HD = [
-    *SMALL,
-    "method.generator.downsamples=2",
-    "method.generator.blocks=1",
-    "method.features.width=2",
-    "method.features.downsamples=2",
-    "method.perceptual.kind=none",
-]
+TRUNK = [*SMALL, "method.generator.downsamples=2", "method.generator.blocks=1", "method.perceptual.kind=none"]
+HD = [*TRUNK, "method.features.width=2", "method.features.downsamples=2"]
+JUDGED = [*TRUNK, "method.segmenter.width=2", "method.segmenter.downsamples=3"]
 
 # recipe: overrides, the folder of the inputs, options of infer, shape of a result of 40x24 pixels
 TASKS = {
     "pix2pix_labels": (["data.labels=7", *UNET], "test_label", [], (24, 40, 3)),
     "pix2pixhd_labels_features": (["data.labels=7", *HD], "test_label", [], (24, 40, 3)),
+    "pix2pixhd_labels_segmenter": (["data.labels=7", *JUDGED], "test_label", [], (24, 40, 3)),
     "pix2pix_facades": (UNET, "test", [], (24, 20, 3)),
     "pix2pix_photo_to_labels": (["data.labels=7", *UNET], "test_img", [], (24, 40)),
     "pix2pix_photo_to_boundaries": (UNET, "test_img", [], (24, 40)),

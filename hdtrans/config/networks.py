@@ -44,6 +44,14 @@ Layers = Annotated[
     int,
     Field(ge=1, le=6, description="Convolutions with stride 2; 3 layers judge patches of 70x70 pixels."),
 ]
+Rate = Annotated[
+    float,
+    Field(gt=0, description="Factor on the learning rate of the stage (two time scales, Heusel et al. 2017)."),
+]
+SpectralNorm = Annotated[
+    bool,
+    Field(description="Spectral norm: divide every convolution by its largest singular value (Miyato et al. 2018)."),
+]
 
 
 class ConditionSection(Section):
@@ -127,6 +135,7 @@ class CoarseToFineSection(Section):
     ] = "instance"
     upsampling: Upsampling = "deconv"
     recompute: Recompute = False
+    rate: Rate = 1.0
 
     @model_validator(mode="after")
     def _fits(self) -> "CoarseToFineSection":
@@ -152,6 +161,7 @@ class PatchSection(Section):
     width: Width = 64
     layers: Layers = 3
     norm: NormKey = "batch"
+    spectral_norm: SpectralNorm = False
 
 
 class PixelSection(Section):
@@ -167,8 +177,24 @@ class MultiscaleSection(Section):
 
     width: Annotated[PositiveInt, Field(description="Channels after the first convolution of each.")] = 64
     layers: Layers = 3
-    scales: Annotated[int, Field(ge=1, le=MOST_SCALES, description="Number of discriminators.")] = 2
+    scales: Annotated[
+        int, Field(ge=0, le=MOST_SCALES, description="Number of discriminators; 0 leaves the `segmenter` alone.")
+    ] = 2
     norm: NormKey = "instance"
+    spectral_norm: SpectralNorm = False
+    rate: Rate = 1.0
+
+
+class BatchNormSection(Section):
+    """Batch norm of a trained model in translating."""
+
+    norm: Annotated[
+        Literal["running", "image"],
+        Field(
+            description="Statistics of batch norm: those gathered in training (`running`), or those of each picture "
+            "(`image`), as the original does."
+        ),
+    ] = "running"
 
 
 class TranslateSection(Section):

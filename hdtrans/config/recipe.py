@@ -6,7 +6,7 @@ training).
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar
@@ -68,6 +68,11 @@ class MethodSection(Section):
     def too_small(self, stage: Stage, height: int, width: int) -> list[str]:
         """Return the reasons why the networks of a completed stage cannot be trained on pictures of this size."""
         return []
+
+    @property
+    def must_train(self) -> tuple[str, ...]:
+        """Networks that the recipe asks for, and that are of no use unless some stage trains them."""
+        return ()
 
     def stride(self, stage: Stage) -> int:
         """Return the number that height and width are padded to multiples of, by repeating the last row and column."""
@@ -134,6 +139,7 @@ class Recipe(Section):
             if stage.size is not None:
                 found = self.method.too_small(stage, stage.size.height, stage.size.width)
                 problems += [f"stages.{stage.name}.size: {finding}" for finding in found]
+        problems += self._untrained(stages) if len(stages) == len(self.stages) else []
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             problems.append(f"stages need different names, these are: {', '.join(names)}")
@@ -148,6 +154,20 @@ class Recipe(Section):
             raise ValueError("\n".join(problems))
         object.__setattr__(self, "stages", tuple(stages))
         return self
+
+    def _untrained(self, stages: Sequence[Stage]) -> list[str]:
+        """Return the problems of networks that the recipe mentions and no stage trains, or not that stage."""
+        found = [
+            f"stage {stage.name}: segmenter_at: {stage.segmenter_at}, but it trains no segmenter; leave it out"
+            for stage in stages
+            if stage.segmenter_at and "segmenter" not in (stage.train or ())
+        ]
+        trained = {name for stage in stages for name in stage.train or ()}
+        for name in self.method.must_train:
+            if name not in trained:
+                places = ", ".join(f"stages.{stage.name}.train" for stage in stages)
+                found.append(f"method.{name}: no stage trains it; add {name} to {places}")
+        return found
 
     @property
     def folder(self) -> Path:

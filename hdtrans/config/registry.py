@@ -18,7 +18,8 @@ KINDS = "hdtrans.kinds"
 KINDS_PACKAGE = "hdtrans.data.kinds"
 """Package of the data kinds that come with hdtrans."""
 
-_NO_KIND = frozenset({"base", "history", "inputs"})  # files beside the kinds of a package that hold no kind
+# Files beside the kinds of a package that hold no kind.
+_NO_KIND = frozenset({"augmentation", "base", "history", "inputs", "perceptual", "segmenter"})
 
 
 def plugin_kinds(group: str, package: str) -> list[str]:

@@ -93,6 +93,12 @@ class Stage(Section):
             "that the output uses."
         ),
     ] = None
+    segmenter_at: Annotated[
+        Literal["full", "half", "quarter"] | None,
+        Field(
+            description="Share of the size at which the `segmenter` of pix2pixhd looks. Unset: full where it trains."
+        ),
+    ] = None
     epochs: Annotated[
         float, Field(ge=0, description="Passes over the training files at the full learning rate, fractions too.")
     ] = 100

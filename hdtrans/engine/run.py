@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
 import hdtrans
@@ -28,6 +27,7 @@ from hdtrans.data.preflight import BadFiles, class_table, preflight
 from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.hooks import Preview, Save
+from hdtrans.engine.initial import initialise_from
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import open_run_dir
@@ -81,7 +81,9 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
         state = None if found.resume is None else _read(found.resume, processes, len(found.files))
         initialised = ""
         if state is None and recipe.init_from is not None:
-            initialised = initialise_from(networks, Path(recipe.init_from))
+            axes = getattr(module, "class_axes", None)
+            find = axes and (lambda: axes(recipe.method, recipe.data, networks))
+            initialised = initialise_from(networks, Path(recipe.init_from), found.classes, find)
         stages, kept = keep_global_batches(recipe.stages, state, processes.world)
         reporter = _reporter(recipe, stages, found, state, processes)
         trainer = Trainer(
@@ -133,35 +135,6 @@ def keep_global_batches(stages: Sequence[Stage], state: dict[str, Any] | None, w
         kept[number] = stage.model_copy(update={"batch_size": size})
         lines.append(f"stage {stage.name}: batches stay {before} images: batch_size {size} for each of {world}")
     return kept, "\n".join(lines)
-
-
-def initialise_from(networks: nn.ModuleDict, path: Path) -> str:
-    """Load the networks from another run or checkpoint; return a message that lists loaded and new ones.
-
-    Raises:
-        UserError: a network of the same name has other shapes, or none has the same name.
-    """
-    file = checkpoint.find_checkpoint(path)
-    weights = checkpoint.load(file)["networks"]
-    taken = []
-    for name, network in networks.items():
-        prefix = f"{name}."
-        given = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        if not given:
-            continue
-        own = network.state_dict()
-        wrong = [k for k in {*own, *given} if k not in own or k not in given or own[k].shape != given[k].shape]
-        if wrong:
-            raise UserError(
-                f"init_from: {file}: {name} there has other weights than here (first: {sorted(wrong)[0]}); "
-                "give both recipes the same section method and data.labels"
-            )
-        network.load_state_dict(given)
-        taken.append(name)
-    if not taken:
-        raise UserError(f"init_from: {file}: has no network of this method's names ({', '.join(networks)})")
-    fresh = [name for name in networks if name not in taken]
-    return f"started from {file}: {', '.join(taken)}" + (f"; new: {', '.join(fresh)}" if fresh else "")
 
 
 def _find(recipe: Recipe) -> Found:

@@ -49,6 +49,11 @@ def fake_loss(kind: CriticKind, fake: Sequence[Tensor]) -> Tensor:
     return sum_over_scales([_fake_term(kind, full_precision(p)) for p in fake])
 
 
+def boundary(kind: CriticKind) -> float:
+    """Return the prediction halfway between true and generated pictures: 0.5 of `lsgan`, 0 of the others."""
+    return 0.5 if kind == "lsgan" else 0.0
+
+
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, between: Tensor) -> Tensor:
     """Gradient penalty E (|grad D(x^)| - 1)^2, x^ between a true and a generated image (Gulrajani et al., 2017, eq. 3).
 

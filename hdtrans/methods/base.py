@@ -1,7 +1,9 @@
 """Contract between a method and the trainer: networks and ordered phases.
 
 A method's file holds three names that the rest of the package looks for: `Config` (its section of the recipe),
-`build_networks(config, data, seed)` and `build(config, data, stage, networks)`.
+`build_networks(config, data, seed)` and `build(config, data, stage, networks)`. It may hold a fourth,
+`class_axes(config, data, networks)`: the tensors of its networks that have an axis of classes (`ClassAxes`), so that
+`init_from` takes over classes by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from hdtrans.common.errors import UserError
 from hdtrans.common.hashing import GOLDEN_GAMMA, MASK_64, mix64
-from hdtrans.config.inputs import Input, Inputs, Style, read_fields, translated
+from hdtrans.config.inputs import Field, Input, Inputs, Style, read_fields, translated
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
@@ -115,6 +117,68 @@ def mix(*numbers: int) -> int:
     for number in numbers:
         state = mix64((state + number + GOLDEN_GAMMA) & MASK_64)
     return state >> 1
+
+
+@dataclass(frozen=True)
+class ClassAxis:
+    """Place of the classes in a tensor of a network.
+
+    Attributes:
+        dim: dimension along which the classes lie.
+        start: channels before class 0.
+        group: consecutive numbers of each channel.
+    """
+
+    dim: int
+    start: int = 0
+    group: int = 1
+
+
+ClassAxes = dict[str, ClassAxis]
+"""Axes of classes by `network.tensor`, as in a state dict."""
+
+
+def axes_of_classes(
+    fields: Mapping[str, Field],
+    networks: nn.ModuleDict,
+    readers: Sequence[str],
+    makers: Sequence[str],
+    judges: Sequence[str],
+    channels: int,
+) -> ClassAxes:
+    """Return the axes of classes in first and last convolutions.
+
+    Args:
+        fields: fields of the data: classes are in one-hot channels of the `label`, or in a one-hot photo.
+        networks: networks by name.
+        readers: networks that read the condition.
+        makers: networks that return the picture.
+        judges: networks that read the condition, then the picture.
+        channels: channels of the condition.
+    """
+    axes: ClassAxes = {}
+    if "label" in fields:
+        places = dict.fromkeys((*readers, *judges), 0)
+    elif fields["photo"].values == "one_hot":
+        places = dict.fromkeys(judges, channels)
+        for name in makers:
+            axes |= last_axes(name, networks[name])
+    else:
+        return axes
+    for name, start in places.items():
+        key, first = next((k, m) for k, m in networks[name].named_modules() if isinstance(m, nn.Conv2d))
+        axes[f"{name}.{key}.weight"] = ClassAxis(1, start)
+        if hasattr(first, "v"):  # spectral norm's, one number for each of a row of the weight
+            axes[f"{name}.{key}.v"] = ClassAxis(0, start, first.weight[0, 0].numel())
+    return axes
+
+
+def last_axes(name: str, network: nn.Module, start: int = 0) -> ClassAxes:
+    """Return the axes of classes in the last convolution of a network, which makes a channel for each from `start`."""
+    kinds = nn.Conv2d | nn.ConvTranspose2d
+    key, last = [(k, m) for k, m in network.named_modules() if isinstance(m, kinds)][-1]
+    axes = {f"{name}.{key}.weight": ClassAxis(int(isinstance(last, nn.ConvTranspose2d)), start)}
+    return axes | ({f"{name}.{key}.bias": ClassAxis(0, start)} if last.bias is not None else {})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
+from hdtrans.config.augmentation import AugmentationSection, check_augmentation
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.losses import Penalty, Weight
@@ -33,8 +34,9 @@ from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
-from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
+from hdtrans.losses.adversarial import CriticKind, boundary, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
+from hdtrans.methods.augmentation import Augmentation, View
 from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
 from hdtrans.methods.history import Pool
 from hdtrans.networks.build import build_discriminator, build_generator, too_small
@@ -46,8 +48,9 @@ from hdtrans.networks.parts import Features, locally
 GENERATORS = {"AtoB": "generator_AtoB", "BtoA": "generator_BtoA"}
 DISCRIMINATORS = {"A": "discriminator_A", "B": "discriminator_B"}
 NETWORKS = (*GENERATORS.values(), *DISCRIMINATORS.values())
-# Purposes of random numbers: dropout in each of six passes, then pools and penalties of A and B.
+# Purposes of random numbers: dropout in each of six passes, then pools, penalties and augmentations of A and B.
 FORTH, BACK, FORTH_AGAIN, BACK_AGAIN, SAME_A, SAME_B, POOL_A, POOL_B, PENALTY_A, PENALTY_B = range(10)
+AUGMENTATIONS = {"A": 10, "B": 11}
 
 
 class UNetConfig(UNetSection):
@@ -132,6 +135,10 @@ class Config(MethodSection):
     kind: Literal["cyclegan"] = "cyclegan"
     generator: GeneratorConfig = ResNetConfig()
     discriminator: DiscriminatorConfig = PatchConfig()
+    augmentation: Annotated[
+        AugmentationSection | None,
+        Field(description="Augmentation of what discriminators see, for few pictures. Unset: none."),
+    ] = None
     adversarial: AdversarialConfig = AdversarialConfig()
     cycle: CycleConfig = CycleConfig()
     identity: IdentityConfig = IdentityConfig()
@@ -171,6 +178,7 @@ class Config(MethodSection):
                     f"data.kind: {data.kind}{makes} has no two sides of pictures, as cyclegan needs; use pix2pix or "
                     "unpaired data"
                 )
+        check_augmentation(self.augmentation, self.adversarial.kind)
         a, b = fields["source"], fields["photo"]
         refuse_residual(self.generator, a.size or 0, b.size or 0)
         if self.identity.weight and a.size != b.size:
@@ -208,12 +216,14 @@ class Shared:
     Attributes:
         a, b: true pictures.
         fake_a, fake_b: G_BA(b) and G_AB(a), with their graphs.
+        views: augmentation of what each side's discriminator sees.
     """
 
     a: Tensor
     b: Tensor
     fake_a: Tensor
     fake_b: Tensor
+    views: dict[str, View]
 
 
 class Translator(nn.Module):
@@ -242,6 +252,8 @@ class CycleGAN(Method):
         self.config = config
         self.stride = config.generator.stride
         self.histories = {"A": Pool(config.pool.size), "B": Pool(config.pool.size)}
+        self.augmentations = {side: Augmentation(config.augmentation) for side in DISCRIMINATORS}
+        adaptive = [each.state(f"augmentation_{side}") for side, each in self.augmentations.items()]
         super().__init__(
             networks,
             phases=(
@@ -250,14 +262,16 @@ class CycleGAN(Method):
             ),
             inputs=partial(config.inputs, data),
             averaged=tuple(GENERATORS.values()),
-            state=dict(self.histories),
+            state=dict(self.histories) | adaptive[0] | adaptive[1],
             directions=config.directions,
         )
 
     def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
         a, b = as_floats(batch["source"], context.dtype), as_floats(batch["photo"], context.dtype)
         fake_b = self._generate(nets, "AtoB", a, context, FORTH)
-        return Shared(a, b, self._generate(nets, "BtoA", b, context, BACK), fake_b)
+        fake_a = self._generate(nets, "BtoA", b, context, BACK)
+        views = {side: each.view(context, AUGMENTATIONS[side], a.device) for side, each in self.augmentations.items()}
+        return Shared(a, b, fake_a, fake_b, views)
 
     def generated(self, shared: Shared) -> dict[str, Tensor]:
         return {"AtoB": shared.fake_b, "BtoA": shared.fake_a}
@@ -267,7 +281,7 @@ class CycleGAN(Method):
         config, kind, losses = self.config, self.config.adversarial.kind, {}
         weights = {"A": config.cycle.weight_a, "B": config.cycle.weight_b}
         for side, fake in (("A", shared.fake_a), ("B", shared.fake_b)):
-            judged = nets[DISCRIMINATORS[side]](fake)
+            judged = nets[DISCRIMINATORS[side]](shared.views[side].picture(fake))
             losses[f"adversarial_{side}"] = config.adversarial.weight * generator_loss(kind, judged[-1:])
         passes = (
             ("A", "BtoA", shared.a, shared.fake_b, BACK_AGAIN, SAME_A),
@@ -293,7 +307,9 @@ class CycleGAN(Method):
         )
         for side, real, new, pool, purpose in sides:
             fakes = self.histories[side].exchange(new.detach(), context, pool)
-            losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, real, fakes, context, purpose)
+            view = shared.views[side]
+            fakes = [view.at(n).picture(fake[None])[0] for n, fake in enumerate(fakes)]
+            losses |= self._discriminate(nets[DISCRIMINATORS[side]], side, view.picture(real), fakes, context, purpose)
         return losses
 
     def _discriminate(
@@ -303,8 +319,10 @@ class CycleGAN(Method):
         config = self.config.adversarial
         equal = all(fake.shape == fakes[0].shape for fake in fakes)
         groups = [torch.stack(fakes)] if equal else [fake[None] for fake in fakes]
+        judged = network(real)[-1:]
+        self.augmentations[side].observe(judged, boundary(config.kind), context)
         losses = {
-            f"real_{side}": 0.5 * real_loss(config.kind, network(real)[-1:]),
+            f"real_{side}": 0.5 * real_loss(config.kind, judged),
             f"fake_{side}": 0.5 * fake_loss(config.kind, [network(x)[-1] for x in groups]) / len(groups),
         }
         if config.kind == "wgangp":

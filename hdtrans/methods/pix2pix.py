@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, Tag, model_validator
 from torch import Tensor, nn
 
+from hdtrans.config.augmentation import AugmentationSection, check_augmentation
 from hdtrans.config.data import Data
 from hdtrans.config.inputs import Input, Inputs
 from hdtrans.config.losses import Penalty, Weight
@@ -32,9 +33,19 @@ from hdtrans.config.section import Section
 from hdtrans.config.stage import Stage
 from hdtrans.data.batch import Batch
 from hdtrans.data.fields import as_floats
-from hdtrans.losses.adversarial import CriticKind, fake_loss, generator_loss, gradient_penalty, real_loss
+from hdtrans.losses.adversarial import CriticKind, boundary, fake_loss, generator_loss, gradient_penalty, real_loss
 from hdtrans.losses.pictures import l1_loss
-from hdtrans.methods.base import Losses, Method, Nets, Phase, StepContext, train_together
+from hdtrans.methods.augmentation import Augmentation, View
+from hdtrans.methods.base import (
+    ClassAxes,
+    Losses,
+    Method,
+    Nets,
+    Phase,
+    StepContext,
+    axes_of_classes,
+    train_together,
+)
 from hdtrans.networks.build import build_discriminator, build_generator, too_small
 from hdtrans.networks.condition import Condition, crop, pad_to_stride
 from hdtrans.networks.context import ForwardContext, Statistics
@@ -42,7 +53,7 @@ from hdtrans.networks.initialise import initialise
 from hdtrans.networks.parts import Features, locally
 
 NETWORKS = ("generator", "discriminator")
-DROPOUT, PENALTY = range(2)  # purposes of random numbers
+DROPOUT, PENALTY, AUGMENTATION = range(3)  # purposes of random numbers
 
 GeneratorConfig = Annotated[
     Annotated[UNetSection, Tag("unet")] | Annotated[ResNetSection, Tag("resnet")], kind_or("unet")
@@ -73,6 +84,10 @@ class Config(MethodSection):
     condition: ConditionSection = ConditionSection()
     generator: GeneratorConfig = UNetSection()
     discriminator: DiscriminatorConfig = PatchSection()
+    augmentation: Annotated[
+        AugmentationSection | None,
+        Field(description="Augmentation of what discriminators see, for few pictures. Unset: none."),
+    ] = None
     adversarial: AdversarialConfig = AdversarialConfig()
     l1: L1Config = L1Config()
     translate: TranslateSection = TranslateSection()
@@ -91,6 +106,7 @@ class Config(MethodSection):
         fields = data.fields
         if not data.paired:
             raise ValueError("data.kind: unpaired has no true picture for an input, which pix2pix needs; use cyclegan")
+        check_augmentation(self.augmentation, self.adversarial.kind, fields["photo"].values)
         lead = "label" if "label" in fields else "source"
         if lead != "label" and self.condition.boundary == "labels":
             raise ValueError("method.condition.boundary: labels needs data of kind label_maps; use instance or none")
@@ -137,14 +153,16 @@ class Shared:
     """Result of the forward pass that both phases share.
 
     Attributes:
-        condition: condition, (B, C, H, W).
+        condition: condition as the discriminator sees it, (B, C, H, W), augmented.
         photo: true picture, (B, C, H, W) in [-1, 1].
         fake: generated picture, (B, C, H, W) in [-1, 1], with its graph.
+        view: augmentation of what the discriminator sees.
     """
 
     condition: Tensor
     photo: Tensor
     fake: Tensor
+    view: View
 
 
 class PaddedCondition(nn.Module):
@@ -203,6 +221,7 @@ class Pix2pix(Method):
     def __init__(self, config: Config, data: Data, networks: nn.ModuleDict) -> None:
         self.config = config
         self.condition = PaddedCondition(config.channels(data), config.generator.stride)
+        self.augmentation = Augmentation(config.augmentation)
         super().__init__(
             networks,
             phases=(
@@ -211,6 +230,7 @@ class Pix2pix(Method):
             ),
             inputs=partial(config.inputs, data),
             averaged=("generator",),
+            state=self.augmentation.state("augmentation"),
         )
 
     def forward_shared(self, nets: Nets, batch: Batch, context: StepContext) -> Shared:
@@ -219,7 +239,8 @@ class Pix2pix(Method):
         condition = self.condition(batch.get("label"), batch.get("instance"), batch.get("source"), context.dtype)
         seeds = context.seeds(DROPOUT).to(photo.device) if self.config.generator.dropout else None
         fake = nets["generator"](condition, context.forward_context(seeds=seeds))[..., :height, :width]
-        return Shared(condition[..., :height, :width], photo, fake)
+        view = self.augmentation.view(context, AUGMENTATION, photo.device)
+        return Shared(view.moved(condition[..., :height, :width], 0.0), photo, fake, view)
 
     def discriminator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Discriminator loss: 0.5 (L_real + L_fake) (section 3.3).
@@ -227,10 +248,12 @@ class Pix2pix(Method):
         Generated pictures come first and in a batch of their own, as in the original: with batch norm both matter.
         """
         kind, discriminator = self.config.adversarial.kind, nets["discriminator"]
-        fake = torch.cat([shared.condition, shared.fake.detach()], 1)
-        real = torch.cat([shared.condition, shared.photo], 1)
+        fake = torch.cat([shared.condition, shared.view.picture(shared.fake.detach())], 1)
+        real = torch.cat([shared.condition, shared.view.picture(shared.photo)], 1)
         losses = {"fake": 0.5 * fake_loss(kind, discriminator(fake)[-1:])}
-        losses["real"] = 0.5 * real_loss(kind, discriminator(real)[-1:])
+        judged = discriminator(real)[-1:]
+        losses["real"] = 0.5 * real_loss(kind, judged)
+        self.augmentation.observe(judged, boundary(kind), context)
         if kind == "wgangp":
             with context.fp32():
                 dtype = torch.promote_types(context.dtype, torch.float32)
@@ -247,7 +270,7 @@ class Pix2pix(Method):
     def generator_losses(self, nets: Nets, batch: Batch, shared: Shared, context: StepContext) -> Losses:
         """Generator loss: L_GAN + lambda L_L1 (equation 4), each weighted."""
         config = self.config
-        judged = nets["discriminator"](torch.cat([shared.condition, shared.fake], 1))
+        judged = nets["discriminator"](torch.cat([shared.condition, shared.view.picture(shared.fake)], 1))
         losses = {"adversarial": config.adversarial.weight * generator_loss(config.adversarial.kind, judged[-1:])}
         if config.l1.weight:
             losses["l1"] = config.l1.weight * l1_loss(shared.fake, shared.photo)
@@ -260,3 +283,10 @@ class Pix2pix(Method):
 def build(config: Config, data: Data, stage: Stage, networks: nn.ModuleDict) -> Pix2pix:
     """Return pix2pix over networks from `build_networks`."""
     return Pix2pix(config, data, networks)
+
+
+def class_axes(config: Config, data: Data, networks: nn.ModuleDict) -> ClassAxes:
+    """Return the axes of classes: one-hot inputs and results."""
+    generator, discriminator = NETWORKS
+    seen = config.channels(data).channels
+    return axes_of_classes(data.fields, networks, [generator], [generator], [discriminator], seen)

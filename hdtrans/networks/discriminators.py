@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from hdtrans.networks.context import PLAIN, ForwardContext
 from hdtrans.networks.generators import halve
 from hdtrans.networks.norm import Activation, Norm, NormKind
 from hdtrans.networks.padding import Pad, PaddingKind
+from hdtrans.networks.spectral_norm import SpectralConv2d
 
 PADDING = 2
 """Padding of each layer of pix2pixHD's patch discriminators, in pixels."""
@@ -31,6 +33,7 @@ class PatchDiscriminator(nn.Module):
         widest: most channels of a layer.
         bias: layers with a norm have a bias.
         padding_kind: kind of that padding, zeros in the originals of this package's methods.
+        spectral_norm: divide every convolution by its largest singular value (Miyato et al., 2018).
     """
 
     def __init__(
@@ -43,15 +46,17 @@ class PatchDiscriminator(nn.Module):
         widest: int = 512,
         bias: bool = True,
         padding_kind: PaddingKind = "zero",
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         pad = padding, padding_kind
+        block = partial(_block, spectral_norm=spectral_norm)
         widths = [min(width * 2**n, widest) for n in range(layers + 1)]
-        self.segments = nn.ModuleList([_block(channels, width, 2, "none", "leaky_relu", pad)])
+        self.segments = nn.ModuleList([block(channels, width, 2, "none", "leaky_relu", pad)])
         for n in range(1, layers + 1):
             stride = 2 if n < layers else 1
-            self.segments.append(_block(widths[n - 1], widths[n], stride, norm, "leaky_relu", pad, bias))
-        self.segments.append(_block(widths[-1], 1, 1, "none", "none", pad))
+            self.segments.append(block(widths[n - 1], widths[n], stride, norm, "leaky_relu", pad, bias))
+        self.segments.append(block(widths[-1], 1, 1, "none", "none", pad))
 
     def forward(self, x: Tensor, context: ForwardContext = PLAIN) -> list[Tensor]:
         features = []
@@ -93,10 +98,12 @@ def _block(
     activation: Activation,
     padding: tuple[int, PaddingKind],
     bias: bool = True,
+    spectral_norm: bool = False,
 ) -> ConvBlock:
     size, kind = padding
     own = size if kind == "zero" else 0  # the convolution's own zeros cost nothing
-    convolution = nn.Conv2d(channels, out_channels, 4, stride=stride, padding=own, bias=bias)
+    make = SpectralConv2d if spectral_norm else nn.Conv2d
+    convolution = make(channels, out_channels, 4, stride=stride, padding=own, bias=bias)
     return ConvBlock(Pad(size - own, kind), convolution, Norm(out_channels, norm, activation), 2, Fraction(1, stride))
 
 

@@ -25,7 +25,7 @@ _DEPTHS: dict[str, dict[str, float]] = {
     "vgg19": {"relu1_1": 1 / 32, "relu2_1": 1 / 16, "relu3_1": 1 / 8, "relu4_1": 1 / 4, "relu5_1": 1.0},
     "squeezenet": {"relu1": 1 / 8 / 5.5, "fire4": 1 / 4 / 39, "fire8": 1 / 2 / 7.2, "fire9": 1 / 5.6},
 }
-SMALLEST: dict[PerceptualKind, int] = {"vgg19": 16, "squeezenet": 21}
+SMALLEST = {"vgg19": 16, "squeezenet": 21, "none": 0}
 """Least side of a picture in pixels, at the depths of the loss."""
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -260,7 +260,7 @@ def test_all_problems_at_once(file: Path) -> None:
         file,
         "data.rot=x",
         "method.generator.widht=3",
-        "method.discriminator.scales=0",
+        "method.discriminator.scales=-1",
         "training.seed=lucky",
         "training.optimizer.eps=0",
         "stages.global.epochs=-1",

@@ -54,8 +54,7 @@ def subject(name: str, batch_size: int = 2, epochs: float = 1.2, count: int = CO
         )
     if name in PICTURE_METHODS:
         return _picture_method(name, batch_size, epochs, count)
-    assert name in PIX2PIXHD
-    config = small_config(**PIX2PIXHD[name])
+    config = small_config(**(PIX2PIXHD | JUDGED)[name])
     networks, stages = pix2pixhd.build_networks(config, DATA), small_stages(config, batch_size, epochs)
     sizes = [stage.size for stage in stages]
     return Subject(
@@ -74,6 +73,16 @@ def hide_batch_norm(network: nn.Module) -> None:
 PIX2PIXHD: dict[str, dict[str, Any]] = {
     "pix2pixhd": {},
     "pix2pixhd_features": {"features": {"count": 2, "width": 2, "downsamples": 2}},
+}
+
+# With all that a discriminator can be: coins, class counts, augmentation, spectral norm, rates.
+JUDGED: dict[str, dict[str, Any]] = {
+    "pix2pixhd_segmenter": {
+        "segmenter": {"width": 2, "downsamples": 2, "rate": 2.0},
+        "discriminator": {"spectral_norm": True, "rate": 2.0},
+        "generator": {"rate": 0.5},
+        "augmentation": {"span": 10, "target": -0.95},
+    },
 }
 
 # With all per-process random draws: dropout, a gradient penalty, history pools.

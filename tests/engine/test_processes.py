@@ -35,6 +35,7 @@ EPOCHS = {  # 20 batches of 2 over all stages
     "cyclegan": 4.0,
     "pix2pixhd": 2.0,
     "pix2pixhd_features": 2.0,
+    "pix2pixhd_segmenter": 2.0,
 }
 MOVED = (
     "two_routes",

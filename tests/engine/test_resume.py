@@ -14,6 +14,7 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import Checkpoints
 from tests.bars import Figure
 from tests.engine.runs import (
+    JUDGED,
     PICTURE_METHODS,
     PIX2PIXHD,
     Interrupted,
@@ -26,7 +27,10 @@ from tests.engine.runs import (
 )
 from tests.engine.toys import TOYS
 
-STEPS = {**dict.fromkeys(PIX2PIXHD, 3 + 3 + 6), **dict.fromkeys((*TOYS, *PICTURE_METHODS), 3 + 3)}  # of all stages
+STEPS = {
+    **dict.fromkeys((*PIX2PIXHD, *JUDGED), 3 + 3 + 6),
+    **dict.fromkeys((*TOYS, *PICTURE_METHODS), 3 + 3),
+}  # of all stages
 BOUNDARIES = {**dict.fromkeys(PIX2PIXHD, (3, 6)), **dict.fromkeys((*TOYS, *PICTURE_METHODS), (3,))}
 
 
@@ -54,6 +58,8 @@ def points(name: str) -> list[int]:
     """Return the steps after which to stop: all of a toy; a choice of the others, stage boundaries included."""
     if name in PICTURE_METHODS:
         return [2, 3, 5]
+    if name in JUDGED:
+        return [11]  # the probability of the augmentation has moved before the checkpoint
     return list(range(1, STEPS[name] + 1)) if name in TOYS else [1, 2, 3, 4, 6, 8, 12]
 
 

@@ -34,14 +34,20 @@ def small_config(**changes: dict[str, Any]) -> pix2pixhd.Config:
 def small_stages(config: pix2pixhd.Config, batch_size: int = 2, epochs: float = 1) -> list[Stage]:
     """Return the three stages of the paper, small: the global part, the enhancer above it, both together.
 
-    An encoder trains in the first two, as the original's does, and is frozen in the last.
+    An encoder trains in the first two, as the original's does, and is frozen in the last. A segmenter trains in all,
+    and looks at half the size in the second.
     """
     common: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs}
     global_part, both = ("trunk", "head", "discriminator0"), ("enhancer1", "discriminator0", "discriminator1")
     encoder = ("encoder",) if config.features else ()
+    judge = ("segmenter",) if config.segmenter else ()
+    global_part, both = global_part + judge, both + judge
+    half: dict[str, Any] = {"segmenter_at": "half"} if judge else {}
     stages = [
         Stage(name="global", size=Size(height=8, width=12), output="head", train=global_part + encoder, **common),
-        Stage(name="enhancer", size=Size(height=16, width=24), output="enhancer1", train=both + encoder, **common),
+        Stage(
+            name="enhancer", size=Size(height=16, width=24), output="enhancer1", train=both + encoder, **half, **common
+        ),
         Stage(name="joint", size=Size(height=16, width=24), train=("trunk", *both), decay_epochs=epochs, **common),
     ]
     return [config.complete(stage) for stage in stages]

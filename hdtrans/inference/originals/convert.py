@@ -101,12 +101,17 @@ def export_original(model: Path, folder: Path, averaged: bool = True) -> list[st
     stage = recipe.stages[state["stage"]]
     weights = {**state["networks"], **((state["ema"] if averaged else None) or {})}
     networks, keys = _networks(recipe, stage.output, stage.train)
+    unknown = [name for name, network in networks.items() if _has_spectral_norm(network)]
     values = recipe.model_dump(mode="json")
     scales = sum(name.startswith("discriminator") for name in networks)
     options, notes = original_options(values["data"], values["method"], _enhancers(recipe, stage.output), scales)
+    if unknown:
+        notes.append(f"left out: {', '.join(unknown)}; the original has no networks with spectral norm")
     texts = {"opt.txt" if recipe.method.kind == "pix2pixhd" else "train_opt.txt": _options_text(options)}
     parts: dict[str, dict[str, Tensor]] = {}
     for letter, names in keys.items():
+        if any(name.split(".")[0] in unknown for name in names):
+            continue
         if renamed := _whole(networks, weights, names):
             parts[f"latest_net_{letter}.pth"] = renamed
         else:
@@ -194,6 +199,10 @@ def _whole(networks: nn.ModuleDict, weights: Mapping[str, Tensor], keys: Keys) -
     wanted = to_original(networks.state_dict(), keys)
     there = to_original(weights, keys)
     return {key: there[key] for key in wanted} if wanted.keys() <= there.keys() else {}
+
+
+def _has_spectral_norm(network: nn.Module) -> bool:
+    return any(key.endswith(".u") for key in network.state_dict())
 
 
 def _state(recipe: Recipe, networks: dict[str, Tensor]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hdtrans.config.registry import method_module
 from hdtrans.engine import checkpoint
 from hdtrans.engine.checkpoint import find_checkpoint, load
 from hdtrans.inference.originals import shapes as original_shapes
-from hdtrans.inference.originals.convert import import_original
+from hdtrans.inference.originals.convert import export_original, import_original
 from hdtrans.inference.originals.keys import by_letter, to_original
 from tests.golden_files import Golden
 from tests.inference.originals.programs import (
@@ -30,7 +30,7 @@ from tests.inference.originals.programs import (
     write_options,
     write_pictures,
 )
-from tests.small_runs import small_recipe, toy_data, train_values
+from tests.small_runs import made_checkpoint, small_recipe, toy_data, train_values
 
 
 def levels(picture: Tensor) -> np.ndarray:
@@ -334,7 +334,8 @@ def test_a_published_cyclegan(tmp_path: Path, old: bool) -> None:
     method = load(tmp_path / "model.pt")["recipe"]["method"]
     generator = {"kind": "resnet", "width": 64, "downsamples": 2, "blocks": 9, "norm": "instance", "dropout": False}
     assert method["kind"] == "cyclegan" and method["generator"] == method["generator"] | generator
-    assert method["discriminator"] == {"kind": "patch", "width": 64, "layers": 3, "norm": "instance"}
+    wanted = {"kind": "patch", "width": 64, "layers": 3, "norm": "instance", "spectral_norm": False}
+    assert method["discriminator"] == wanted
     goes_out_again(tmp_path / "model.pt", tmp_path / "back", weights)
 
 
@@ -419,3 +420,20 @@ def test_options_beside_the_weights(tmp_path: Path) -> None:
     assert not method["generator"]["dropout"] and method["adversarial"]["kind"] == "lsgan"
     assert method["l1"]["weight"] == 60, "what the user gives counts"
     assert (stage["size"], stage["load"], stage["epochs"], stage["decay_epochs"]) == ("256x256", "286x286", 5, 7)
+
+
+def test_discriminators_that_the_original_has_not_are_left_out_with_a_word(tmp_path: Path) -> None:
+    """Spectral norm divides a weight only where it is used; the original would take it as it is."""
+    method = {
+        "kind": "pix2pixhd",
+        "generator": {"width": 4, "downsamples": 1, "blocks": 1},
+        "discriminator": {"width": 4, "layers": 1, "spectral_norm": True},
+        "segmenter": {"width": 2, "downsamples": 1},
+    }
+    file = made_checkpoint(tmp_path / "model.pt", {"kind": "label_maps", "root": ".", "labels": 3}, method)
+    lines = export_original(file, tmp_path / "back")
+    assert sorted(path.name for path in (tmp_path / "back").glob("*.pth")) == ["latest_net_G.pth"]
+    wanted = (
+        "note: left out: discriminator0, discriminator1, segmenter; the original has no networks with spectral norm"
+    )
+    assert wanted in lines, lines
