@@ -28,6 +28,7 @@ from hdtrans.engine import checkpoint
 from hdtrans.engine.distributed import Processes, start_processes
 from hdtrans.engine.hooks import Preview, Save
 from hdtrans.engine.initial import initialise_from
+from hdtrans.engine.machine import machine_change, this_machine
 from hdtrans.engine.optim import stage_images
 from hdtrans.engine.report.reporter import Reporter
 from hdtrans.engine.run_folder import open_run_dir
@@ -84,6 +85,8 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             axes = getattr(module, "class_axes", None)
             find = axes and (lambda: axes(recipe.method, recipe.data, networks))
             initialised = initialise_from(networks, Path(recipe.init_from), found.classes, find)
+        machine = this_machine(processes.device)
+        changed = machine_change(None if state is None else state.get("machine"), machine)
         stages, kept = keep_global_batches(recipe.stages, state, processes.world)
         reporter = _reporter(recipe, stages, found, state, processes)
         trainer = Trainer(
@@ -94,12 +97,13 @@ def train(recipe: Recipe, make_judge: MakeJudge | None = None) -> Path:
             recipe.training,
             processes,
             reporter,
-            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found), verify),
+            Save(checkpoint.Checkpoints(found.folder, recipe.training.keep), _identity(recipe, found, machine), verify),
             Preview(lambda number: _preview_batches(recipe, found, number), found.classes, data_of(recipe).viewable),
             processes.agree(lambda: _validation(recipe, found, processes.device, make_judge)),
         )
         if reporter is not None:
-            for line in [*found.warnings, trainer.precision.remark, initialised, _greeting(found, state), kept]:
+            greeting = _greeting(found, state)
+            for line in [*found.warnings, trainer.precision.remark, initialised, greeting, kept, changed]:
                 if line:
                     reporter.message(line)
         if state is not None:
@@ -259,12 +263,13 @@ def _validation(recipe: Recipe, found: Found, device: torch.device, make_judge: 
     return validation
 
 
-def _identity(recipe: Recipe, found: Found) -> dict[str, Any]:
+def _identity(recipe: Recipe, found: Found, machine: dict[str, Any]) -> dict[str, Any]:
     return {
         "version": hdtrans.__version__,
         "recipe": recipe.model_dump(mode="json"),
         "files": len(found.files),
         "classes": None if found.classes is None else found.classes.to_dict(),
+        "machine": machine,
     }
 
 
