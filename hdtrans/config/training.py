@@ -75,6 +75,13 @@ class Training(Section):
             "bad_files.txt lists it."
         ),
     ] = "stop"
+    check_content: Annotated[
+        bool,
+        Field(
+            description="A run that goes on compares the content of its training files with that of its last start; "
+            "else their sizes and times of change. Reads every file at each start."
+        ),
+    ] = False
     workers: Annotated[int, Field(ge=0, description="Processes that read files, for each training process.")] = 2
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="Device of the networks. `auto`: a GPU if there is one.")

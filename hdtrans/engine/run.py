@@ -166,7 +166,7 @@ def _find(recipe: Recipe) -> Found:
             f"{folder}: none of its checkpoints is whole, so the run cannot go on:\n  " + "\n  ".join(warnings) + "\n"
             "Start a new run in another folder (out=FOLDER)"
         )
-    present = TrainingFiles.of(data.root, files)
+    present = TrainingFiles.of(data.root, files, recipe.training.check_content)
     if resume is not None and (before := TrainingFiles.read(folder)) is not None:
         present.check(before, warnings.append)
     present.write(folder)

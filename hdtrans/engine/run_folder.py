@@ -24,6 +24,7 @@ _MAY_CHANGE = {
         for key in ("non_finite", "bad_files", "workers", "device", "log_every", "sample_every", "save_every", "keep")
     ),
     "training.sample_count",
+    "training.check_content",
     "training.timeouts.step",
     "training.timeouts.pause",
 }

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hdtrans.common.errors import UserError, shown
 from hdtrans.common.files import write_text
 from hdtrans.data.folders import SampleFiles
+from hdtrans.data.io.header import open_regular
 from hdtrans.data.io.shards import find_member
+from hdtrans.data.io.tables import read_row, split_row
 
 _NAME = "training_files.json"
 _MOST_SHOWN = 10
+_THREADS = 8  # mostly waiting for the disk
 
 
 class SamplesChanged(UserError):
@@ -54,17 +59,20 @@ class TrainingFiles:
         samples: names of the samples, in their order.
         files: (bytes, seconds of the last change since 1970) of each file, by its path in the folder. A file in a shard
             has the time of the shard; rows of a table are that file.
+        digests: SHA-256 of the content of each file or table row, if it was asked for.
     """
 
     root: str
     samples: Sequence[str]
     files: Mapping[str, Sequence[int]]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, root: Path, samples: Sequence[SampleFiles]) -> TrainingFiles:
-        """Look up the files of these samples; those that cannot be looked up are left out."""
+    def of(cls, root: Path, samples: Sequence[SampleFiles], content: bool = False) -> TrainingFiles:
+        """Look up the files of these samples, and read them for `content`; those that cannot be are left out."""
         start, files = f"{os.fspath(root)}{os.sep}", dict[str, tuple[int, int]]()
-        for path in (path for sample in samples for path in sample.paths.values()):
+        paths = [path for sample in samples for path in sample.paths.values()]
+        for path in paths:
             try:
                 if (found := find_member(path)) is not None:
                     shard, file, member = found
@@ -74,14 +82,20 @@ class TrainingFiles:
             except OSError:
                 continue
             files[path.removeprefix(start)] = state.st_size, int(state.st_mtime)
-        return cls(os.path.abspath(root), tuple(sample.name for sample in samples), files)
+        digests = {}
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for path, digest in zip(paths, threads.map(_digest, paths if content else ()), strict=False):
+                if digest:
+                    digests[path.removeprefix(start)] = digest
+        return cls(os.path.abspath(root), tuple(sample.name for sample in samples), files, digests)
 
     @classmethod
     def read(cls, run: Path) -> TrainingFiles | None:
         """Return the files that a run was last started with; None for a run that recorded none."""
         try:
             values: Any = json.loads((run / _NAME).read_text(encoding="utf-8"))
-            return cls(str(values["root"]), tuple(values["samples"]), dict(values["files"]))
+            digests = dict(values.get("digests", {}))
+            return cls(str(values["root"]), tuple(values["samples"]), dict(values["files"]), digests)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -92,7 +106,8 @@ class TrainingFiles:
     def check(self, before: TrainingFiles, warn: Callable[[str], None]) -> None:
         """Compare with the files that the run was last started with; files of another content are warned of.
 
-        In another folder, a copy, times say nothing and are not compared.
+        Contents are compared where both are known, else sizes and times. In another folder, a copy, times say nothing
+        and are not compared.
 
         Raises:
             SamplesChanged: there are other samples.
@@ -100,7 +115,13 @@ class TrainingFiles:
         if sorted(self.samples) != sorted(before.samples):
             raise SamplesChanged(Path(self.root), before.samples, self.samples)
         changes = []
+        known = before.digests.keys() & self.digests.keys()
+        for name in sorted(known):
+            if before.digests[name] != self.digests[name]:
+                changes.append(f"{shown(name)}: has another content")
         for name in dict.fromkeys((*before.files, *self.files)):
+            if name in known:
+                continue
             old, new = before.files.get(name), self.files.get(name)
             if old is None or new is None:
                 changes.append(f"{shown(name)}: {'new' if old is None else 'missing'}")
@@ -111,6 +132,18 @@ class TrainingFiles:
         if changes:
             head = f"warning: data.root={shown(self.root)}: {len(changes)} of {len(self.files)} training files"
             warn(_listed(f"{head} changed since the run was last started, which goes on with them", changes))
+
+
+def _digest(path: str) -> str:
+    """Return the SHA-256 of a file, or of the numbers of a table row, in hex; '' if it cannot be read."""
+    try:
+        if split_row(path)[0]:
+            return hashlib.sha256(read_row(path).tobytes()).hexdigest()
+        file, _ = open_regular(path)
+        with file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (UserError, OSError):
+        return ""
 
 
 def _state(path: str) -> tuple[str, os.stat_result]:

@@ -156,7 +156,10 @@ def test_the_kind_of_data_chooses_its_keys(file: Path) -> None:
     [
         # keys that there are not, with the nearest that there is, of the very section
         (["trainin.seed=3"], "trainin: there is no such key; allowed here: data, init_from, method, name, out, stages"),
-        (["training.sed=3"], "training.sed: there is no such key; allowed here: bad_files, deterministic, device, ema"),
+        (
+            ["training.sed=3"],
+            "training.sed: there is no such key; allowed here: bad_files, check_content, deterministic, device, ema",
+        ),
         (
             ["training.optimizer.lr=3"],
             "training.optimizer.lr: there is no such key; allowed here: betas, eps, learning",

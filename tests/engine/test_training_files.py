@@ -16,10 +16,10 @@ from tests.small_runs import small_recipe, toy_data, train_values
 SOON = 2_000_000_000  # seconds since 1970
 
 
-def present(root: Path) -> TrainingFiles:
+def present(root: Path, content: bool = False) -> TrainingFiles:
     """Return the training files of a toy city."""
     data = LabelMaps(root=root, labels=19)
-    return TrainingFiles.of(root, find_samples(data, "train", ("label", "photo")))
+    return TrainingFiles.of(root, find_samples(data, "train", ("label", "photo")), content)
 
 
 @pytest.fixture
@@ -70,6 +70,23 @@ def test_other_contents_are_listed(city: Path) -> None:
         os.utime(file, (SOON, SOON))
     first, *lines = warned(present(city), before)
     assert "16 of 24" in first and len(lines) == 11 and lines[-1] == "and 6 more"
+
+
+def test_contents_are_compared_on_request(city: Path, tmp_path: Path) -> None:
+    before = present(city, content=True)
+    assert len(before.digests) == 24
+    before.write(tmp_path / "run")
+    read = TrainingFiles.read(tmp_path / "run")
+    assert read is not None
+    touched, exchanged = (city / "train_img" / f"{n:05d}.png" for n in (1, 2))
+    os.utime(touched, (SOON, SOON))
+    state = exchanged.stat()
+    exchanged.write_bytes(b"y" * state.st_size)
+    os.utime(exchanged, (state.st_atime, state.st_mtime))
+    lines = warned(present(city, content=True), read)
+    assert lines[0].startswith("warning: ") and "1 of 24 training files" in lines[0]
+    assert lines[1:] == ["train_img/00002.png: has another content"]
+    assert any("00001.png: changed" in line for line in warned(present(city), read))  # by their times
 
 
 def test_times_of_a_copy_say_nothing_and_its_sizes_do(city: Path, tmp_path: Path) -> None:
