@@ -85,6 +85,8 @@ class Header:
         transparent: True if pixels have a transparency: a last channel, a colour or palette entry, a mask.
         profile: name of the colour profile, '' for sRGB or none.
         nodata: value of pixels without data, as GDAL writes it, or ''.
+        pages: number of grey pages that are the channels, 1 for any other picture.
+        animated: True if more pictures follow, which are not read.
     """
 
     height: int
@@ -100,6 +102,8 @@ class Header:
     transparent: bool = False
     profile: str = ""
     nodata: str = ""
+    pages: int = 1
+    animated: bool = False
 
     @property
     def picture_channels(self) -> int:
@@ -192,6 +196,7 @@ def _png(file: BinaryIO) -> Header:
         orientation=_exif_orientation(chunks.get(b"eXIf")),
         transparent=colour in _PNG_ALPHA or b"tRNS" in chunks,
         profile=profile_name(_png_profile(chunks.get(b"iCCP", b""))),
+        animated=b"acTL" in chunks,
     )
 
 
@@ -202,7 +207,7 @@ def _png_chunks(file: BinaryIO) -> dict[bytes, bytes]:
         length, name = struct.unpack(">I4s", head)
         if name in (b"IDAT", b"IEND"):
             break
-        wanted = name in (b"eXIf", b"iCCP", b"tRNS") and length <= _PNG_LONGEST_CHUNK
+        wanted = name in (b"eXIf", b"iCCP", b"tRNS", b"acTL") and length <= _PNG_LONGEST_CHUNK
         if wanted:
             chunks[name] = file.read(length)
         file.seek(4 if wanted else length + 4, io.SEEK_CUR)
@@ -249,6 +254,7 @@ def _webp(file: BinaryIO) -> Header:
         lossy="WEBP",
         transparent=channels == 4,
         profile=profile_name(picture.info.get("icc_profile")),
+        animated=picture.is_animated,
     )
 
 
@@ -325,6 +331,7 @@ def _tiff(file: BinaryIO) -> Header:
         transparent=picture.alpha or picture.has_mask,
         profile=profile_name(picture.profile),
         nodata=picture.nodata,
+        pages=picture.pages,
     )
 
 
