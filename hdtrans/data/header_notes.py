@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hdtrans.common.errors import shown
-from hdtrans.common.remarks import DataNote, remark
+from hdtrans.common.remarks import DataNote, DataWarning, remark
 from hdtrans.config.inputs import Field, Input
 from hdtrans.data.fields import kind_of
 from hdtrans.data.io.header import Header, probe
 from hdtrans.data.label_ids import count_ids, mask_finding
+from hdtrans.data.pairing import natural
 
 _MOST_LOOKED_AT = 16  # files of a role
 _HALF_OF_16_BITS = 65536 // 2
@@ -139,7 +140,12 @@ def remark_headers(found: Iterable[tuple[str, HeaderNote]]) -> None:
         places[note].append(path)
     for note, paths in places.items():
         others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        remark(f"{shown(paths[0])}{others}: {len(paths)} file(s) {note.words}", DataNote)
+        remark(f"{_first(paths)}{others}: {len(paths)} file(s) {note.words}", DataNote)
+
+
+def _first(paths: Iterable[str]) -> str:
+    """Return the first of some paths, by their names: threads find them in any order."""
+    return shown(min(paths, key=natural))
 
 
 class InputNotes:
@@ -178,10 +184,11 @@ class InputNotes:
         remark_headers(self._found)
         for ends in self._ends.values():
             if finding := values_finding(ends.values()):
-                remark(f"{shown(next(iter(ends)))} and others: {finding}")
+                remark(f"{_first(ends)} and others: {finding}")
         for maps in self._pixels.values():
             pixels: Counter[int] = Counter()
             for counted in maps.values():
                 pixels.update(counted)
             if mask := mask_finding(pixels, self._ignore):
-                remark(f"{shown(next(iter(maps)))} and others: label maps: {mask}")
+                kind = DataWarning if mask.values else DataNote
+                remark(f"{_first(maps)} and others: label maps: {mask}", kind)

@@ -13,7 +13,7 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, WrongIds
-from hdtrans.common.remarks import remark
+from hdtrans.common.remarks import DataNote, DataWarning, remark
 from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
 from hdtrans.data.fields import kind_of
@@ -209,7 +209,7 @@ def _size_problems(
 def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:
     pixels = _all_pixels([one for one in read if one.error is None])
     if finding := mask_finding(pixels, data.ignore):
-        remark(f"{shown(dirname(read[0].path))}: label maps: {finding}")
+        remark(f"{shown(dirname(read[0].path))}: label maps: {finding}", DataWarning if finding.values else DataNote)
 
 
 def _remark_ranges(files: Sequence[tuple[str, str]], data: DataKind) -> None:

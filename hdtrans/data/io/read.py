@@ -255,13 +255,12 @@ def _decode_opencv(data: bytes, header: Header) -> Array:
         data = still_png(data) if header.animated else data
     elif header.format == "JPEG":
         check_jpeg(data)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    colours = header.palette and header.format == "BMP"  # else a palette of greys gives one channel
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if colours else cv2.IMREAD_UNCHANGED)
     if array is None:
         # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
         _PILLOW[header.format](io.BytesIO(data)).load()
         raise ValueError("is cut off, damaged or of an unusual kind; write it again, for instance as PNG")
-    if array.ndim == 2 and header.palette:
-        array = np.repeat(array[..., None], 3, axis=2)  # of greys, in BMP
     if array.ndim == 3 and array.shape[2] == 4 and header.picture_channels < 4:
         # grey and alpha come as four channels, and so do files with a transparent value, which is no channel
         array = array[..., [2, 3]] if header.channels == 2 else array[..., : 3 if header.picture_channels == 3 else 1]

@@ -146,7 +146,7 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
         words = f"ids of label maps go up to {len(facts.classes) - 1}; are they instance maps (class*1000 + number)?"
         yield Finding("ids", WARNING, words)
     elif mask := mask_finding(pixels, facts.data.ignore):
-        yield Finding("ids", WARNING, f"label maps: {mask}")
+        yield Finding("ids", WARNING if mask.values else NOTE, f"label maps: {mask}")
 
 
 def _of_classes(facts: Facts) -> Iterator[Finding]:
