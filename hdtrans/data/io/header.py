@@ -64,6 +64,8 @@ _NPY_LONGEST_HEADER = 10_000
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type: channels
 _PNG_ALPHA = (4, 6)  # colour types
 _PNG_LONGEST_CHUNK = 1 << 20
+_BMP_RUNS = (1, 2)  # compressions: RLE8, RLE4
+_BMP_LONGEST_RUN = 128  # pixels a byte
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -260,6 +262,9 @@ def _webp(file: BinaryIO) -> Header:
 
 def _bmp(file: BinaryIO) -> Header:
     picture = BmpImageFile(file)
+    size, pixels = file.seek(0, io.SEEK_END), picture.width * picture.height
+    if pixels > size * (_BMP_LONGEST_RUN if picture.info["compression"] in _BMP_RUNS else 8):
+        raise ValueError(f"is cut off: {size} bytes cannot hold {picture.width}x{picture.height} pixels")
     channels = {"1": 1, "L": 1, "P": 1, "RGB": 3, "RGBA": 4}[picture.mode]
     bits = 1 if picture.mode == "1" else 8
     return Header(

@@ -380,6 +380,15 @@ class TestDamage:
         with pytest.raises(UserError, match="end marker"):
             read_picture(written(tmp_path / "a.jpg", whole[:-2]))
 
+    def test_cut_off_bmp(self, tmp_path):
+        """OpenCV fills missing rows of run lengths with black, up to pictures of 200 million pixels."""
+        data = bytearray(encoded(palette(IDS), "BMP"))
+        data[18:26] = struct.pack("<ii", 12000, 12000)
+        for compression in (0, 1):
+            data[30] = compression
+            with pytest.raises(UserError, match=r"is cut off: \d+ bytes cannot hold 12000x12000 pixels"):
+                probe(written(tmp_path / "a.bmp", bytes(data)))
+
     def test_cut_off_npy(self, tmp_path):
         np.save(tmp_path / "a.npy", IDS)
         path = written(tmp_path / "b.npy", (tmp_path / "a.npy").read_bytes()[:-1])
