@@ -1,5 +1,6 @@
 """Index of a training folder: pictures and tables, each sub-folder scanned once."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,12 @@ from hdtrans.data.io.tables import ENDING, is_table, read_table
 _MOST_SHOWN = 20
 _MOST_ENDINGS = 8
 _NO_ENDING = "no extension"
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_SYSTEM_FILES = frozenset(
+    (
+        *("thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "__macosx", "@eadir", "#recycle"),
+        "lost+found",
+    )
+)
 _OTHER_PURPOSES = frozenset(
     (
         *(".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".html", ".htm", ".css", ".js"),
@@ -145,7 +151,7 @@ def walk(root: Path, deep: bool = True) -> Iterator[str]:
                     if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
                         continue
                     relative = f"{inside}/{entry.name}" if inside else entry.name
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         yield relative
                     elif deep:
                         linked = entry.is_symlink()
@@ -155,6 +161,16 @@ def walk(root: Path, deep: bool = True) -> Iterator[str]:
                             pending.append((relative, (*above, real)))
         except OSError as error:
             raise UserError(f"cannot be searched: {error.strerror or error}", path=root / inside) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return True for folders and links to them, False for a link that leads to itself, as for one to nothing."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def sorted_out(

@@ -88,18 +88,25 @@ def grey_values(ids: Collection[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class MaskFinding:
-    """Finding on label maps that are likely masks with other values than ids: a sentence, and the values, sorted."""
+    """Finding on label maps that are likely masks with other values than ids, or are mostly ignored.
+
+    Attributes:
+        words: sentence without the way out.
+        values: values of the masks, sorted; none if the maps are no masks.
+    """
 
     words: str
-    values: tuple[int, ...]
+    values: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if not self.values:
+            return self.words
         way = grey_advice(self.values)
         return f"{self.words}; {way[0].lower()}{way[1:]}"
 
 
 def mask_finding(pixels: Mapping[int, int], ignore: int | None) -> MaskFinding | None:
-    """Return the finding on label maps that are likely masks with other values than ids; None if they are not.
+    """Return the finding on label maps that are likely masks with other values than ids, or are mostly ignored.
 
     Args:
         pixels: number of pixels by id, of all maps together.
@@ -116,6 +123,8 @@ def mask_finding(pixels: Mapping[int, int], ignore: int | None) -> MaskFinding |
     if ignored > _MOST_IGNORED * total and 0 < len(others) <= _FEW_CLASSES:
         listed = " and ".join(map(str, others))
         return MaskFinding(f"besides {listed} there is only {ignore}: {share}", tuple(sorted(pixels)))
+    if ignored > total / 2:
+        return MaskFinding(f"{share}. If they are a class, set data.ignore to another id, or null")
     return None
 
 

@@ -13,20 +13,20 @@ import numpy as np
 
 from hdtrans.common.classes import CITYSCAPES, ClassTable
 from hdtrans.common.errors import UserError, WrongIds
-from hdtrans.common.remarks import remark
+from hdtrans.common.remarks import DataNote, DataWarning, remark
 from hdtrans.config.data import Data
 from hdtrans.config.stage import Stage
 from hdtrans.data.fields import kind_of
 from hdtrans.data.folders import SampleFiles, check_sizes, side_paths
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.header_notes import HeaderNote, float_finding, header_notes, remark_headers
+from hdtrans.data.header_notes import HeaderNote, has_range, header_notes, remark_headers, values_finding
 from hdtrans.data.io.header import Header, probe, shown
 from hdtrans.data.kinds.base import DataKind
 from hdtrans.data.label_ids import advice, count_ids, mask_finding
 
 _MOST_SHOWN = 20
 _MOST_LABELS = 500
-_MOST_FLOATS = 16  # pictures read
+_MOST_RANGED = 16  # pictures read
 _MOST_LABEL_FILES = 3  # listed, where many have ids that are no class
 _THREADS = 8  # mostly waiting for the disk
 _CLASS_FILE = "dataset.json"
@@ -48,7 +48,7 @@ def preflight(
     """Check the header of every file, the ids of up to 500 label maps spread over the set, and dataset.json.
 
     What headers tell of usable files is remarked (alpha that is dropped, colour profiles), and so are floating point
-    pictures in [0, 1], and label maps that look like masks of grey values.
+    pictures in [0, 1], dark ones of 16 bits, and label maps that look like masks of grey values.
 
     Args:
         files: samples, as `find_samples` returns them.
@@ -84,7 +84,7 @@ def preflight(
             problems += _content_problems(read)
             _remark_masks(read, data)
         if not problems:
-            _remark_floats([each for sample in by_sample for each in sample.floating], data)
+            _remark_ranges([each for sample in by_sample for each in sample.ranged], data)
     if problems:
         lines = _grouped(problems)
         more = f"\n  and {len(lines) - _MOST_SHOWN} more" if len(lines) > _MOST_SHOWN else ""
@@ -148,11 +148,11 @@ def point_problems(data: DataKind, fields: Iterable[str]) -> list[Problem]:
 
 
 class _Headers(NamedTuple):
-    """Facts of a sample from its headers: problems, notes by path, and floating point pictures as role and path."""
+    """Facts of a sample from its headers: problems, notes by path, and pictures that `has_range` as role and path."""
 
     problems: list[Problem]
     notes: Sequence[tuple[str, HeaderNote]] = ()
-    floating: Sequence[tuple[str, str]] = ()
+    ranged: Sequence[tuple[str, str]] = ()
 
 
 class _Content(NamedTuple):
@@ -191,8 +191,9 @@ def _headers(
     first = next(iter(sizes))
     place = shown(paths[first])
     found = [(place, f"{stage}: {finding}") for stage, finding in check(*sizes[first])]
-    notes = [(paths[role], note) for role, note in header_notes(headers, data.files, data.paired)]
-    return _Headers(found, notes, [(role, paths[role]) for role, header in headers.items() if header.floating])
+    notes = [(paths[role], note) for role, note in header_notes(headers, data.files, data.paired, data.ignore)]
+    ranged = [(role, paths[role]) for role, header in headers.items() if has_range(header, data.files[role])]
+    return _Headers(found, notes, ranged)
 
 
 def _size_problems(
@@ -208,15 +209,15 @@ def _size_problems(
 def _remark_masks(read: Sequence[_Content], data: DataKind) -> None:
     pixels = _all_pixels([one for one in read if one.error is None])
     if finding := mask_finding(pixels, data.ignore):
-        remark(f"{shown(dirname(read[0].path))}: label maps: {finding}")
+        remark(f"{shown(dirname(read[0].path))}: label maps: {finding}", DataWarning if finding.values else DataNote)
 
 
-def _remark_floats(files: Sequence[tuple[str, str]], data: DataKind) -> None:
-    """Remark pictures in [0, 1], from some of each role."""
+def _remark_ranges(files: Sequence[tuple[str, str]], data: DataKind) -> None:
+    """Remark floating point pictures in [0, 1] and dark ones of 16 bits, from some of each role."""
     for name in dict.fromkeys(role for role, _ in files):
         paths = [path for role, path in files if role == name]
-        some = paths[:: -(-len(paths) // _MOST_FLOATS)]
-        if finding := float_finding([float(data.read(name, path).min()) for path in some]):
+        some = paths[:: -(-len(paths) // _MOST_RANGED)]
+        if finding := values_finding(data.read(name, path) for path in some):
             remark(f"{shown(paths[0])}: {len(paths)} file(s): {finding}")
 
 

@@ -78,7 +78,7 @@ class _Job:
         self.metrics = metrics
         self.light = [metric for metric in metrics if not metric.batched]
         self.heavy = [metric for metric in metrics if metric.batched]
-        self.notes = InputNotes(places.specs)
+        self.notes = InputNotes(places.specs, places.data.ignore if places.data else None)
         self.measured: dict[str, list[Any]] = defaultdict(list)
         self.spent: dict[str, float] = defaultdict(float)
         self.scores = Scores(Summary())

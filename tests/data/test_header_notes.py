@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from hdtrans.common.remarks import DataWarning
 from hdtrans.config.inputs import Field
-from hdtrans.data.header_notes import InputNotes, float_finding
+from hdtrans.data.header_notes import InputNotes, float_finding, header_notes
+from hdtrans.data.io.header import probe
 
 SPECS = {"photo": Field("image", 3), "label": Field("ids", 2, "classes")}
 
@@ -48,6 +50,43 @@ def test_sound_files_have_none(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(path)
     notes.add({"photo": str(path), "other": "nowhere"}, {})
     assert remarks(notes) == []
+
+
+def notes_on(path: Path, role: str = "photo", ignore: int | None = None) -> list[str]:
+    found = header_notes({role: probe(path)}, SPECS, False, ignore)
+    return [note.words for _, note in found]
+
+
+def test_last_channels_that_are_no_alpha(tmp_path: Path) -> None:
+    """Near infrared, or a fourth plane: dropped, but not as alpha."""
+    np.save(tmp_path / "a.npy", np.zeros((4, 6, 4), np.uint8))
+    (words,) = notes_on(tmp_path / "a.npy")
+    assert words.startswith("have 4 channels, of which the last is dropped, though nothing in the files calls it alpha")
+
+
+def test_transparent_colours_and_animations(tmp_path: Path) -> None:
+    still, file = Image.fromarray(np.zeros((4, 6, 3), np.uint8)), tmp_path / "a.png"
+    still.save(file, transparency=(0, 0, 0), save_all=True, append_images=[still.rotate(180)] * 2, default_image=True)
+    transparent, animated = notes_on(file)
+    assert "transparent pixels (by a mask or colour)" in transparent and "first picture alone is read" in animated
+
+
+def test_nodata_that_is_ignored_needs_no_note(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.zeros((4, 6), np.uint8), extratags=[(42113, 2, 0, "255", True)])
+    assert notes_on(file, "label", ignore=255) == []
+    assert len(notes_on(file, "label", ignore=0)) == len(notes_on(file, "photo", ignore=255)) == 1
+
+
+@pytest.mark.parametrize(("highest", "bits"), [(4095, "12"), (255, "8"), (40000, "")])
+def test_dark_pictures_of_16_bits(tmp_path: Path, highest: int, bits: str) -> None:
+    """Cameras of 12 bits, and arrays of 8 bits saved as integers of more."""
+    picture = np.full((4, 6, 3), highest, np.int32)
+    np.save(tmp_path / "a.npy", picture)
+    notes = InputNotes(SPECS)
+    notes.add({"photo": str(tmp_path / "a.npy")}, {"photo": picture})
+    found = remarks(notes)
+    assert len(found) == bool(bits) and all(f"({bits} bits in 16?)" in words for words in found)
 
 
 @pytest.mark.parametrize(("lowest", "found"), [([], False), ([0.0, 0.2], True), ([0.1, -0.01], False)])

@@ -139,6 +139,16 @@ class TestIndex:
         (tmp_path / "a" / "all").symlink_to(tmp_path)
         assert sorted(walk(tmp_path / "a")) == ["1.png", "other/1.png"]
 
+    def test_a_link_to_itself_is_a_file_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        paint(tmp_path / "1.png")
+        (tmp_path / "2.png").symlink_to("2.png")
+        assert sorted(walk(tmp_path)) == ["1.png", "2.png"]
+
+    def test_folders_of_systems_are_skipped(self, tmp_path: Path) -> None:
+        for folder in ("@eaDir/1.png", "__MACOSX", "$RECYCLE.BIN", "lost+found", "a"):
+            paint(tmp_path / folder / "1.png")
+        assert sorted(walk(tmp_path)) == ["a/1.png"]
+
     def test_files_that_are_not_read_are_counted(self, tmp_path: Path) -> None:
         for name in ("a.JFIF", "b.jpe", "c.dib", "d.pnm", "e.gif", "f.TGA", "g.tga", "h", "i.mat"):
             (tmp_path / name).touch()

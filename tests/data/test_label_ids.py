@@ -27,7 +27,12 @@ def test_finding() -> None:
         three is not None and "besides 0 and 1 there is only 255: 30.0%" in str(three) and three.values == (0, 1, 255)
     )
     assert "ignored" not in str(mask_finding({0: 9, 127: 9, 254: 9}, 255))
-    for sound in ({0: 40, 1: 40, 255: 20}, {0: 9, 1: 9, 2: 9, 255: 99}, {0: 9, 1: 9}, {255: 9}, {}):
+    for most in ({0: 9, 1: 9, 2: 9, 255: 99}, {255: 9}):
+        found = mask_finding(most, 255)
+        assert (
+            found is not None and not found.values and "of the pixels are ignored (id 255). If they are" in str(found)
+        )
+    for sound in ({0: 40, 1: 40, 255: 20}, {0: 9, 1: 9, 2: 9, 255: 9}, {0: 9, 1: 9}, {}):
         assert mask_finding(sound, 255) is None
 
 

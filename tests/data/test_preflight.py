@@ -133,6 +133,15 @@ class TestRemarks:
         assert len(texts) == (0 if lowest < 0 else 2)
         assert all("20 file(s): floating point pictures hold no value below 0" in text for text in texts)
 
+    def test_dark_pictures_of_16_bits(self, tmp_path):
+        for folder in ("train_A", "train_B"):
+            (tmp_path / folder).mkdir()
+            np.save(tmp_path / folder / "0.npy", np.array([[0, 4095]], np.uint16))
+        data = PicturePairs(kind="picture_pairs", root=tmp_path, source_channels=1, photo_channels=1)
+        with pytest.warns(UserWarning, match=r"1 file\(s\): 16-bit pictures hold no value above 4095") as found:
+            assert problems(data, fields=("source", "photo")) == ""
+        assert len(found) == 2
+
     @pytest.mark.parametrize("kind", ["label_maps", "photos_to_maps"])
     def test_masks_of_grey_values(self, data, kind):
         for number in range(30):

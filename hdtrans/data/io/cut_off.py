@@ -16,6 +16,17 @@ def check_png(data: bytes) -> None:
     raise ValueError("is cut off: its last chunk is missing")
 
 
+def still_png(data: bytes) -> bytes:
+    """Return a complete PNG without its animation (acTL, fcTL, fdAT), whose first frame may differ from the picture."""
+    parts, place = [data[:8]], 8
+    while place + 12 <= len(data):
+        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        if name not in (b"acTL", b"fcTL", b"fdAT"):
+            parts.append(data[place : place + length + 12])
+        place += length + 12
+    return b"".join(parts)
+
+
 def check_jpeg(data: bytes) -> None:
     """Raise ValueError unless there are coded pixels and an end marker after them."""
     place, scans = 2, 0

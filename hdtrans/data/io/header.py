@@ -64,6 +64,8 @@ _NPY_LONGEST_HEADER = 10_000
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type: channels
 _PNG_ALPHA = (4, 6)  # colour types
 _PNG_LONGEST_CHUNK = 1 << 20
+_BMP_RUNS = (1, 2)  # compressions: RLE8, RLE4
+_BMP_LONGEST_RUN = 128  # pixels a byte
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -85,6 +87,8 @@ class Header:
         transparent: True if pixels have a transparency: a last channel, a colour or palette entry, a mask.
         profile: name of the colour profile, '' for sRGB or none.
         nodata: value of pixels without data, as GDAL writes it, or ''.
+        pages: number of grey pages that are the channels, 1 for any other picture.
+        animated: True if more pictures follow, which are not read.
     """
 
     height: int
@@ -100,6 +104,8 @@ class Header:
     transparent: bool = False
     profile: str = ""
     nodata: str = ""
+    pages: int = 1
+    animated: bool = False
 
     @property
     def picture_channels(self) -> int:
@@ -192,6 +198,7 @@ def _png(file: BinaryIO) -> Header:
         orientation=_exif_orientation(chunks.get(b"eXIf")),
         transparent=colour in _PNG_ALPHA or b"tRNS" in chunks,
         profile=profile_name(_png_profile(chunks.get(b"iCCP", b""))),
+        animated=b"acTL" in chunks,
     )
 
 
@@ -202,7 +209,7 @@ def _png_chunks(file: BinaryIO) -> dict[bytes, bytes]:
         length, name = struct.unpack(">I4s", head)
         if name in (b"IDAT", b"IEND"):
             break
-        wanted = name in (b"eXIf", b"iCCP", b"tRNS") and length <= _PNG_LONGEST_CHUNK
+        wanted = name in (b"eXIf", b"iCCP", b"tRNS", b"acTL") and length <= _PNG_LONGEST_CHUNK
         if wanted:
             chunks[name] = file.read(length)
         file.seek(4 if wanted else length + 4, io.SEEK_CUR)
@@ -249,11 +256,15 @@ def _webp(file: BinaryIO) -> Header:
         lossy="WEBP",
         transparent=channels == 4,
         profile=profile_name(picture.info.get("icc_profile")),
+        animated=picture.is_animated,
     )
 
 
 def _bmp(file: BinaryIO) -> Header:
     picture = BmpImageFile(file)
+    size, pixels = file.seek(0, io.SEEK_END), picture.width * picture.height
+    if pixels > size * (_BMP_LONGEST_RUN if picture.info["compression"] in _BMP_RUNS else 8):
+        raise ValueError(f"is cut off: {size} bytes cannot hold {picture.width}x{picture.height} pixels")
     channels = {"1": 1, "L": 1, "P": 1, "RGB": 3, "RGBA": 4}[picture.mode]
     bits = 1 if picture.mode == "1" else 8
     return Header(
@@ -325,6 +336,7 @@ def _tiff(file: BinaryIO) -> Header:
         transparent=picture.alpha or picture.has_mask,
         profile=profile_name(picture.profile),
         nodata=picture.nodata,
+        pages=picture.pages,
     )
 
 

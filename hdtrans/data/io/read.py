@@ -5,6 +5,7 @@ netpbm formats and .npy are decoded here. EXIF orientations are applied, so that
 """
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from hdtrans.common.errors import UserError
-from hdtrans.data.io.cut_off import check_jpeg, check_png
+from hdtrans.data.io.cut_off import check_jpeg, check_png, still_png
 from hdtrans.data.io.header import (
     DECODER_ERRORS,
     EXTENSIONS,
@@ -54,6 +55,8 @@ Array = npt.NDArray[Any]
 Loaded = tuple[bytes, Header]
 """The bytes of a file, and what its header tells."""
 
+_COMMENT = re.compile(rb"#[^\n]*")  # of netpbm
+
 LARGEST_ID = 2**31 - 1
 
 # What OpenCV would print about a damaged file is raised here, with the file's name.
@@ -65,6 +68,7 @@ _PILLOW: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "BMP": BmpImageFile,
     "WEBP": WebPImageFile,
 }
+_KEYS_OF_CHANNELS = "data.source_channels for the pictures that go in, data.photo_channels for those that come out"
 _PICTURE_TYPES = ("uint8", "uint16", "int32", "float16", "float32", "float64")  # of arrays that a caller gives
 
 
@@ -176,6 +180,11 @@ def as_picture(array: Array, channels: int, where: str) -> npt.NDArray[np.uint8 
 
 def picture_problem(header: Header, channels: int) -> str:
     """Return the reason why a file with this header cannot be a picture of so many channels, or ''."""
+    if header.pages not in (1, channels):
+        return (
+            f"has {header.pages} grey pages, which are its channels, but {channels} channel(s) are wanted. Write the "
+            f"page that is meant into a file of its own, or set the key to {header.pages}: {_KEYS_OF_CHANNELS}"
+        )
     return channels_problem(header.picture_channels, channels)
 
 
@@ -183,10 +192,7 @@ def channels_problem(found: int, channels: int) -> str:
     """Return the reason why a picture of `found` channels cannot be read with `channels`, or ''."""
     if found == channels or (channels in (1, 3) and found in (1, 2, 3, 4)):
         return ""
-    return (
-        f"has {found} channel(s), but {channels} are wanted (data.source_channels for the pictures that go in, "
-        "data.photo_channels for those that come out)"
-    )
+    return f"has {found} channel(s), but {channels} are wanted ({_KEYS_OF_CHANNELS})"
 
 
 def contents(path: str) -> bytes:
@@ -236,7 +242,8 @@ def _unlike_header(array: Array, header: Header, channels: int) -> str:
     found = array.shape[2] if array.ndim == 3 else 1
     if found != channels:
         return f"{channels} channel(s), but it decodes to {found}"
-    narrow = array.dtype.kind != "b" and 8 * array.dtype.itemsize < min(header.bits, 32)
+    bits = 8 if header.palette and channels == 3 else min(header.bits, 32)  # colours of palettes have 8
+    narrow = array.dtype.kind != "b" and 8 * array.dtype.itemsize < bits
     if narrow or (array.dtype.kind == "f") != header.floating:
         return f"{header.bits} bits{', floating point' * header.floating}, but it decodes to {array.dtype}"
     return ""
@@ -245,9 +252,11 @@ def _unlike_header(array: Array, header: Header, channels: int) -> str:
 def _decode_opencv(data: bytes, header: Header) -> Array:
     if header.format == "PNG":
         check_png(data)
+        data = still_png(data) if header.animated else data
     elif header.format == "JPEG":
         check_jpeg(data)
-    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    colours = header.palette and header.format == "BMP"  # else a palette of greys gives one channel
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR if colours else cv2.IMREAD_UNCHANGED)
     if array is None:
         # Pillow says what is wrong; what it alone can read is refused too, as it fills missing rows with black.
         _PILLOW[header.format](io.BytesIO(data)).load()
@@ -289,9 +298,14 @@ def _decode_pnm(data: bytes, as_ids: bool) -> Array:
     dtype = np.dtype(np.uint8 if largest < 256 else np.uint16)
     count = int(np.prod(shape))
     if kind in (2, 3):
-        array = np.array(data[start:].split()[:count], dtype=np.int64)
+        array = np.array(_COMMENT.sub(b"", data[start:]).split()[:count], dtype=np.int64)
     else:
-        array = np.frombuffer(data[start : start + count * dtype.itemsize], dtype.newbyteorder(">")).astype(np.int64)
+        size = count * dtype.itemsize
+        if data[start - 1 : start + 1] == b"\r\n" and len(data) == start + size + 1:
+            start += 1  # a header with the line ends of Windows
+        if data[start + size :].lstrip().startswith(data[:2]):
+            raise ValueError("holds more than one picture; write each into a file of its own")
+        array = np.frombuffer(data[start : start + size], dtype.newbyteorder(">")).astype(np.int64)
     if array.size < count:
         raise ValueError(f"is cut off: {array.size} of {count} values")
     if array.min() < 0 or array.max() > largest:

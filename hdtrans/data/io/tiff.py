@@ -5,6 +5,7 @@ for tifffile fills what is missing with zeros.
 """
 
 import contextlib
+import io
 import logging
 import math
 import struct
@@ -29,7 +30,8 @@ LARGEST_BLOCK = 1 << 30
 
 _MOST_PAGES = 4096
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: an overview or thumbnail, a mask of transparency
-_WHITE_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 2, 3, 5, 6  # PhotometricInterpretation
+_PHOTOMETRIC = 262  # PhotometricInterpretation, and its values
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 3, 5, 6
 _OTHER_COLOURS: Mapping[int, str] = MappingProxyType(
     {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a colour filter array", 32844: "LogL", 32845: "LogLuv"}
 )
@@ -60,9 +62,10 @@ class TiffPicture:
             page = self._page = self._pages[0]
             _check(page)
         self.height, self.width = page.imagelength, page.imagewidth
-        self.channels = page.samplesperpixel * len(self._pages)
+        self.pages = len(self._pages)
+        self.channels = page.samplesperpixel * self.pages
         self.bits = int(page.bitspersample)
-        self.photometric = int(page.photometric)
+        self.photometric = _photometric(page)
         self.palette = self.photometric == _PALETTE
         self.cmyk = self.photometric == _SEPARATED and self.channels >= 4 and page.tags.valueof(332, 1) == 1
         self.floating = page.dtype is not None and page.dtype.kind == "f"
@@ -136,6 +139,7 @@ def _pages(file: BinaryIO) -> "tuple[list[TiffPage], bool]":
     from tifffile import TiffFile, TiffPage
 
     tiff = TiffFile(file, name="picture.tif", _multifile=False, is_lsm=False, is_ndpi=False, is_scanimage=False)
+    size = file.seek(0, io.SEEK_END)
     count = len(tiff.pages)
     if count > _MOST_PAGES:
         raise ValueError(f"has {count} pages; at most {_MOST_PAGES} are read, as channels")
@@ -144,7 +148,12 @@ def _pages(file: BinaryIO) -> "tuple[list[TiffPage], bool]":
     if not pages:
         raise ValueError("has no picture, or nothing but thumbnails and masks")
     first = pages[0]
+    if (place := _next_directory(found[-1])) and place not in {page.offset for page in found}:
+        raise ValueError(f"is cut off or damaged: the directory of a further page lies at byte {place} of {size}")
     stacked = int((tiff.imagej_metadata or {}).get("images", 1)) if first.is_imagej else 1
+    for series in tiff.shaped_metadata or ():  # of tifffile
+        if series.get("truncated"):
+            stacked = max(stacked, math.prod(series["shape"]) // max(1, math.prod(first.shape)))
     if first.is_stk:
         stacked = int(first.tags[33629].count) if 33629 in first.tags else 1
     if stacked > len(pages) or first.imagedepth > 1:
@@ -153,13 +162,28 @@ def _pages(file: BinaryIO) -> "tuple[list[TiffPage], bool]":
             "write each as a page or a file of its own"
         )
     if len(pages) > 1:
-        kinds = {(p.imagelength, p.imagewidth, p.samplesperpixel, p.dtype, int(p.photometric)) for p in pages}
-        if len(kinds) > 1 or first.samplesperpixel > 1 or first.photometric == _PALETTE:
+        kinds = {(p.imagelength, p.imagewidth, p.samplesperpixel, p.dtype, _photometric(p)) for p in pages}
+        if len(kinds) > 1 or first.samplesperpixel > 1 or _photometric(first) == _PALETTE:
             raise ValueError(
                 f"has {len(pages)} pages ({_described(pages)}); pages are read as channels if all are grey "
                 "and of one size and type. Write each picture into a file of its own"
             )
     return pages, len(found) > len(pages) and any(int(page.subfiletype) & _MASK for page in found)
+
+
+def _next_directory(page: "TiffPage") -> int:
+    """Return the place of the directory after that of a page, in bytes; 0 after the last."""
+    form, file = page.parent.tiff, page.parent.filehandle
+    file.seek(page.offset)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(page.offset + form.tagnosize + count * form.tagsize)
+    place = file.read(form.offsetsize)
+    return int(struct.unpack(form.offsetformat, place)[0]) if len(place) == form.offsetsize else 0
+
+
+def _photometric(page: "TiffPage") -> int:
+    """Return the PhotometricInterpretation; black is zero where the tag is missing, and three samples are RGB."""
+    return int(page.photometric) if _PHOTOMETRIC in page.tags else _BLACK_IS_ZERO
 
 
 def _described(pages: "list[TiffPage]") -> str:
@@ -179,7 +203,9 @@ def _check(page: "TiffPage") -> None:
             f"holds samples of {page.bitspersample} bits and format {int(page.sampleformat)}; read are integers and "
             "floating point numbers of 1 to 64 bits"
         )
-    photometric = int(page.photometric)
+    photometric = _photometric(page)
+    if photometric == _WHITE_IS_ZERO and page.dtype.kind in "if":
+        raise ValueError(f"stores {page.dtype} with white as zero; write it with black as zero")
     if photometric in _OTHER_COLOURS or (photometric == _YCBCR and int(page.compression) not in _JPEG):
         name = _OTHER_COLOURS.get(photometric, "YCbCr without JPEG")
         raise ValueError(f"stores its colours as {name}; write it as RGB or grey")
@@ -229,6 +255,8 @@ def _blocks(page: "TiffPage", data: bytes) -> Array:
             check_jpeg(stored)
         block, (plane, _, top, left, _), _ = page.decode(stored, index, jpegtables=page.jpegtables)
         high, wide = min(rows, height - top), min(columns, width - left)
+        if block is not None and planes.dtype.kind == "b":
+            block = block.astype(planes.dtype)  # of 1 bit, which some codecs return as bytes
         if block is None or block.shape[1] < high or block.shape[2] < wide or block.dtype != planes.dtype:
             raise ValueError("is damaged: a strip or tile is not what the tags tell")
         planes[plane, 0, top : top + high, left : left + wide] = block[0, :high, :wide]

@@ -10,7 +10,7 @@ import numpy as np
 from hdtrans.common.errors import shown
 from hdtrans.config.stage import Stage
 from hdtrans.data.geometry import Geometry, plan
-from hdtrans.data.header_notes import HeaderNote, float_finding, header_notes
+from hdtrans.data.header_notes import HeaderNote, depth_finding, float_finding, header_notes
 from hdtrans.data.index import counted, left_out
 from hdtrans.data.label_ids import advice, mask_finding
 from hdtrans.data.pairing import closest
@@ -18,7 +18,6 @@ from hdtrans.data.preflight import class_problems, geometry_problems
 from hdtrans.prepare.check.facts import ERROR, NOTE, WARNING, Facts, Finding
 from hdtrans.prepare.check.samples import SampleFacts
 
-_BITS_OF_PICTURES = 8
 _MOST_CLASSES = 1000  # more are reported as unusual
 _MOST_IDS = 20  # listed
 _LIKE = 0.85  # least similarity of names: other numbers of the same length are no misspelling
@@ -147,7 +146,7 @@ def _of_ids(facts: Facts) -> Iterator[Finding]:
         words = f"ids of label maps go up to {len(facts.classes) - 1}; are they instance maps (class*1000 + number)?"
         yield Finding("ids", WARNING, words)
     elif mask := mask_finding(pixels, facts.data.ignore):
-        yield Finding("ids", WARNING, f"label maps: {mask}")
+        yield Finding("ids", WARNING if mask.values else NOTE, f"label maps: {mask}")
 
 
 def _of_classes(facts: Facts) -> Iterator[Finding]:
@@ -234,14 +233,9 @@ def _of_bits(facts: Facts) -> Iterator[Finding]:
                 words = f"{name}: files differ in {what} ({counts}); these have others than {most}"
                 others = [(path, str(number)) for number, group in groups.items() for path in group if number != most]
                 yield Finding(f"mixed {what}", level, words, tuple(others))
-        highest = max((f.highest for f in files if f.highest is not None), default=65535)
-        if highest < 65536 // 2:
-            words = (
-                f"{name}: 16-bit pictures hold no value above {highest}; white is 65535, so they are read as dark "
-                f"pictures ({highest.bit_length()} bits in 16?). Scale their values, or write {_BITS_OF_PICTURES} bits"
-            )
+        if finding := depth_finding([f.highest for f in files if f.highest is not None]):
             places = tuple((f.path, "") for f in files if f.highest is not None)
-            yield Finding("bit depth", WARNING, words, places)
+            yield Finding("bit depth", WARNING, f"{name}: {finding}", places)
 
 
 def _of_alpha(facts: Facts) -> Iterator[Finding]:
@@ -262,7 +256,7 @@ def _of_headers(facts: Facts) -> Iterator[Finding]:
     places: dict[tuple[str, HeaderNote], list[tuple[str, str]]] = defaultdict(list)
     for sample in facts.samples:
         headers = {role: f.header for role, f in sample.files.items() if f.header and not f.problem}
-        for role, note in header_notes(headers, facts.data.files, facts.data.paired):
+        for role, note in header_notes(headers, facts.data.files, facts.data.paired, facts.data.ignore):
             places[role, note].append((sample.files[role].path, ""))
     for (role, note), files in places.items():
         if note.name != "alpha":  # counted by its pixels

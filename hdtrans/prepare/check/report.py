@@ -13,6 +13,7 @@ from hdtrans.prepare.check.samples import SampleFacts
 _MOST_PLACES = 5
 _MOST_SIZES = 4
 _MOST_ROWS = 256  # of the table of classes
+_MOST_EMPTY_ROWS = 64
 _FORMAT = 1
 
 
@@ -89,8 +90,9 @@ class Report:
     def _histogram(self) -> Iterator[str]:
         """Yield the lines of the class table: number of images and share of the pixels."""
         rows = self._class_values()
-        if len(rows) > _MOST_ROWS:
-            rows = [row for row in rows if any(row["pixels"].values())]
+        present = [row for row in rows if any(row["pixels"].values())]
+        if len(rows) > _MOST_ROWS or len(rows) - len(present) > _MOST_EMPTY_ROWS:
+            rows = present  # a finding counts the absent ones
         splits = list(self.facts.wanted)
         totals = {split: sum(row["pixels"][split] for row in rows) or 1 for split in splits}
         names = [_class_name(row) for row in rows]

@@ -27,6 +27,7 @@ _JPEG = [
 _PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # twice as fast as the others at the same size
 _FORMATS = {"png": "PNG", "jpg": "JPEG"}
 _TRANSPARENT = "the photo has transparent pixels: alpha is kept, but a training drops it unless data.photo_channels=4"
+_FOURTH = "the photo's fourth channel is no alpha by its file: a training drops it unless data.photo_channels=4"
 _PNG_CHANNELS = {1: 1, 2: 1, 3: 3, 4: 4}  # written channels, by channels of the source file
 
 
@@ -131,17 +132,23 @@ def read_photo(source: Path | EmbeddedPhoto, kind: str) -> tuple[Array, Loaded, 
     if header.floating or channels > 4:
         found = "has floating-point pixels" if header.floating else f"has {channels} channels"
         raise UserError(f"{found}; photos must have 1 to 4 channels of 8 or 16 bits", path=path)
+    if header.pages not in (1, 3):
+        raise UserError(f"has {header.pages} pages; a photo is one picture, or three pages of its colours", path=path)
     if kind == "jpg" and header.bits > 8:
         finding = f"has {header.bits} bits per channel, but JPEG has 8"
         raise UserError(finding, path=path, advice=[Advice("photos", "png")])
     photo = read_picture(path, channels, loaded)
     notes = [f"the photo's colour profile {header.profile!r} was not applied"] if header.profile else []
+    if header.animated:
+        notes.append("the photo is animated; its first picture was taken")
     if not header.cmyk and header.channels in (2, 4):
         opaque = 255 if photo.dtype == np.uint8 else 65535
         if channels < header.channels:
-            notes.append("the photo's alpha channel was dropped")
+            notes.append(f"the photo's {'alpha' if header.transparent else 'last'} channel was dropped")
         elif (photo[..., -1] != opaque).any():
-            notes.append(_TRANSPARENT)
+            notes.append(_TRANSPARENT if header.transparent else _FOURTH)
+    elif header.transparent:
+        notes.append("the photo has transparent pixels (by a mask or colour): the colours stored there are used")
     return photo, loaded, tuple(notes)
 
 

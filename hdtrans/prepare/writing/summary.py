@@ -131,6 +131,8 @@ class Report:
             pixels.update({int(number): count for number, count in record.pixels.items()})
         if (found := mask_finding(pixels, self.folder.classes.ignore)) is None:
             return []
+        if not found.values:
+            return [f"  label maps: {found.words}"]
         way = Advice("values", ",".join(map(str, found.values)), "and a new folder, if each value is a class")
         return [f"  WARNING: label maps: {found.words}; {way.text(spelling)}"]
 

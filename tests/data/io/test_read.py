@@ -269,6 +269,24 @@ class TestPictures:
         with pytest.raises(UserError, match="its header tells 16 bits, but it decodes to uint8"):
             read_label(wide)
 
+    @pytest.mark.parametrize("colours", [range(256), range(255, -1, -1)])
+    def test_bmp_palette_of_greys(self, tmp_path, colours):
+        """OpenCV gives it one channel, Pillow calls it a palette unless it is in order."""
+        picture = Image.fromarray(IDS, "P")
+        picture.putpalette([value for value in colours for _ in range(3)])
+        path = written(tmp_path / "a.bmp", encoded(picture, "BMP"))
+        np.testing.assert_array_equal(read_picture(path), np.repeat(np.uint8(colours)[IDS][..., None], 3, axis=2))
+        np.testing.assert_array_equal(read_label(path), IDS)
+
+    @pytest.mark.parametrize("own", [False, True])
+    def test_animated_png_gives_its_still_picture(self, tmp_path, own):
+        """The still picture may differ from the first frame."""
+        frames = [Image.fromarray(255 - COLOURS), Image.fromarray(COLOURS // 2)]
+        data = encoded(COLOURS, "PNG", save_all=True, append_images=frames, default_image=own)
+        path = written(tmp_path / "a.png", data)
+        np.testing.assert_array_equal(read_picture(path), COLOURS)
+        assert probe(path).animated and not probe(written(tmp_path / "b.png", COLOURS)).animated
+
     def test_palette_gives_colours(self, tmp_path):
         picture = palette(IDS)
         path = written(tmp_path / "a.png", encoded(picture, "PNG"))
@@ -307,6 +325,15 @@ class TestPictures:
         np.testing.assert_array_equal(read_picture(tmp_path / "a.npy", channels=7), many)
         with pytest.raises(UserError, match=r"7 channel.*3 are wanted.*data\.source_channels"):
             read_picture(tmp_path / "a.npy")
+
+    def test_netpbm_with_comments_and_line_ends(self, tmp_path):
+        plain = written(tmp_path / "a.pgm", b"P2\n3 2\n9\n1 2 3 # a row\n4 5 6\n")
+        np.testing.assert_array_equal(read_label(plain), [[1, 2, 3], [4, 5, 6]])
+        windows = written(tmp_path / "b.pgm", b"P5\r\n3 2\r\n9\r\n\1\2\3\4\5\6")
+        np.testing.assert_array_equal(read_label(windows), [[1, 2, 3], [4, 5, 6]])
+        two = written(tmp_path / "c.pgm", b"P5\n3 1\n9\n\1\2\3P5\n3 1\n9\n\4\5\6")
+        with pytest.raises(UserError, match="holds more than one picture"):
+            read_label(two)
 
     def test_white_of_netpbm_is_white(self, tmp_path):
         path = written(tmp_path / "a.ppm", b"P6 1 2 100 " + bytes([0, 50, 100, 100, 100, 100]))
@@ -352,6 +379,15 @@ class TestDamage:
         assert read_picture(written(tmp_path / "a.jpg", whole)).shape == (6, 10, 3)
         with pytest.raises(UserError, match="end marker"):
             read_picture(written(tmp_path / "a.jpg", whole[:-2]))
+
+    def test_cut_off_bmp(self, tmp_path):
+        """OpenCV fills missing rows of run lengths with black, up to pictures of 200 million pixels."""
+        data = bytearray(encoded(palette(IDS), "BMP"))
+        data[18:26] = struct.pack("<ii", 12000, 12000)
+        for compression in (0, 1):
+            data[30] = compression
+            with pytest.raises(UserError, match=r"is cut off: \d+ bytes cannot hold 12000x12000 pixels"):
+                probe(written(tmp_path / "a.bmp", bytes(data)))
 
     def test_cut_off_npy(self, tmp_path):
         np.save(tmp_path / "a.npy", IDS)

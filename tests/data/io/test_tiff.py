@@ -251,6 +251,58 @@ def test_grey_pages_are_channels(tmp_path):
     np.testing.assert_array_equal(read_picture(file), BANDS[..., :3])
 
 
+def test_no_page_is_taken_for_alpha(tmp_path):
+    """Frames and focal planes are grey pages: their last one may not be dropped, nor become a colour."""
+    file = tmp_path / "a.tif"
+    for pages in (2, 3, 4):
+        tifffile.imwrite(file, np.moveaxis(BANDS[..., :pages], 2, 0), photometric="minisblack")
+        for channels in {1, 3} - {pages}:
+            with pytest.raises(UserError, match=f"has {pages} grey pages, which are its channels, but {channels} chan"):
+                read_picture(file, channels)
+    tifffile.imwrite(file, np.moveaxis(BANDS, 2, 0), photometric="minisblack", truncate=True)
+    with pytest.raises(UserError, match="is a stack of 4 pictures behind one directory"):
+        read_picture(file, 1)
+
+
+def test_a_page_that_is_cut_off_is_no_smaller_stack(tmp_path):
+    file = tmp_path / "a.tif"
+    with tifffile.TiffWriter(file) as writer:
+        for band in np.moveaxis(BANDS, 2, 0):
+            writer.write(band, contiguous=False, metadata=None)
+    with tifffile.TiffFile(file) as found:
+        last = found.pages[3].offset
+    for size in (last - 1, last + 1, last + 30):
+        (tmp_path / "b.tif").write_bytes(file.read_bytes()[:size])
+        with pytest.raises(UserError, match="cut off|damaged|corrupted"):
+            read_picture(tmp_path / "b.tif", 3)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_fax(tmp_path, compression):
+    """Scanners write 1 bit as faxes do."""
+    file = tmp_path / "a.tif"
+    Image.fromarray(IDS > 9).save(file, compression=compression)
+    np.testing.assert_array_equal(read_label(file), IDS > 9)
+    np.testing.assert_array_equal(read_picture(file, 1)[..., 0], np.uint8(255) * (IDS > 9))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_a_photometric_interpretation(tmp_path, channels):
+    """The tag 262 is missing: black is zero, as in all other programs."""
+    picture = BANDS[..., :channels].astype(np.uint8)
+    data = bytearray(tiff(picture))
+    place = data.rindex(struct.pack("<HHI", 262, 3, 1))
+    data[place : place + 2] = struct.pack("<H", 260)
+    (tmp_path / "a.tif").write_bytes(data)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif", channels), picture)
+
+
+def test_white_is_zero_of_floats_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.float32), photometric="miniswhite")
+    with pytest.raises(UserError, match="stores float32 with white as zero"):
+        probe(tmp_path / "a.tif")
+
+
 def test_pages_that_make_no_picture_are_refused(tmp_path):
     file = tmp_path / "a.tif"
     with tifffile.TiffWriter(file) as writer:

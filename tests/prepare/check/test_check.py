@@ -217,6 +217,14 @@ def test_masks_of_three_grey_values(root):
     assert "the values 0, 127, 254 are those of a mask" in findings(root)["ids", WARNING][0]
 
 
+def test_few_of_many_numbered_classes_are_listed(root):
+    shutil.rmtree(root / "train_inst")
+    for seed in range(6):
+        write(root / "train_label" / f"{seed}.png", maps(seed)[0] * np.uint8(50))
+    text = check_data(root, 2).text()
+    assert len(text.splitlines()) < 60 and "   50  class 50" in text and "   51  class 51" not in text
+
+
 def test_alpha_that_hides_pixels_is_a_note(root):
     for name, alpha in (("1.png", 255), ("2.png", 254)):
         write(

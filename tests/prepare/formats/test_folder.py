@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from hdtrans.cli import run_tool
 from hdtrans.data.folders import find_samples
@@ -94,6 +96,22 @@ def test_transparent_photos_are_reported(tmp_path, capsys):
         (source / "train_img" / f"{name}.png").write_bytes(cv2.imencode(".png", four)[1].tobytes())
     assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 0
     assert "  train/1: the photo has transparent pixels: alpha is kept" in capsys.readouterr().out
+
+
+def test_photos_that_are_not_quite_photos(tmp_path, capsys):
+    """Near infrared is no alpha, a stack of pages no photo, an animation one picture of many."""
+    source = grey_folder(tmp_path / "in", count=4)
+    for name in ("0", "1", "2"):
+        (source / "train_img" / f"{name}.png").unlink()
+    np.save(source / "train_img" / "0.npy", np.dstack([photo(8, 12), photo(8, 12)[..., :1]]))
+    tifffile.imwrite(source / "train_img" / "1.tif", np.zeros((4, 8, 12), np.uint8), photometric="minisblack")
+    still = Image.fromarray(photo(8, 12))
+    still.save(source / "train_img" / "2.png", save_all=True, append_images=[still.rotate(180)])
+    assert prepare("folder", "--in", source, "--out", tmp_path / "out", "--classes", 3) == 1
+    text = capsys.readouterr().out
+    assert "train/0: the photo's fourth channel is no alpha by its file" in text
+    assert "1.tif: has 4 pages; a photo is one picture, or three pages of its colours" in text
+    assert "train/2: the photo is animated; its first picture was taken" in text
 
 
 def test_label_maps_without_photos_are_a_result(tmp_path, capsys):
