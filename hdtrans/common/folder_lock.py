@@ -49,6 +49,7 @@ class Owner:
         token: random text, one for each lock.
         command: command line.
         since: local time at which it took the folder.
+        folder: absolute path of the folder, '' where unknown.
     """
 
     host: str = "an unknown machine"
@@ -58,10 +59,11 @@ class Owner:
     token: str = ""
     command: str = "a process"
     since: str = "an unknown time"
+    folder: str = ""
 
     @classmethod
-    def this_process(cls) -> Owner:
-        """Return this process with a new token."""
+    def this_process(cls, folder: Path | None = None) -> Owner:
+        """Return this process, the owner of a folder, with a new token."""
         program = os.path.basename(sys.argv[0]) if sys.argv else ""
         command = shown(shlex.join(["hdtrans" if program == "__main__.py" else program, *sys.argv[1:]]))
         return cls(
@@ -72,6 +74,7 @@ class Owner:
             secrets.token_hex(8),
             command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]}...",
             time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "" if folder is None else os.path.realpath(folder),
         )
 
     @property
@@ -167,7 +170,7 @@ class FolderLock:
         path = [self.folder, *self.folder.parents]
         self._made = path[: next(place for place, each in enumerate(path) if each.exists())]
         try:
-            self.owner = self._take(Owner.this_process())
+            self.owner = self._take(Owner.this_process(self.folder))
         except OSError as error:
             self._remove_folders()
             reason = error.strerror or str(error)
@@ -245,6 +248,10 @@ class FolderLock:
                     os.utime(self.file)
                 elif self.owner is not None and self.folder.is_dir() and not self._ended.is_set():
                     _create(self.file, self.owner)
+                    self.say(
+                        f"{shown(self.folder)}: its {LOCK_FILE} was gone, as after moving the folder; this process "
+                        "goes on writing to this path"
+                    )
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -288,7 +295,10 @@ class _Watch:
         self._reported = False
 
     def is_gone(self) -> bool | None:
-        """Return True if the owner is gone, False if it lives, None while that is not known."""
+        """Return True if the owner is gone, or works elsewhere; False if it lives, None while that is not known."""
+        if _is_copy(self.file, self.owner):
+            self.reason = f"it works in {shown(self.owner.folder)}, of which this folder is a copy"
+            return True
         if (lives := self.owner.lives) is not None:
             self.reason = "it ended without giving the folder back"
             return not lives
@@ -308,6 +318,16 @@ class _Watch:
         before = self._reported
         self._reported = before or time.monotonic() - self._since > 1
         return self._reported and not before
+
+
+def _is_copy(file: Path, owner: Owner) -> bool:
+    """Return True if a lock is a copy: the one of the same token is another file, in the folder that it names."""
+    original = Path(owner.folder) / LOCK_FILE
+    try:
+        there = _read(original) if owner.folder and owner.token else None
+        return there is not None and there.token == owner.token and original.stat().st_ino != file.stat().st_ino
+    except OSError:
+        return False
 
 
 def _now_in(folder: Path) -> float:

@@ -1,14 +1,19 @@
-"""Signals that ask a process to stop: SIGINT, SIGTERM, and SIGUSR1 where the system has it."""
+"""Signals that ask a process to stop: SIGINT, SIGTERM, and SIGUSR1 and SIGHUP where the system has them."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
 )
 
 _HAS_MASK = hasattr(signal, "pthread_sigmask")  # not on Windows, where no process inherits one
+
+
+def obeyed() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop this process: all but a SIGHUP that its starter has it ignore, as nohup does."""
+    return tuple(n for n in STOP_SIGNALS if n.name != "SIGHUP" or signal.getsignal(n) != signal.SIG_IGN)
 
 
 @contextmanager

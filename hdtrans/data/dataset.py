@@ -299,9 +299,9 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Return a loader of the batches of `order`.
 
-    It draws nothing from torch's global generator. Its workers leave SIGINT, SIGTERM and SIGUSR1 to the process that
-    started them, so that it can still save. A UserError in a worker arrives as the same UserError. Iterate inside
-    `workers_watched`, which reports a worker that died.
+    It draws nothing from torch's global generator. Its workers leave signals that ask to stop to the
+    process that started them, so that it can still save. A UserError in a worker arrives as the same UserError.
+    Iterate inside `workers_watched`, which reports a worker that died.
 
     Args:
         samples: `TrainingSamples` or `EvalDataset`.

@@ -1,5 +1,6 @@
 """Open a run folder: a new one, or one whose run the recipe may continue."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hdtrans.common.files import write_text
 from hdtrans.common.folder_lock import holds_files
 from hdtrans.common.yaml_text import read_yaml, yaml_text
 from hdtrans.config.recipe import Recipe, check_recipe
-from hdtrans.engine.checkpoint import Checkpoints
+from hdtrans.engine.checkpoint import Checkpoints, load
 
 # Keys that may change when a run continues, besides a longer last stage and the section validate. A batch_size may
 # change with the number of processes: the trainer requires an equal product.
@@ -42,7 +43,8 @@ class NoRunFolder(UserError):
 
     def __init__(self, folder: Path) -> None:
         advice = ["choose another folder (out=FOLDER)"]
-        super().__init__("is not empty and holds no run (no recipe.yaml)", path=folder, advice=advice)
+        finding = "is not empty and holds no run (no recipe.yaml, no whole checkpoint)"
+        super().__init__(finding, path=folder, advice=advice)
 
 
 class RecipeChanged(UserError):
@@ -84,26 +86,46 @@ class NothingToResume(UserError):
 def open_run_dir(recipe: Recipe) -> Path:
     """Make the run folder with its `recipe.yaml`, or check that this recipe may continue the run in it.
 
-    A run that stopped before its first checkpoint starts anew, with any recipe.
+    A run that stopped before its first checkpoint starts anew, with any recipe. A `recipe.yaml` that is lost, empty or
+    damaged is written again, after a comparison with the recipe in the latest whole checkpoint.
 
     Raises:
         NoRunFolder: the folder holds other files, and no run.
         NothingToResume: its checkpoints have other names than those of a run.
         RecipeChanged: the folder holds a run of another recipe; the message lists the differences.
+        UserError: neither its recipe nor a checkpoint can be read.
     """
     folder, file = recipe.folder, recipe.folder / "recipe.yaml"
     values = recipe.model_dump(mode="json")
     checkpoints = Checkpoints(folder, recipe.training.keep)
-    if checkpoints.files() and file.is_file():
-        was = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    was = _recipe_of(file, checkpoints)
+    if was is not None:
         if changes := differences(_resolved(was, str(file)), values):
             raise RecipeChanged(folder, changes)
+    elif file.is_file() and checkpoints.files():
+        advice = ["bring one of them back", "choose another folder (out=FOLDER)"]
+        raise UserError("holds no recipe, and none of the run's checkpoints is whole", path=file, advice=advice)
     elif file.is_file() and (others := checkpoints.others()):
         raise NothingToResume(others)
     elif folder.exists() and not file.is_file() and (not folder.is_dir() or holds_files(folder)):
         raise NoRunFolder(folder)
     write_text(file, yaml_text(values))
     return folder
+
+
+def _recipe_of(file: Path, checkpoints: Checkpoints) -> Mapping[str, Any] | None:
+    """Return the recipe of a run that has checkpoints, from its file or else from the latest whole one; else None."""
+    if not (files := checkpoints.files()):
+        return None
+    with contextlib.suppress(OSError, UnicodeDecodeError, UserError):
+        values = read_yaml(file.read_text(encoding="utf-8"), str(file))
+        if isinstance(values, Mapping):
+            return values
+    for checkpoint in files:
+        with contextlib.suppress(UserError):
+            recipe: Mapping[str, Any] = load(checkpoint)["recipe"]
+            return recipe
+    return None
 
 
 def _resolved(values: Any, where: str) -> Any:

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hdtrans.common.stop_signals import STOP_SIGNALS
+from hdtrans.common.stop_signals import obeyed
 
 
 class Signals:
-    """SIGTERM, SIGUSR1 and the first SIGINT of this process; a second SIGINT ends it at once.
+    """SIGTERM, SIGUSR1, SIGHUP and the first SIGINT of this process; a second SIGINT ends it at once.
 
     Attributes:
         number: number of the last signal, 0 before the first.
@@ -36,7 +36,7 @@ class Signals:
             self.number = number
             signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-        before = {number: signal.signal(number, remember) for number in STOP_SIGNALS}
+        before = {number: signal.signal(number, remember) for number in obeyed()}
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -146,6 +147,22 @@ def test_a_lock_removed_by_hand_comes_back_while_its_owner_lives(tmp_path: Path)
             assert time.monotonic() < deadline
             time.sleep(0.01)
         lock.verify()
+
+
+def test_a_copy_of_a_folder_is_free_while_its_owner_works_in_the_original(tmp_path: Path) -> None:
+    lines = list[str]()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with FolderLock(tmp_path / "run") as lock:
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        with FolderLock(tmp_path / "copy", say=lines.append):
+            for name in ("run", "link", "copy"):
+                with pytest.raises(FolderInUse), FolderLock(tmp_path / name):
+                    pass
+        (tmp_path / "run").rename(tmp_path / "moved")  # the owner writes there until it opens new files
+        lock._ended.set()
+        with pytest.raises(FolderInUse), FolderLock(tmp_path / "moved"):
+            pass
+    assert len(lines) == 1 and f"it works in {tmp_path / 'run'}, of which this folder is a copy" in lines[0]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:

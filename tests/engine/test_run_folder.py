@@ -7,6 +7,7 @@ import pytest
 
 from hdtrans.common.errors import UserError
 from hdtrans.config.recipe import Recipe, check_recipe
+from hdtrans.engine.checkpoint import save
 from hdtrans.engine.run_folder import NothingToResume, differences, open_run_dir
 from tests.small_runs import small_recipe
 
@@ -141,6 +142,26 @@ def test_a_run_that_never_saved_is_begun_anew_by_any_recipe(tmp_path: Path) -> N
     open_run_dir(check_recipe(values(out), "test"))
     open_run_dir(changed(values(out), "training.seed", 8))
     assert "seed: 8" in (out / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "", "[1, 2", "- a\n", "\xe4".encode("latin1")])
+def test_a_recipe_that_is_lost_is_that_of_the_checkpoints(content: str | bytes | None, tmp_path: Path) -> None:
+    out, recipe = tmp_path / "run", check_recipe(values(tmp_path / "run"), "test")
+    begun(out)
+    file = out / "recipe.yaml"
+    good = file.read_text()
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    lost = file.read_bytes() if file.is_file() else None
+    with pytest.raises(UserError, match="none of the run's checkpoints is whole|no whole checkpoint"):
+        open_run_dir(recipe)
+    assert (file.read_bytes() if file.is_file() else None) == lost
+    save(out / "checkpoints" / "images_000000008.pt", {"networks": {}, "recipe": recipe.model_dump(mode="json")})
+    with pytest.raises(UserError, match="training.seed: was 0, is 8"):
+        open_run_dir(changed(values(out), "training.seed", 8))
+    assert open_run_dir(recipe) == out and file.read_text() == good
 
 
 @pytest.mark.parametrize("name", ["best_000000004.pt", "last.pt", "images_12.pt"])

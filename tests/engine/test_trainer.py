@@ -433,13 +433,23 @@ def test_mutant_that_does_not_check_weights_saves_them(
     figure("mutant that does not look at weights: saves infinite ones")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
 def test_handlers_of_signals_are_put_back(number: signal.Signals, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Stopped) as stopped:
         make_trainer(subject("adversarial"), section(), tmp_path, Notes(signal_after=1, signal_number=number)).run()
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) is before
+
+
+def test_a_hangup_that_nohup_keeps_away_stops_nothing(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        notes = Notes(signal_after=1, signal_number=signal.SIGHUP)
+        make_trainer(subject("adversarial"), section(), tmp_path, notes).run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert notes.steps > 1
 
 
 def reports_of_slow_saving(folder: Path, pause: float) -> int:

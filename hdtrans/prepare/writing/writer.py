@@ -5,13 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cv2
 
@@ -70,14 +69,19 @@ def write_items(
     count = min(workers or cores(), max(1, len(left)))
     failures: dict[str, UserError | str] = {}
     before = len(records)
-    with _stop_on_signal(), progress(total=len(items), done=len(items) - len(left), unit="item") as bar:
-        for result in _run_all(_Task(maker, folder.out, inputs), left, count):
+    with (
+        _stop_on_signal() as check_stop,
+        progress(total=len(items), done=len(items) - len(left), unit="item") as bar,
+        contextlib.closing(_run_all(_Task(maker, folder.out, inputs), left, count)) as results,
+    ):
+        for result in results:
             if isinstance(result, Failure):
                 failures[result.key] = result.error
             else:
                 folder.add(result)
                 records[result.key] = result
             bar.update()
+            check_stop()
     keys = [_key(item, split) for item, split in items]
     done = [records[key] for key in keys if key in records]
     requested = set(keys)
@@ -198,8 +202,6 @@ class _Task:
             made = self.maker.make(item, split)
         except UserError as error:
             return Failure(_key(item, split), copy(error))  # without a traceback, which would keep arrays alive
-        except Stopped:
-            raise
         except Exception as error:  # decoders raise anything on damaged files; the other items continue
             return Failure(_key(item, split), f"{_files_text(item)}: {type(error).__name__}: {error}")
         for name, data in made.files.items():
@@ -207,7 +209,7 @@ class _Task:
         return replace(made.record, inputs=stamps, part=part, table=self.inputs.table)
 
 
-def _run_all(task: _Task, items: SplitItems, workers: int) -> Iterator[Record | Failure]:
+def _run_all(task: _Task, items: SplitItems, workers: int) -> Generator[Record | Failure]:
     """Yield the result of each item in order of completion."""
     if workers == 1:
         for item, split in items:
@@ -258,18 +260,25 @@ def _run_item(item: Item, split: str) -> Record | Failure:
 
 
 @contextlib.contextmanager
-def _stop_on_signal() -> Iterator[None]:
-    """Stop the run and its workers on SIGTERM or Ctrl-C, after the items in progress."""
+def _stop_on_signal() -> Iterator[Callable[[], None]]:
+    """Yield a function, called after each item, that raises Stopped once SIGTERM or Ctrl-C came.
+
+    The handler raises nothing itself: in the middle of the pool's work, above all when a second signal comes while it
+    shuts down, an exception can leave workers that wait for ever.
+    """
+    came: list[int] = []
+
+    def check() -> None:
+        if came:
+            raise Stopped(came[0], "stopped; run the same command again to resume")
+
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield check
         return
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(number, "stopped; run the same command again to resume")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    stop_signals = signal.SIGTERM, signal.SIGINT
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in stop_signals}
     try:
-        yield
+        yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -444,6 +444,7 @@ class TestProcesses:
         while not (out / "prepare.jsonl").exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
+        process.send_signal(signal.SIGTERM)  # a second one changes nothing
         message = process.communicate(timeout=30)[1].decode()
         assert process.returncode == 128 + number and "stopped; run the same command again" in message
         assert not list(out.rglob("*.part"))
