@@ -59,7 +59,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --editable '.[dev,tensorboard,export]'
+	$(PIP) install --editable '.[dev,tensorboard,export,video]'
 	touch $@
 
 environment: $(VENV)/installed

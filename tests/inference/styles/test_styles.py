@@ -429,6 +429,7 @@ def test_samples_are_the_same_in_any_order_and_batch(place: Path, tmp_path: Path
 
 
 def test_samples_are_made_once(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av", reason="needs hdtrans[video]")
     out = tmp_path / "out"
     command = [
         place / "run",
