@@ -68,9 +68,10 @@ def application(studio: Studio) -> Starlette:
         HTTPException: _http_error,
         Exception: _failed,
     }
-    return Starlette(
-        routes=[Route(path, each, methods=[way]) for way, path, each in table], exception_handlers=handlers
-    )
+    found = [Route(path, each, methods=[way]) for way, path, each in table]
+    answering = Starlette(routes=found, exception_handlers=handlers)
+    answering.router.redirect_slashes = False
+    return answering
 
 
 def _user_error(request: Request, error: UserError) -> Response:

@@ -33,6 +33,7 @@ from hdtrans.inference.translator import Picture, Translator
 
 _SAVED_AFTER = 1.0  # seconds without a change
 _SAVED_WITHIN = 5.0  # seconds at most while changes go on
+_MOST_OPEN = 16  # documents in memory; saved ones beyond are closed, and can be opened again
 _LOOKED_AT = 16  # inputs that tell things from stuff
 
 
@@ -256,6 +257,11 @@ class Studio:
             free = next(each for n in itertools.count(1) if (each := base if n == 1 else f"{base}-{n}") not in taken)
             document = Document(free, self.layers, arrays, found, style)
             self.documents[document.key] = document
+            closable = [
+                each for each in self.documents.values() if each.saved == each.revision and each is not document
+            ]
+            for each in closable[: max(0, len(self.documents) - _MOST_OPEN)]:
+                del self.documents[each.key]
         return document
 
     # Styles and pictures

@@ -51,7 +51,7 @@ async function start() {
     left.image = session.map.canvas;
     right.image = right.before = null;
     const {grid} = session;
-    if (grid.classes) tools.set({chosen: grid.classes.data[Math.floor((grid.height + 1) / 2 * grid.width)], onlyClass: 0});
+    if (grid.classes && !palette.recent.length) tools.set({chosen: grid.classes.data[Math.floor((grid.height + 1) / 2 * grid.width)], onlyClass: 0});
     palette.build();
     find('name').textContent = `${session.facts.name}, ${grid.width}x${grid.height}`;
     find('only-row').hidden = !grid.classes;

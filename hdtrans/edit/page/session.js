@@ -108,11 +108,11 @@ export class Session extends EventTarget {
     this.#tell('state');
     try {
       while (this.wanted || this.unsent) {
+        const wanted = this.wanted && (this.live || !this.stroking);
+        if (wanted) this.wanted = false;  // before sending: an edit meanwhile wants the next picture
         await this.#send();
-        if (this.wanted && !(this.stroking && !this.live)) {
-          this.wanted = false;
-          await this.#picture();
-        } else if (!this.unsent) break;
+        if (wanted) await this.#picture();
+        else if (!this.unsent) break;
       }
     } catch (error) {
       this.wanted = false;
