@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from hdtrans.common.errors import UserError
 from hdtrans.edit.guard import MOST_BYTES
 from hdtrans.edit.server import listen
-from hdtrans.common.errors import UserError
 from tests.edit.running import TOKEN, Editor
 
 FOLLOWING = b"GET /api/model HTTP/1.1\r\nHost: HOST\r\nX-Hdtrans-Token: secret\r\n\r\n"
