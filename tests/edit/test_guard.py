@@ -48,7 +48,7 @@ def request(line: str, *headers: str, host: str = "Host: HOST", token: str = f"X
     ],
 )
 def test_a_refusal_closes_the_connection(text: bytes, status: int, plain: Editor) -> None:
-    """What follows is never answered: it could be the unread body of the refused request."""
+    """The bytes after a refusal are never answered: they could be its unread body."""
     place = f"127.0.0.1:{plain.port}".encode()
     sent = (text + FOLLOWING).replace(b"HOST", place).replace(b"PORT", str(plain.port).encode())
     answer = plain.raw(sent)

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -57,11 +58,16 @@ class Page:
         """Show a document."""
         self.page.goto(self.running.address)
         self.until("!!window.editor && editor.session.shown >= 0")
+        self.show(path)
+        self.until("editor.session.shown >= 0")
+
+    def show(self, path: str) -> None:
+        """Show another document."""
         self.page.evaluate(
             f"fetch('{path}', {{headers: {{'X-Hdtrans-Token': 'secret'}}}}).then((a) => a.json())"
             ".then((facts) => editor.session.open(facts))"
         )
-        self.until(f"editor.session.path === '{path}' && editor.session.shown >= 0")
+        self.until(f"editor.session.path === '{path}'")
 
     def until(self, condition: str) -> None:
         """Wait for a condition; the page's policy forbids that the browser does."""
@@ -72,7 +78,7 @@ class Page:
 
     def settle(self) -> None:
         """Wait until the server has everything and the picture is there."""
-        self.until("!editor.session.running && !editor.session.unsent")
+        self.until("!editor.session.running && !editor.session.unsent && !editor.session.choice")
 
     def place(self, x: float, y: float, pane: str = "left") -> tuple[float, float]:
         """Return the place of a pixel's centre in the window."""
@@ -433,7 +439,46 @@ def test_dialogs_and_exports(window: tuple[Page, str]) -> None:
     dialog.get_by_role("button", name="Close").click()
 
 
+def test_styles_and_variants(browser: Any, styled: Editor, tmp_path: Path) -> None:
+    """Choices that follow each other at once, and strokes between them, all arrive."""
+    photo = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+    context = browser.new_context(viewport={"width": 1400, "height": 800})
+    page, path = Page(context.new_page(), styled), styled.opened()
+    page.page.goto(styled.address)
+    page.until("!!window.editor && !!editor.session.facts && !editor.session.running")
+    page.show(path)
+    page.page.get_by_role("alert").get_by_text("clusters of styles are missing").wait_for()
+    page.page.set_input_files("#style-photo", str(tmp_path / "photo.png"))
+    page.until("editor.session.shown > 0")
+    page.settle()
+    page.page.evaluate(
+        """() => { const {session, tools} = editor;
+        session.choose({style: {...session.facts.style, others: 'sample'}});
+        tools.set({chosen: 1, size: 3});
+        tools.begin([5, 5]); tools.end();
+        session.choose({seed: 9});
+        const own = session.facts.style.instances;
+        session.choose({style: {...session.facts.style, instances: {...own, 3000: own[3001]}}});
+        tools.begin([9, 9]); tools.end(); }"""
+    )
+    page.settle()
+    facts = styled.send("GET", path).json
+    assert facts["seed"] == 9 and facts["style"]["others"] == "sample"
+    assert facts["style"]["instances"]["3000"] == facts["style"]["instances"]["3001"]
+    assert layers(styled, path)[0][[5, 9], [5, 9]].tolist() == [1, 1]
+    assert page.page.locator("#others").input_value() == "sample"
+    page.page.get_by_role("button", name="4 more").click()
+    page.until("document.querySelectorAll('#variants button').length === 4")
+    page.page.get_by_role("button", name="Use the variant of seed 11").click()
+    page.settle()
+    assert styled.send("GET", path).json["seed"] == 11
+    assert page.errors == []
+    context.close()
+
+
 def test_a_message_of_the_model_stands_in_the_page(browser: Any, styled: Editor) -> None:
+    styled.opened()
     context = browser.new_context()
     page = context.new_page()
     page.goto(styled.address)

@@ -30,6 +30,8 @@ export class Session extends EventTarget {
     /** @type {OffscreenCanvas | null} */
     this.before = null;
     this.shown = -1;  // revision of the picture
+    /** @type {{style?: any, seed?: number} | null} */
+    this.choice = null;  // style and seed that the server does not have yet
   }
 
   get path() { return `/api/documents/${this.facts.document}`; }
@@ -46,7 +48,7 @@ export class Session extends EventTarget {
     this.map = new MapImage(this.grid, this.colours);
     this.things = new Set(facts.things);
     this.largest = this.grid.largestObject();
-    this.unsent = this.image = this.before = null;
+    this.unsent = this.choice = this.image = this.before = null;
     this.shown = -1;
     sessionStorage.setItem('document', facts.document);
     this.#tell('opened');
@@ -91,13 +93,11 @@ export class Session extends EventTarget {
   }
 
   /** Choose a style, a seed, or both. @param {{style?: any, seed?: number}} change */
-  async choose(change) {
-    await this.guarded(async () => {
-      const {revision} = await (await send('PUT', `${this.path}/style`, change)).json();
-      Object.assign(this.facts, change, {revision});
-      this.#tell('state');
-      this.refresh();
-    });
+  choose(change) {
+    Object.assign(this.facts, change);  // at once: the next choice starts from this one
+    this.choice = {...this.choice, ...change};
+    this.#tell('state');
+    this.refresh();
   }
 
   /** Send what changed, and ask for a picture: one request at a time, so that a slow machine never falls behind. */
@@ -107,12 +107,12 @@ export class Session extends EventTarget {
     this.running = true;
     this.#tell('state');
     try {
-      while (this.wanted || this.unsent) {
+      while (this.wanted || this.unsent || this.choice) {
         const wanted = this.wanted && (this.live || !this.stroking);
         if (wanted) this.wanted = false;  // before sending: an edit meanwhile wants the next picture
         await this.#send();
         if (wanted) await this.#picture();
-        else if (!this.unsent) break;
+        else if (!this.unsent && !this.choice) break;
       }
     } catch (error) {
       this.wanted = false;
@@ -125,13 +125,14 @@ export class Session extends EventTarget {
 
   /** Wait until the server has everything. */
   async settled() {
-    while (this.running || this.unsent) {
+    while (this.running || this.unsent || this.choice) {
       if (!this.running) await this.refresh();
       await new Promise((go) => setTimeout(go, 20));
     }
   }
 
   async #send() {
+    if (this.choice) await this.#sendChoice(this.choice);
     const box = this.unsent;
     if (!box) return;
     this.unsent = null;
@@ -143,6 +144,18 @@ export class Session extends EventTarget {
       if (answer.problem) this.say(`not saved: ${answer.problem}`, true);
     } catch (error) {
       this.unsent = union(this.unsent, box);
+      throw error;
+    }
+  }
+
+  /** @param {{style?: any, seed?: number}} choice */
+  async #sendChoice(choice) {
+    this.choice = null;
+    try {
+      this.facts.revision = (await (await send('PUT', `${this.path}/style`, choice)).json()).revision;
+    } catch (error) {
+      const {style, seed} = await get(this.path);
+      Object.assign(this.facts, {style, seed});
       throw error;
     }
   }

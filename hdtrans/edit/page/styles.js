@@ -30,6 +30,7 @@ export class Styles {
     photo.addEventListener('change', () => photo.files && photo.files[0] && this.encode(photo.files[0]).then(() => { photo.value = ''; }));
     session.addEventListener('opened', () => this.build());
     session.addEventListener('picture', () => this.load());
+    session.addEventListener('state', () => this.build());
   }
 
   get perObject() { return this.facts && this.facts.of !== 'picture'; }
@@ -37,7 +38,7 @@ export class Styles {
   build() {
     this.root.hidden = !this.facts;
     /** @type {HTMLElement} */ (this.root.querySelector('#per-object')).hidden = !this.perObject;
-    if (this.perObject) this.others.value = this.session.facts.style.others;
+    if (this.perObject && this.session.facts) this.others.value = this.session.facts.style.others;
   }
 
   /** Ask for the objects of the present document. */
@@ -60,7 +61,7 @@ export class Styles {
     const style = this.session.facts.style, own = style.instances[object.id];
     swatch.className = 'swatch';
     if (kind) swatch.style.background = `rgb(${kind.colour.join(' ')})`;
-    name.textContent = `${kind ? kind.name : object.class} ${object.id}`;
+    name.textContent = name.title = `${kind ? kind.name : object.class} ${object.id}`;
     const choice = document.createElement('select');
     choice.setAttribute('aria-label', `Style of ${name.textContent}`);
     const count = this.facts.clusters[object.class] || 0;
@@ -100,11 +101,10 @@ export class Styles {
   }
 
   /** @param {(style: any) => void} change */
-  async #choose(change) {
+  #choose(change) {
     const style = structuredClone(this.session.facts.style);
     change(style);
-    await this.session.choose({style});
-    this.build();
+    this.session.choose({style});
     this.show();
   }
 
@@ -113,8 +113,8 @@ export class Styles {
     await this.session.guarded(async () => {
       await this.session.settled();
       const found = await (await send('POST', `${this.session.path}/encode?name=${encodeURIComponent(file.name)}`, file)).json();
-      if (found.picture) await this.session.choose({style: found.picture});
-      else await this.#choose((style) => { Object.assign(style.instances, found.instances); });
+      if (found.picture) this.session.choose({style: found.picture});
+      else this.#choose((style) => { Object.assign(style.instances, found.instances); });
       this.session.say(`The styles are those of ${file.name}.`);
     });
   }
