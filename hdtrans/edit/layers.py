@@ -66,10 +66,11 @@ class Layer:
         return np.frombuffer(data, np.uint8).reshape(height, width, self.channels).copy()
 
     def blank(self, height: int, width: int, value: int) -> Array:
-        """Return a layer of one id for a label map; object 0 of objects, white of pictures, nothing of masks."""
+        """Return a layer with nothing on it: one class or id, a white sheet, or zeros for what may be missing."""
         if self.has_ids:
-            return np.full((height, width), value if self.paint == "classes" else 0, np.int32)
-        return np.full((height, width, self.channels), 255 if self.paint == "picture" else 0, np.uint8)
+            return np.full((height, width), value, np.int32)
+        white = self.paint == "picture" and not self.spec.optional
+        return np.full((height, width, self.channels), 255 if white else 0, np.uint8)
 
     def editable(self, array: Array) -> Array:
         """Return a checked input as the editor holds it: ids int32, levels uint8.
@@ -81,8 +82,8 @@ class Layer:
             return array.astype(np.int32)
         picture = array[..., None] if array.ndim == 2 else array
         if picture.dtype != np.uint8:
-            finding = f"holds {picture.dtype} values; the editor shows and paints pictures of 8 bits; write it with 8"
-            raise UserError(f"{self.name}: {finding}")
+            finding = f"{self.name}: holds {picture.dtype} values; the editor shows and paints pictures of 8 bits"
+            raise UserError(finding, advice=["use hdtrans infer, which keeps them"])
         return np.ascontiguousarray(picture)
 
     def file(self, array: Array) -> tuple[str, bytes]:
@@ -132,5 +133,5 @@ def layers_of(translator: Translator) -> tuple[dict[str, Layer], list[str]]:
 
 
 def checked(translator: Translator, layers: Mapping[str, Array]) -> dict[str, Array]:
-    """Return layers as `Translator.check` does; masks lose their channel, which `infer` reads without."""
+    """Return layers as `Translator.check` does; raise UserError as it does."""
     return translator.check(**{name: array for name, array in layers.items() if name in translator.given})

@@ -203,10 +203,7 @@ class Studio:
         """Open a document of one class; raise UserError for a size or class that does not exist."""
         check_size(width, height, "blank")
         arrays = {name: layer.blank(height, width, value) for name, layer in self.layers.items()}
-        classes = {name: array for name, array in arrays.items() if self.layers[name].paint == "classes"}
         for name, array in arrays.items():
-            if self.layers[name].paint == "objects" and classes:
-                arrays[name] = next(iter(classes.values())).copy()
             self.translator.data.check_input(self.layers[name].spec, name, array)
         return self._opened("blank", arrays)
 
@@ -246,6 +243,11 @@ class Studio:
         """Return a new document; its name gets a number if another has it, unless it continues that project."""
         height, width = next(iter(arrays.values())).shape[:2]
         check_size(width, height, name)
+        # An optional layer that is missing can be painted all the same; the table's order is that of requests.
+        arrays = {
+            each: arrays[each] if each in arrays else layer.blank(height, width, 0)
+            for each, layer in self.layers.items()
+        }
         style: Any = None
         if self.translator.style_size:
             style = "sample" if self._whole else {"others": "mean", "classes": {}, "instances": {}}
@@ -254,7 +256,8 @@ class Studio:
             taken = {each.name for each in self.documents.values()}
             taken |= set() if continued else set(self.saved_projects())
             base = name if continued else file_name(name)
-            free = next(each for n in itertools.count(1) if (each := base if n == 1 else f"{base}-{n}") not in taken)
+            names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+            free = next(text for text in names if text not in taken)
             document = Document(free, self.layers, arrays, found, style)
             self.documents[document.key] = document
             closable = [

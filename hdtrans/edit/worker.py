@@ -44,6 +44,11 @@ class Worker:
             self._changed.notify()
         return future
 
+    def waits(self, key: str) -> bool:
+        """Return True if a job of this key waits."""
+        with self._changed:
+            return key in self._newest
+
     def close(self) -> None:
         """End the thread after its present job; jobs that wait are superseded."""
         with self._changed:

@@ -4,8 +4,10 @@ import io
 import json
 import os
 import shlex
+import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -71,6 +73,21 @@ def test_a_rectangle_changes_map_and_picture(plain: Editor) -> None:
     assert answered.headers["x-revision"] == "1" and not np.array_equal(before, after)
     direct = plain.studio.translator(label, instance)
     assert np.array_equal(after, direct)
+
+
+def test_a_newer_picture_takes_the_place_of_one_that_waits(plain: Editor) -> None:
+    path, go = plain.opened(), threading.Event()
+    busy = plain.studio.worker.every(lambda: go.wait(30))
+    with ThreadPoolExecutor(2) as pool:
+        older = pool.submit(plain.send, "POST", f"{path}/picture", {})
+        while not plain.studio.worker.waits(path.rpartition("/")[2]):
+            time.sleep(0.005)
+        newer = pool.submit(plain.send, "POST", f"{path}/picture", {})
+        answer = older.result(30)
+        go.set()
+        assert answer.status == 409 and answer.json["superseded"] is True
+        assert newer.result(30).status == 200
+    assert busy.result(30)
 
 
 @pytest.mark.parametrize(

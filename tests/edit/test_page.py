@@ -348,6 +348,7 @@ def test_two_windows_and_a_reload(windows: Callable[[], Page], plain: Editor) ->
     one.settle()
     dialog = other.page.get_by_role("dialog", name="Another window")
     dialog.wait_for()
+    other.page.keyboard.press("Escape")
     dialog.get_by_role("button", name="The other one's").click()
     other.until("!document.querySelector('dialog[open]') && editor.session.grid.classes.data[4 * 48 + 10] === 3")
     assert (layers(plain, path)[0][12] == 0).all()

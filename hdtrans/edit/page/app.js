@@ -52,6 +52,7 @@ async function start() {
     right.image = right.before = null;
     const {grid} = session;
     if (grid.classes && !palette.recent.length) tools.set({chosen: grid.classes.data[Math.floor((grid.height + 1) / 2 * grid.width)], onlyClass: 0});
+    tools.set({size: grid.classes ? Math.max(2, grid.width / 24) : Math.max(1, grid.width / 128)});
     palette.build();
     find('name').textContent = `${session.facts.name}, ${grid.width}x${grid.height}`;
     find('only-row').hidden = !grid.classes;

@@ -32,6 +32,7 @@ export class Dialogs {
       event.target.value = '';
     });
     const conflict = /** @type {HTMLDialogElement} */ (find('conflict-dialog'));
+    conflict.addEventListener('cancel', (event) => event.preventDefault());  // Escape must not drop a window's work
     conflict.addEventListener('close', () => session.settle(conflict.returnValue === 'ours'));
   }
 

@@ -86,7 +86,9 @@ export class Palette {
       button.addEventListener('click', () => this.tools.set({pen: Array(channels).fill(value)}));
       return button;
     });
-    this.pens.replaceChildren(colour, ...ways);
+    const label = document.createElement('label');
+    label.append('Pen ', colour);
+    this.pens.replaceChildren(label, ...ways);
     this.tools.pen = Array(channels).fill(0);
   }
 

@@ -136,31 +136,33 @@ export class Session extends EventTarget {
     const box = this.unsent;
     if (!box) return;
     this.unsent = null;
-    const {x0, y0, x1, y1} = box;
-    const query = `base=${this.facts.revision}&x=${x0}&y=${y0}&w=${x1 - x0}&h=${y1 - y0}`;
+    const {facts} = this, {x0, y0, x1, y1} = box;
+    const query = `base=${facts.revision}&x=${x0}&y=${y0}&w=${x1 - x0}&h=${y1 - y0}`;
     try {
       const answer = await (await send('PATCH', `${this.path}?${query}`, this.grid.packed(box))).json();
-      this.facts.revision = answer.revision;
+      facts.revision = answer.revision;
       if (answer.problem) this.say(`not saved: ${answer.problem}`, true);
     } catch (error) {
-      this.unsent = union(this.unsent, box);
+      if (facts === this.facts) this.unsent = union(this.unsent, box);
       throw error;
     }
   }
 
   /** @param {{style?: any, seed?: number}} choice */
   async #sendChoice(choice) {
+    const {facts} = this;
     this.choice = null;
     try {
-      this.facts.revision = (await (await send('PUT', `${this.path}/style`, choice)).json()).revision;
+      facts.revision = (await (await send('PUT', `${this.path}/style`, choice)).json()).revision;
     } catch (error) {
-      const {style, seed} = await get(this.path);
-      Object.assign(this.facts, {style, seed});
+      const {style, seed} = await get(`/api/documents/${facts.document}`);
+      Object.assign(facts, {style, seed});
       throw error;
     }
   }
 
   async #picture() {
+    const {facts} = this;
     let answer;
     try {
       answer = await send('POST', `${this.path}/picture`, {format: 'rgb'});
@@ -171,7 +173,7 @@ export class Session extends EventTarget {
     const revision = Number(answer.headers.get('X-Revision'));
     const [width, height] = (answer.headers.get('X-Size') || '').split(',').map(Number);
     const rgb = new Uint8Array(await answer.arrayBuffer());
-    if (revision < this.shown) return;
+    if (facts !== this.facts || revision < this.shown) return;  // of another document, or older than what is shown
     this.shown = revision;
     this.milliseconds = Number(answer.headers.get('X-Milliseconds'));
     this.image = pictureImage(rgb, width, height);
