@@ -130,6 +130,8 @@ def test_locks_are_hashed_and_hold_all_requirements(lock: Path) -> None:
         wanted += setup["options.extras_require"][extra].split("\n")
     for line in filter(None, wanted):
         requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue  # of another system; the lock is for Linux
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
         assert name in names, f"{name}: run make lock"
         assert requirement.specifier.contains(pinned[name]), f"{line}, but {pinned[name]} is locked: run make lock"

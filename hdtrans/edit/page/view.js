@@ -74,7 +74,7 @@ export class MapImage {
           colour = c === 3 ? [picture.data[p], picture.data[p + 1], picture.data[p + 2]] : [picture.data[p], picture.data[p], picture.data[p]];
         }
         let shade = 1;
-        if (things && ((x + 1 < width && things[i] !== things[i + 1]) || (y + 1 < height && things[i] !== things[i + width]))) shade = 0.75;
+        if (things && ids && ((x + 1 < width && parted(ids, things, i, i + 1)) || (y + 1 < height && parted(ids, things, i, i + width)))) shade = 0.6;
         out[at] = colour[0] * shade;
         out[at + 1] = colour[1] * shade;
         out[at + 2] = colour[2] * shade;
@@ -84,6 +84,12 @@ export class MapImage {
     }
     this.context.putImageData(image, x0, y0);
   }
+}
+
+/** True for two pixels of one class and of different objects, between which an edge is shown.
+ * @param {Int32Array | Uint8Array} ids @param {Int32Array | Uint8Array} things @param {number} a @param {number} b */
+function parted(ids, things, a, b) {
+  return things[a] !== things[b] && ids[a] === ids[b];
 }
 
 /** RGB bytes as an image to draw. @param {Uint8Array} rgb @param {number} width @param {number} height */
