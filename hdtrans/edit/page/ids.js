@@ -169,9 +169,11 @@ export class Grid {
     return bounds(spans);
   }
 
-  /** Put pixels back as they were when the document was opened. @param {number[]} spans @param {number | null} only */
-  restore(spans, only = null) {
-    this.#each(spans, only, (layer, _, from, to) => {
+  /** Put pixels back as they were when the document was opened. @param {number[]} spans
+   * @param {(number[] | null)[]} values as of `paint`: a layer with null is left @param {number | null} only */
+  restore(spans, values, only = null) {
+    this.#each(spans, only, (layer, number, from, to) => {
+      if (!values[number]) return;
       layer.data.set(layer.original.subarray(from * layer.channels, to * layer.channels), from * layer.channels);
     });
     return bounds(spans);

@@ -22,9 +22,10 @@ export function bind(actions) {
   document.addEventListener('keydown', (event) => {
     const at = /** @type {HTMLElement} */ (event.target);
     const name = namesOf(event).find((each) => each in actions);
-    if (!name || document.querySelector('dialog[open]') || at.closest('textarea, select')) return;
-    if (at.closest('input') && /** @type {HTMLInputElement} */ (at).type !== 'checkbox' && !name.startsWith('ctrl+')) return;
-    if (at.closest('button, [role=radio], [role=toolbar]') && /^(enter| |arrow)/.test(name.split('+').pop() || '')) return;
+    if (!name || document.querySelector('dialog[open]') || at.closest('select')) return;
+    const typing = at instanceof HTMLInputElement && ['search', 'number'].includes(at.type);
+    if (typing && !name.startsWith('ctrl+')) return;
+    if (at.closest('button, input, [role=radio]') && /^(enter| )$/.test(name.split('+').pop() || '')) return;
     event.preventDefault();
     actions[name](event);
   });

@@ -36,9 +36,9 @@ export class Palette {
     const names = [...(classes ? [''] : []), ...pictures.map((layer) => layer.name)];
     this.targets.replaceChildren(...names.map((name) => this.#target(name)));
     if (!names.includes(this.tools.target)) this.tools.target = names[0] || '';
-    const pen = pictures.find((layer) => layer.paint === 'picture');
-    this.pens.hidden = !pen;
-    if (pen) this.#pen(pen.channels);
+    const depths = new Set(pictures.filter((layer) => layer.paint === 'picture').map((layer) => layer.channels));
+    this.pens.hidden = !depths.size;
+    this.pens.replaceChildren(...[...depths].flatMap((channels) => this.#pen(channels)));
     this.show();
   }
 
@@ -70,26 +70,24 @@ export class Palette {
     return label;
   }
 
-  /** @param {number} channels */
+  /** Choice of a colour or grey level. @param {number} channels @returns {HTMLElement[]} */
   #pen(channels) {
-    const colour = document.createElement('input');
-    colour.type = channels === 3 ? 'color' : 'range';
-    if (channels === 1) { colour.min = '0'; colour.max = '255'; colour.value = '0'; }
-    colour.setAttribute('aria-label', channels === 3 ? 'Colour of the pen' : 'Grey of the pen: 0 black, 255 white');
-    colour.addEventListener('input', () => {
-      const value = colour.value, part = (/** @type {number} */ at) => parseInt(value.slice(at, at + 2), 16);
-      this.tools.set({pen: channels === 3 ? [part(1), part(3), part(5)] : [Number(value)]});
+    const colour = channels === 3, input = document.createElement('input'), label = document.createElement('label');
+    input.type = colour ? 'color' : 'range';
+    if (!colour) input.max = '255';
+    input.setAttribute('aria-label', colour ? 'Colour of the pen' : 'Grey of the pen: 0 black, 255 white');
+    input.addEventListener('input', () => {
+      const part = (/** @type {number} */ at) => parseInt(input.value.slice(at, at + 2), 16);
+      this.tools.set(colour ? {pen: [part(1), part(3), part(5)]} : {grey: Number(input.value)});
     });
-    const ways = [['Black', 0], ['White', 255]].map(([name, value]) => {
+    label.append(colour ? 'Colour ' : 'Grey ', input);
+    const ways = [['Black', 0], ['White', 255]].map(([name, level]) => {
       const button = document.createElement('button');
       button.textContent = String(name);
-      button.addEventListener('click', () => this.tools.set({pen: Array(channels).fill(value)}));
+      button.addEventListener('click', () => this.tools.set(colour ? {pen: Array(3).fill(level)} : {grey: Number(level)}));
       return button;
     });
-    const label = document.createElement('label');
-    label.append('Pen ', colour);
-    this.pens.replaceChildren(label, ...ways);
-    this.tools.pen = Array(channels).fill(0);
+    return [label, ...ways];
   }
 
   /** Choose a class. @param {number} id */
@@ -109,6 +107,10 @@ export class Palette {
       const chosen = Number(row.dataset.id) === this.tools.chosen && !this.tools.target;
       row.setAttribute('aria-checked', String(chosen));
       row.tabIndex = chosen ? 0 : -1;
+    }
+    for (const input of this.pens.querySelectorAll('input')) {
+      const {pen, grey} = this.tools;
+      input.value = input.type === 'color' ? `#${pen.map((level) => level.toString(16).padStart(2, '0')).join('')}` : String(grey);
     }
     if (!this.list.querySelector('[tabindex="0"]')) {
       const first = /** @type {HTMLElement | null} */ (this.list.querySelector('[role=radio]'));

@@ -20,7 +20,8 @@ export class Tools extends EventTarget {
     this.tool = 'brush';
     this.size = 12;
     this.chosen = 0;  // class id
-    this.pen = [0, 0, 0];  // of pictures
+    this.pen = [0, 0, 0];  // of pictures in colour
+    this.grey = 0;  // of grey pictures
     this.target = '';  // layer that is painted, beside ids
     this.only = false;  // paint over one class alone
     this.onlyClass = 0;
@@ -63,7 +64,7 @@ export class Tools extends EventTarget {
       if (layer.paint === 'objects') return this.target ? null : [this.#object(at, joins)];
       if (layer.name !== this.target && this.target) return null;
       if (!this.target && grid.classes) return null;
-      return layer.paint === 'mask' ? [255] : this.pen.slice(0, layer.channels);
+      return layer.paint === 'mask' ? [255] : layer.channels === 1 ? [this.grey] : this.pen;
     });
   }
 
@@ -72,7 +73,7 @@ export class Tools extends EventTarget {
     const {session} = this, {grid} = session;
     const here = Math.floor(at[1]) * grid.width + Math.floor(at[0]);
     if (joins && grid.objects && grid.classes && grid.classes.data[here] === this.chosen) return grid.objects.data[here];
-    if (!session.things.has(this.chosen) || !this.newObjects) return this.chosen;
+    if (this.tool === 'eraser' || !session.things.has(this.chosen) || !this.newObjects) return this.chosen;
     session.largest = Math.max(session.largest, 0) + 1;
     return session.largest;
   }
@@ -175,7 +176,7 @@ export class Tools extends EventTarget {
   #put(spans) {
     if (!this.stroke) return;
     const {grid} = this.session, {values, erases} = this.stroke;
-    const box = erases ? grid.restore(spans, this.limit) : grid.paint(spans, values, this.limit);
+    const box = erases ? grid.restore(spans, values, this.limit) : grid.paint(spans, values, this.limit);
     this.stroke.box = union(this.stroke.box, box);
     this.fresh = union(this.fresh, box);
   }
@@ -223,8 +224,8 @@ export class Tools extends EventTarget {
     if (x < 0 || y < 0 || x >= grid.width || y >= grid.height) return;
     const index = y * grid.width + x;
     if (grid.classes && !this.target) return this.set({chosen: grid.classes.data[index]});
-    const layer = grid.layers.find((each) => each.paint === 'picture');
-    if (layer) this.set({pen: [...layer.data.slice(index * layer.channels, (index + 1) * layer.channels)]});
+    const layer = grid.layers.find((each) => each.paint === 'picture' && (each.name === this.target || !this.target));
+    if (layer) this.set(layer.channels === 1 ? {grey: layer.data[index]} : {pen: [...layer.data.slice(3 * index, 3 * index + 3)]});
   }
 
   /** @param {number[]} at */
