@@ -1,6 +1,7 @@
 """Requests that the guard refuses, before their bodies are read, and the end of their connections."""
 
 import json
+import socket
 
 import pytest
 
@@ -119,6 +120,7 @@ def test_ports() -> None:
     with listen(0) as taken:
         port = taken.getsockname()[1]
         assert taken.getsockname()[0] == "127.0.0.1"
+        assert taken.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
         taken.listen()
         with pytest.raises(UserError, match=f"port={port}: cannot be used: .*; 0 takes a free one"):
             listen(port)
