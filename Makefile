@@ -54,12 +54,12 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) tools/check_system.py python
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --editable .
+	$(PIP) install --editable '.[edit]'
 	$(BIN)/python tools/check_system.py libraries
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --editable '.[dev,tensorboard,export,video]'
+	$(PIP) install --editable '.[dev,edit,tensorboard,export,video]'
 	touch $@
 
 environment: $(VENV)/installed
@@ -101,7 +101,7 @@ wheel: environment-dev
 
 # CI tests the versions that the image holds. Minutes: what PyPI does not say about a wheel is read from the wheel.
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe \
-	--no-emit-index-url --no-emit-find-links --build-deps-for wheel --extra tensorboard --extra export --extra video
+	--no-emit-index-url --no-emit-find-links --build-deps-for wheel --extra tensorboard --extra export --extra video --extra edit
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --upgrade pip pip-tools

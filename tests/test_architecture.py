@@ -53,6 +53,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "config",
         "common",
     ),
+    "edit": ("inference", "data", "config", "common"),
     "evaluation": (
         "engine.checkpoint",
         "engine.precision",
@@ -79,6 +80,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "evaluation",
         "prepare",
         "benchmark",
+        "edit",
     ),
 }
 # A rival for comparison imports nothing of the package; the other benchmarks may import all of it.

@@ -21,7 +21,10 @@ from tests.bars import Figure
 BAR = pytest.mark.bar("B5.8", "the image's files: no root, no rights, nothing that is not locked by its hash")
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
-LOCKS = {DOCKER / "requirements.lock": ("tensorboard", "export", "video"), ROOT / ".ci/requirements.lock": ("dev",)}
+LOCKS = {
+    DOCKER / "requirements.lock": ("tensorboard", "export", "video", "edit"),
+    ROOT / ".ci/requirements.lock": ("dev",),
+}
 
 
 def instructions(text: str) -> list[tuple[str, str]]:

@@ -57,7 +57,9 @@ def test_it_holds_the_package_and_the_recipes(wheel: Path) -> None:
     assert wheel.name == f"hdtrans-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {
-        str(f.relative_to(ROOT)) for kind in ("*.py", "*.txt", "py.typed") for f in (ROOT / "hdtrans").rglob(kind)
+        str(f.relative_to(ROOT))
+        for kind in ("*.py", "*.txt", "py.typed", "page/*")
+        for f in (ROOT / "hdtrans").rglob(kind)
     }
     recipes = {f"hdtrans/recipes/{file.name}" for file in (ROOT / "options").glob("*.yaml")}
     info = f"hdtrans-{__version__}.dist-info/"
@@ -74,7 +76,7 @@ def test_its_metadata(wheel: Path) -> None:
     needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     assert needed[:2] == ["torch>=2.11", "torchvision"]
     extras = {line.removeprefix("Provides-Extra: ") for line in lines if line.startswith("Provides-Extra: ")}
-    assert extras == {"dev", "export", "tensorboard", "video"}
+    assert extras == {"dev", "edit", "export", "tensorboard", "video"}
 
 
 def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "check_data": "check all data of a recipe or folder and report every problem",
     "train": "train a recipe, or continue its run",
     "infer": "translate a folder of label maps or pictures with a trained run",
+    "edit": "paint inputs of a trained run in the browser and see the pictures",
     "encode_styles": "cluster the styles of objects in the training pictures, for infer --style",
     "evaluate": "score pictures, or a trained run, against true pictures",
     "compare": "compare runs on one page: pictures, figures, losses, recipes",

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if code := run_tool(name, words):
             return code
     print(f"\nThe training: {given.out / 'run' / 'index.html'}\nThe pictures: {given.out / 'pictures' / 'index.html'}")
+    words = [given.out / "run", "--input", given.out / "toycity" / "test_label", "--out", given.out / "edit"]
+    print(f"Paint scenes of your own: hdtrans edit {shlex.join(map(str, words))}")
     return 0
 
 

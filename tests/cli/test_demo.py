@@ -27,9 +27,11 @@ def test_it_ends_with_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "2",
     ]
     assert run_tool("demo", [*words, "training.seed=1"]) == 0
-    last = capsys.readouterr().out.splitlines()[-2:]
+    *_, training, pictures, edit = capsys.readouterr().out.splitlines()
+    last = [training, pictures]
     pages = [out / "run/index.html", out / "pictures/index.html"]
     assert [Path(line.split(": ")[1]) for line in last] == pages and all(page.is_file() for page in pages)
+    assert edit == f"Paint scenes of your own: hdtrans edit {out}/run --input {out}/toycity/test_label --out {out}/edit"
     trained = load_recipe(out / "run/recipe.yaml")
     assert trained.training.seed == 1 and trained.stages[0].epochs == 2
     assert [file.name for file in out.glob("pictures/*.png")] == ["00000.png"]

@@ -7,14 +7,26 @@ from typing import Any
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add all options to the parser of the command."""
+    add_model(parser)
+    _add_files(parser.add_argument_group("inputs and results"))
+    _add_pictures(parser.add_argument_group("pictures"))
+    computing = parser.add_argument_group("computing")
+    add_computing(computing)
+    computing.add_argument("--batch-size", type=_count, default=1, help="inputs of one size per batch (default: 1)")
+    computing.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the model first: faster on a GPU for many inputs, slower on a CPU",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the position of the model."""
     parser.add_argument(
         "model",
         type=Path,
         help="run folder (its latest checkpoint is used), RUN/best, checkpoint, .safetensors, .onnx or .pt2",
     )
-    _add_files(parser.add_argument_group("inputs and results"))
-    _add_pictures(parser.add_argument_group("pictures"))
-    _add_computing(parser.add_argument_group("computing"))
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
@@ -27,6 +39,13 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="folder; or files, patterns ('maps/*.png'), lists (@FILE: a name a line, found here or else beside the "
         "list), - for a list on stdin",
     )
+    add_further_inputs(group)
+    group.add_argument("--truth", type=Path, metavar="DIR", help="true pictures to show beside the results")
+    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and index.html")
+
+
+def add_further_inputs(group: argparse._ArgumentGroup) -> None:
+    """Add the options that name inputs beside the first, and the form of inputs."""
     group.add_argument(
         "--instances",
         type=Path,
@@ -43,8 +62,6 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="folder (or table) of a further input by name, as mask=DIR; may be repeated (default: found beside INPUT "
         "if folders are named as in training)",
     )
-    group.add_argument("--truth", type=Path, metavar="DIR", help="true pictures to show beside the results")
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and index.html")
     group.add_argument(
         "--ready",
         action="store_true",
@@ -53,7 +70,6 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_pictures(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--direction", default="", help="AtoB or BtoA, for a model with both (default: AtoB)")
     group.add_argument(
         "--style",
         help="style, for a model that takes one: sample, mean, from=PICTURE or from=FOLDER (encode pictures), "
@@ -79,7 +95,9 @@ def _add_pictures(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_computing(group: argparse._ArgumentGroup) -> None:
+def add_computing(group: argparse._ArgumentGroup) -> None:
+    """Add the options that choose weights, device and precision."""
+    group.add_argument("--direction", default="", help="AtoB or BtoA, for a model with both (default: AtoB)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     group.add_argument(
         "--dtype",
@@ -87,16 +105,10 @@ def _add_computing(group: argparse._ArgumentGroup) -> None:
         default="auto",
         help="type that the networks compute in (default: auto, bf16 if the device computes it, else fp32)",
     )
-    group.add_argument("--batch-size", type=_count, default=1, help="inputs of one size per batch (default: 1)")
     group.add_argument(
         "--max-memory",
         metavar="SIZE",
         help="memory limit (4G, 512M): pictures are made tile by tile, and are the same",
-    )
-    group.add_argument(
-        "--compile",
-        action="store_true",
-        help="compile the model first: faster on a GPU for many inputs, slower on a CPU",
     )
     group.add_argument("--no-ema", action="store_true", help="use the last weights instead of averaged ones")
     group.add_argument("--trust", action="store_true", help="load a .pt2, which can run code of its maker")

@@ -48,12 +48,13 @@ def write_result(target: Path, result: Array) -> None:
         target: file that ends in `.png`, `.jpg` or `.npy`.
         result: (H, W) ids, written as grey PNG, of 16 bits if int32; or picture (H, W, C) uint8 or uint16.
     """
-    data = _encoded(target, result)
+    data = encode_result(target, result)
     if not target.is_file() or target.read_bytes() != data:
         write_bytes(target, data)
 
 
-def _encoded(target: Path, result: Array) -> bytes:
+def encode_result(target: Path, result: Array) -> bytes:
+    """Return the bytes of a file that `write_result` writes."""
     if target.suffix == ".npy":
         file = io.BytesIO()
         np.save(file, result)

@@ -132,7 +132,20 @@ def read_style(file: Path, classes: ClassTable | None) -> Style:
     Raises:
         UserError: the file cannot be read, or holds something else.
     """
-    values, value = _read_json(file), f"file={file}"
+    return parse_style(_read_json(file), classes, f"file={file}")
+
+
+def parse_style(values: Any, classes: ClassTable | None, value: str) -> Style:
+    """Return the style in the values of a style file.
+
+    Args:
+        values: plain values with the keys `classes`, `instances` and `others`, all optional.
+        classes: class table, whose names may stand for ids; or None.
+        value: place of the values in messages, as `file=style.json`.
+
+    Raises:
+        UserError: the values are something else.
+    """
     keys = ("classes", "instances", "others")
     wrong = [key for key in values if key not in keys] if isinstance(values, dict) else ["that"]
     if wrong:
@@ -153,11 +166,15 @@ def read_style(file: Path, classes: ClassTable | None) -> Style:
 
 def read_numbers(file: Path, count: int) -> list[float]:
     """Read the style of a whole picture from JSON: a list of `count` finite numbers; raise UserError for another."""
-    values = _read_json(file)
+    return parse_numbers(_read_json(file), count, f"file={file}")
+
+
+def parse_numbers(values: Any, count: int, value: str) -> list[float]:
+    """Return the style of a whole picture from the values of a style file; raise UserError for another."""
     numbers = isinstance(values, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
     if not numbers or len(values) != count or not np.isfinite(np.asarray(values, np.float64)).all():
         finding = f"is no style of this model, a list of {count} finite numbers, as [0.1, -0.4]"
-        raise UserError(finding, argument="style", value=f"file={file}")
+        raise UserError(finding, argument="style", value=value)
     return [float(x) for x in values]
 
 
