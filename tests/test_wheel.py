@@ -90,7 +90,8 @@ def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
 
 
 def test_it_does_its_main_job(installed: Path, tmp_path: Path) -> None:
-    """Its own demo trains, translates, and ends with two pages, without the checkout."""
+    """Its own demo trains, translates, and ends with two pages and the command of the editor, without the checkout."""
     words = ["--out", "mine", "--train", "2", "--test", "1", "--epochs", "3"]
     said = run([installed / "hdtrans", "demo", *words], tmp_path).splitlines()
-    assert [(tmp_path / line.split(": ")[1]).is_file() for line in said[-2:]] == [True, True]
+    assert [(tmp_path / line.split(": ")[1]).is_file() for line in said[-3:-1]] == [True, True]
+    assert ": hdtrans edit " in said[-1]
