@@ -1,4 +1,4 @@
-"""One thread owns the model: of the pictures that wait for a document, only the newest is computed."""
+"""Translate for the editor in one thread that owns the model; of the requests of a document, only the newest runs."""
 
 from __future__ import annotations
 
